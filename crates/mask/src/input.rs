@@ -1,0 +1,78 @@
+//! The pipe or terminal from which a masker reads a log.
+
+use std::{io::Read, time::Duration};
+
+/// The time without input after which [`Input::pauses`].
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// An input with a log, such as the reading end of a pipe.
+pub trait Input: Read {
+    /// Waits for more input. Returns `true` if none comes for 2 ms.
+    ///
+    /// On Windows, no function of the standard library can wait for a pipe, so this returns `false`.
+    fn pauses(&self) -> bool;
+
+    /// Lets the processes go on that still write to the input, although nobody reads it any more.
+    ///
+    /// On Unix, a write to a pipe without a reader ends a process (SIGPIPE), so the program `cat` reads on.
+    /// On Windows, such a write fails.
+    fn discard_the_rest(self)
+    where
+        Self: Sized;
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::{
+        io::Read,
+        os::fd::AsFd,
+        process::{Command, Stdio},
+        time::Duration,
+    };
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::{Input, PAUSE};
+
+    /// The time in which the writer of the mark must close its end of the pipe.
+    const LETTING_GO: Duration = Duration::from_millis(100);
+
+    impl<I: Read + AsFd> Input for I {
+        fn pauses(&self) -> bool {
+            !happens(self, PollFlags::IN, PAUSE)
+        }
+
+        fn discard_the_rest(self) {
+            // The end of the pipe is an event for which nobody has to ask.
+            if happens(&self, PollFlags::empty(), LETTING_GO) {
+                return;
+            }
+            let Ok(pipe) = self.as_fd().try_clone_to_owned() else {
+                return;
+            };
+            let mut reader = Command::new("cat");
+            // On a system without `cat`, those processes have lost their reader.
+            let _ = reader
+                .stdin(pipe)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn();
+        }
+    }
+
+    /// Waits for an event. Also returns `true` if the wait fails, because then a read does not wait either.
+    fn happens(input: &impl AsFd, event: PollFlags, time: Duration) -> bool {
+        let mut state = [PollFd::new(input, event)];
+        let happened = Timespec::try_from(time).map(|time| poll(&mut state, Some(&time)));
+        !matches!(happened, Ok(Ok(0)))
+    }
+}
+
+#[cfg(windows)]
+impl<I: Read + std::os::windows::io::AsHandle> Input for I {
+    fn pauses(&self) -> bool {
+        false
+    }
+
+    fn discard_the_rest(self) {}
+}

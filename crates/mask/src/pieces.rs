@@ -1,0 +1,184 @@
+//! The rules by which a piece of a secret is masked.
+
+use std::{collections::VecDeque, ops::Range};
+
+use crate::{
+    PIECE,
+    search::{LOSS, Piece},
+    secrets::Secrets,
+    views::{View, is_token_byte, uses},
+};
+
+/// The bytes that may be between two pieces of one secret.
+const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
+
+/// The greatest distance, in bytes of the log, between a piece and the one that continues it.
+const DISTANCE: u64 = 256;
+
+/// The number of bytes by which the end of one piece and the beginning of the next may overlap. A decoration
+/// between them can continue the one or precede the other by chance.
+const OVERLAP: i64 = 4;
+
+/// The number of pieces that the masker remembers.
+const MOST: usize = 512;
+
+/// The greatest distance from the beginning of the window at which the rest of a piece can begin.
+const CUT: u32 = 64;
+
+/// The least number of hexadecimal digits of the address at the start of a dump's line.
+const ADDRESS: usize = 4;
+
+/// The greatest number of bytes of a line before a piece that begins the line.
+const INDENT: usize = 64;
+
+/// The latest pieces, by which the masker judges the next ones.
+#[derive(Clone, Default)]
+pub(crate) struct Pieces(VecDeque<Known>);
+
+/// A piece. Positions count from the beginning of the log.
+#[derive(Clone)]
+struct Known {
+    span: Range<u64>,
+    secret: u32,
+    part: Range<u32>,
+    /// The number of secret bytes in this piece and in the pieces that it continues.
+    own: usize,
+    is_masked: bool,
+    /// The ends of the stretches that the masker replaces.
+    ends: Vec<u64>,
+}
+
+impl Pieces {
+    /// Whether a piece is masked. Pieces come in the order in which they begin. `window` begins at `base`.
+    pub(crate) fn is_masked(&mut self, secrets: &Secrets, piece: &Piece, window: &[u8], base: u64) -> bool {
+        let span = base + u64::from(piece.from)..base + u64::from(piece.to);
+        self.0.retain(|known| known.span.end + DISTANCE >= span.start);
+        let secret = secrets.get(piece.secret);
+        let (from, to) = (piece.part.start as usize, piece.part.end as usize);
+        let own = secret.own(from, to);
+        let before = self
+            .0
+            .iter()
+            .filter(|known| uses(View::Chain) && known.is_before(secrets, piece, &span, window, base));
+        // Two readings of one stretch can overlap.
+        let before =
+            before.map(|known| known.own + secret.own(to.min(from.max(known.part.end as usize)), to));
+        let before = before.max();
+        let chain = own.max(before.unwrap_or(0));
+        let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
+        let sole = lost(secret.sole(from, to));
+        let (piece_of_any, most) = (secret.need(PIECE), secret.need_of_sole());
+        let is_masked = sole >= most
+            || before.is_some() && chain >= piece_of_any
+            || secret.starts.contains(&from) && lost(own) >= piece_of_any
+            || sole >= piece_of_any
+                && (begins_line(&window[..piece.from as usize]) || self.follows_mark(&span, window, base));
+        let new = Known {
+            span,
+            secret: piece.secret,
+            part: piece.part.clone(),
+            own: chain,
+            is_masked,
+            ends: piece
+                .stretches
+                .iter()
+                .map(|stretch| base + u64::from(stretch.end))
+                .collect(),
+        };
+        // The masker judges a piece again as long as its end is undecided.
+        if let Some(known) = self.0.iter_mut().find(|known| known.is_same(&new)) {
+            known.own = known.own.max(chain);
+            known.is_masked |= is_masked;
+            return known.is_masked;
+        }
+        if self.0.len() == MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(new);
+        is_masked
+    }
+
+    /// Replaces the indexes of secrets in `old` by those in `new`.
+    pub(crate) fn follow(&mut self, new: &Secrets, old: &Secrets) {
+        self.0.retain_mut(|known| {
+            let index = new.index_of(known.secret, old);
+            known.secret = index.unwrap_or_default();
+            index.is_some()
+        });
+    }
+
+    /// Forgets all pieces.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn follows_mark(&self, span: &Range<u64>, window: &[u8], base: u64) -> bool {
+        // The lines of a dump end with text, and continue one piece.
+        let ends = self.0.iter().filter(|known| known.is_masked).flat_map(|known| {
+            let after = known.ends.partition_point(|end| *end <= span.start);
+            known.ends[..after].last()
+        });
+        ends.into_iter().any(|end| {
+            let from = end.checked_sub(base).map(|from| from as usize);
+            let between = from.and_then(|from| window.get(from..(span.start - base) as usize));
+            between.is_some_and(|between| between.iter().all(|byte| BETWEEN.contains(byte)))
+        })
+    }
+}
+
+impl Known {
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.span, self.secret, &self.part) == (&other.span, other.secret, &other.part)
+    }
+
+    /// Whether a piece continues this one.
+    fn is_before(
+        &self,
+        secrets: &Secrets,
+        piece: &Piece,
+        span: &Range<u64>,
+        window: &[u8],
+        base: u64,
+    ) -> bool {
+        let ahead = i64::from(piece.part.start) - i64::from(self.part.end);
+        let between = self
+            .span
+            .end
+            .checked_sub(base)
+            .map(|from| from as usize..(span.start - base) as usize);
+        let is_parted = || {
+            let between = between.and_then(|between| window.get(between));
+            between.is_some_and(|between| between.iter().any(|byte| !is_token_byte(*byte)))
+        };
+        // The window may begin within a piece.
+        let is_cut = base > 0 && piece.from < CUT;
+        let is_rest = is_cut && span.start < self.span.end && self.secret == piece.secret && ahead < 0;
+        let is_next =
+            (is_rest || (-OVERLAP..=0).contains(&ahead) || (0..=LOSS as i64).contains(&ahead) && is_parted())
+                && self.span.start < span.start
+                && span.end > self.span.end
+                && self.part.start < piece.part.start;
+        // Two tokens of one issuer have the same header.
+        let bytes = |secret: u32| {
+            let bytes = secrets.get(secret).bytes();
+            bytes.get(self.part.start as usize..self.part.end as usize)
+        };
+        is_next && (self.secret == piece.secret || bytes(self.secret) == bytes(piece.secret))
+    }
+}
+
+/// Whether a line has only spaces, tabs or the address of a dump before its end.
+fn begins_line(before: &[u8]) -> bool {
+    let before = &before[before.len().saturating_sub(INDENT)..];
+    let trimmed = |text: &'_ [u8], remove: fn(u8) -> bool| {
+        text.iter()
+            .rposition(|byte| !remove(*byte))
+            .map_or(0, |last| last + 1)
+    };
+    let ends_line = |text: &[u8]| text.last().is_none_or(|last| b"\r\n".contains(last));
+    let line = &before[..trimmed(before, |byte| b" \t".contains(&byte))];
+    let digits = line.strip_suffix(b":").unwrap_or(line);
+    let address = &digits[..trimmed(digits, |byte| byte.is_ascii_hexdigit())];
+    ends_line(line)
+        || (line.len() < before.len() && digits.len() - address.len() >= ADDRESS && ends_line(address))
+}

@@ -1,0 +1,392 @@
+//! A first look at a text: the places where a view may find a piece.
+//!
+//! The masker reads most of a log only here, at a few bytes in each sixteen. What looks like an encoding is
+//! decoded without the positions of its bytes, and only the places of known words are read with views.
+
+use std::ops::Range;
+
+use crate::{
+    LEAST,
+    grams::word,
+    secrets::Secrets,
+    text::Text,
+    views::{Kind, Token, base64_value, has_escapes, is_token_byte, tokens, unescaped},
+};
+
+/// The least number of bytes in a row that count as seen in a text. Fewer are common words.
+const SEEN: usize = 12;
+
+/// The same in the bytes of numbers, of which a fold can leave a few together.
+const SEEN_IN_NUMBERS: usize = LEAST;
+
+/// The distance between two places whose characters are counted, and the number of bytes that are counted.
+const SAMPLE: usize = 16;
+const COUNTED: usize = 8;
+
+/// The least length of a run of base64 that may hold another encoding, and the least number of capitals and
+/// of small letters in it. Paths and words have few capitals.
+const RUN: usize = 32;
+const LETTERS: usize = 3;
+
+/// The least number of digits in a run of numbers.
+const DIGITS: usize = 28;
+
+/// The greatest number of bytes between the numbers of two lines of a dump.
+const COLUMN: usize = 64;
+
+/// The greatest length of a short line of numbers.
+const SHORT: usize = 8;
+
+/// The number of bytes that are decoded at once, and the number of them that the next bytes follow again.
+const PART: usize = 2048;
+const OVERLAP: usize = 256;
+
+/// The number of bytes around a sample that are read without separators, or without escapes.
+const AROUND: usize = 48;
+
+/// The number of samples in a row with an escape after which escapes are dense.
+const DENSE: usize = 3;
+
+/// The number of bytes of each class in some text. Each class has a byte of the number.
+#[derive(Clone, Copy, Default)]
+struct Counts(u64);
+
+/// The classes, as the number of bits below their count.
+#[derive(Clone, Copy)]
+enum Class {
+    Base64 = 0,
+    /// All characters in lists of numbers, also separators.
+    Number = 8,
+    Capital = 16,
+    Small = 24,
+    Separator = 32,
+    Escape = 40,
+}
+
+const CLASSES: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        let byte = at as u8;
+        let mut counts = 0;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_') {
+            counts |= 1 << Class::Base64 as u32;
+        } else if byte != b'.' {
+            counts |= 1 << Class::Separator as u32;
+        }
+        if byte.is_ascii_uppercase() {
+            counts |= 1 << Class::Capital as u32;
+        }
+        if byte.is_ascii_lowercase() {
+            counts |= 1 << Class::Small as u32;
+        }
+        if matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<') {
+            counts |= 1 << Class::Escape as u32;
+        }
+        let is_mark = matches!(byte, 9 | 10 | 13 | b' '..=b'/' | b':'..=b'>' | b'['..=b']' | b'{'..=b'}');
+        if is_mark
+            || byte.is_ascii_hexdigit()
+            || matches!(byte, b'x' | b'X' | b'u' | b'U' | b'o' | b'i' | b'n' | b't')
+        {
+            counts |= 1 << Class::Number as u32;
+        }
+        table[at] = counts;
+        at += 1;
+    }
+    table
+};
+
+impl Counts {
+    fn of(bytes: &[u8; COUNTED]) -> Self {
+        Self(bytes.iter().map(|byte| CLASSES[usize::from(*byte)]).sum())
+    }
+
+    fn get(self, class: Class) -> usize {
+        (self.0 >> class as u32 & 0xff) as usize
+    }
+}
+
+fn is(byte: u8, class: Class) -> bool {
+    CLASSES[usize::from(byte)] >> class as u32 & 1 == 1
+}
+
+/// Calls `see` with each part of a text in which up to `depth` views may read a piece.
+pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    words(secrets, text, SEEN, see);
+    if depth == 0 {
+        return;
+    }
+    let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed) = (0, 0, 0, 0);
+    let (mut escapes_to, mut escapes) = (0, 0);
+    let mut dump: Option<Range<usize>> = None;
+    let numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
+        for part in run.into_iter().flat_map(parts) {
+            numbers(
+                secrets,
+                &text[part.clone()],
+                depth - 1,
+                &mut |_| see(part.clone()),
+            );
+        }
+    };
+    let mut at = 0;
+    while let Some(sample) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let counts = Counts::of(sample);
+        let has = |class| counts.get(class);
+        let next = |class, count| {
+            text[at + COUNTED..]
+                .iter()
+                .take(count)
+                .all(|byte| is(*byte, class))
+        };
+        if has(Class::Number) == COUNTED && at >= numbers_to && next(Class::Number, 4) {
+            let run = run(text, at, Class::Number);
+            numbers_to = run.end;
+            if is_numbers(&text[run.clone()], DIGITS.min(2 * secrets.shortest())) {
+                // The lines of a dump have a text column between them.
+                match dump.as_mut().filter(|dump| dump.end + COLUMN >= run.start) {
+                    Some(dump) => dump.end = run.end,
+                    None => numbers(dump.replace(run), see),
+                }
+            }
+        }
+        if has(Class::Base64) == COUNTED && at >= base64_to && next(Class::Base64, COUNTED) {
+            let run = run(text, at, Class::Base64);
+            base64_to = run.end;
+            let enough = |class| {
+                text[run.clone()]
+                    .iter()
+                    .filter(|byte| is(**byte, class))
+                    .nth(LETTERS - 1)
+            };
+            if run.len() >= RUN && enough(Class::Capital).is_some() && enough(Class::Small).is_some() {
+                base64(secrets, &text[run.clone()], depth - 1, &mut |part| {
+                    see(run.start + part.start..run.start + part.end);
+                });
+            }
+        }
+        let separators = has(Class::Separator);
+        let is_mixed = has(Class::Capital) >= 2 && has(Class::Small) >= 1 && separators > 0;
+        mixed = if is_mixed { mixed + 1 } else { 0 };
+        if (mixed >= 2 || (4..COUNTED).contains(&separators)) && at >= mixed_to {
+            let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
+            mixed_to = at + AROUND;
+            let joined = only(&text[part.clone()], is_token_byte);
+            words(secrets, &joined, SEEN, &mut |_| see(part.clone()));
+        }
+        escapes = if has(Class::Escape) > 0 { escapes + 1 } else { 0 };
+        if escapes >= DENSE && at >= escapes_to {
+            escapes_to = at + OVERLAP;
+            let part = at.saturating_sub(DENSE * SAMPLE + AROUND)..text.len().min(escapes_to + AROUND);
+            unescape(
+                secrets,
+                &text[part.clone()],
+                depth - 1,
+                &mut |_| see(part.clone()),
+            );
+        }
+        at += SAMPLE;
+    }
+    numbers(dump, see);
+}
+
+/// Looks up words of a text, so that a stretch of `least` known bytes has one of them.
+fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range<usize>)) {
+    let stride = least.min(secrets.shortest()) + 1 - LEAST;
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| secrets.gate().find(rest, stride)) {
+        at += found;
+        match secrets.seen(text, at, least) {
+            Some(part) => {
+                at = part.end.max(at + 1);
+                see(part);
+            }
+            None => at += stride,
+        }
+    }
+}
+
+/// Scans the bytes that an encoding stands for.
+fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    words(secrets, bytes, least, see);
+    if depth > 0 {
+        // Other encodings are text. Most bytes that are read at a wrong place are not.
+        let mut at = 0;
+        while let Some(eight) = bytes.get(at..).and_then(word) {
+            if eight & 0x8080_8080_8080_8080 != 0 {
+                at += LEAST;
+                continue;
+            }
+            let start = bytes[..at]
+                .iter()
+                .rposition(|byte| !is_text(*byte))
+                .map_or(0, |before| before + 1);
+            let length = bytes[at..].iter().position(|byte| !is_text(*byte));
+            let end = length.map_or(bytes.len(), |length| at + length);
+            if end >= start + RUN / 2 {
+                scan(secrets, &bytes[start..end], depth, &mut |part| {
+                    see(start + part.start..start + part.end)
+                });
+            }
+            at = end.max(at + 1);
+        }
+    }
+    // The characters of UTF-16 have zeros between them.
+    let zeros = memchr::memchr_iter(0, bytes).count();
+    if zeros > bytes.len() / 3 {
+        let visible = only(bytes, |byte| byte != 0);
+        scan(secrets, &visible, depth, &mut |part| {
+            see(part.start..bytes.len());
+        });
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b)
+}
+
+/// Scans what a run of base64 stands for, at all four alignments.
+fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    // More digits complete the last group.
+    let mut values: Vec<u8> = run.iter().map(|byte| base64_value(*byte)).collect();
+    values.extend([0; 3]);
+    let mut bytes = vec![0; values.len() / 4 * 3];
+    for alignment in 0..4 {
+        let groups = values[alignment..].chunks_exact(4);
+        let length = (run.len() - alignment) * 3 / 4;
+        for (group, bytes) in groups.zip(bytes.chunks_exact_mut(3)) {
+            let [one, two, three, four] = [group[0], group[1], group[2], group[3]];
+            bytes.copy_from_slice(&[one << 2 | two >> 4, two << 4 | three >> 2, three << 6 | four]);
+        }
+        decoded(secrets, &bytes[..length], SEEN, depth, &mut |part| {
+            let digit = |at: usize| alignment + at / 3 * 4;
+            see(digit(part.start)..run.len().min(digit(part.end) + 4));
+        });
+    }
+}
+
+/// Scans the bytes that numbers stand for.
+fn numbers(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    let mut read = Numbers::default();
+    for token in tokens(text).0.iter().filter(|token| token.kind != Kind::Word) {
+        read.add(token, &text[token.digits.clone()]);
+    }
+    let mut pairs = Vec::with_capacity(read.digits.len() / 2);
+    for phase in 0..2 {
+        pairs.clear();
+        let digits = read.digits.get(phase..).unwrap_or_default();
+        pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
+        decoded(secrets, &pairs, SEEN_IN_NUMBERS, depth, see);
+    }
+    for bytes in read.bytes {
+        if bytes.len() >= LEAST {
+            decoded(secrets, &bytes, SEEN_IN_NUMBERS, depth, see);
+        }
+    }
+}
+
+/// The bytes of numbers, as one text for each way to read them.
+#[derive(Default)]
+struct Numbers {
+    /// All hexadecimal digits.
+    digits: Vec<u8>,
+    /// Little-endian words, decimal bytes, decimal words of 2 and of 4 bytes, octal bytes and words, and
+    /// binary bytes.
+    bytes: [Vec<u8>; 7],
+}
+
+impl Numbers {
+    fn add(&mut self, token: &Token, digits: &[u8]) {
+        let short = digits.strip_prefix(b"00").filter(|rest| rest.len() == 2);
+        let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);
+        let (mut hex, mut decimal, mut octal, mut binary, mut most) = (0_u64, 0_u64, 0_u64, 0_u64, 0);
+        for byte in digits {
+            let digit = char::from(*byte).to_digit(16).unwrap_or_default();
+            let value = u64::from(digit);
+            self.digits.push(digit as u8);
+            hex = hex << 4 | value;
+            decimal = decimal.wrapping_mul(10).wrapping_add(value);
+            octal = octal << 3 | value & 7;
+            binary = binary << 1 | value & 1;
+            most = most.max(digit);
+        }
+        let length = digits.len();
+        let mut add = |way: usize, value: u64, count: usize| {
+            self.bytes[way].extend_from_slice(&value.to_le_bytes()[..count]);
+        };
+        if matches!(length, 4 | 8 | 16) {
+            add(0, hex, length / 2);
+        }
+        let signed = |decimal: u64| {
+            if token.is_negative {
+                decimal.wrapping_neg()
+            } else {
+                decimal
+            }
+        };
+        match decimal {
+            _ if most > 9 || length > 10 => {}
+            0..0x100 => add(1, signed(decimal), 1),
+            0x100..0x1_0000 => add(2, signed(decimal), 2),
+            _ => add(3, signed(decimal), 4),
+        }
+        match length {
+            _ if most > 7 => {}
+            1..=4 if octal < 0x100 => add(4, octal, 1),
+            6 => add(5, octal, 2),
+            11 => add(5, octal, 4),
+            8 if most < 2 => add(6, binary, 1),
+            _ => {}
+        }
+    }
+}
+
+/// Scans a text without its escapes.
+fn unescape(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    if has_escapes(text) {
+        let plain = unescaped(&Text::plain(text));
+        scan(secrets, &plain.bytes, depth, see);
+    }
+}
+
+/// The bytes of a text that belong to some kind.
+fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
+    let (mut found, mut bytes) = (0, vec![0; text.len()]);
+    // Without a branch for each byte, which no processor can foresee.
+    for &byte in text {
+        bytes[found] = byte;
+        found += usize::from(belongs(byte));
+    }
+    bytes.truncate(found);
+    bytes
+}
+
+/// The bytes around a position that are of a class.
+fn run(text: &[u8], at: usize, class: Class) -> Range<usize> {
+    let is_other = |byte: &u8| !is(*byte, class);
+    let before = text[..at].iter().rposition(is_other);
+    let length = text[at..].iter().position(is_other);
+    before.map_or(0, |before| before + 1)..length.map_or(text.len(), |length| at + length)
+}
+
+/// The parts of a run, which overlap.
+fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let last = run.len().saturating_sub(OVERLAP + 1) / (PART - OVERLAP);
+    (0..=last).map(move |part| {
+        let start = run.start + part * (PART - OVERLAP);
+        start..run.end.min(start + PART)
+    })
+}
+
+/// Whether there are many digits in one line, or in short lines. The time at the beginning of the next line
+/// does not belong to the number at the end of a line.
+fn is_numbers(text: &[u8], digits: usize) -> bool {
+    let mut short = 0;
+    text.split(|byte| *byte == b'\n').any(|line| {
+        let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+        if line.len() <= SHORT {
+            short += found;
+        }
+        found >= digits || short >= digits
+    })
+}

@@ -1,0 +1,386 @@
+//! The search for pieces of secrets in everything that the views read.
+
+use std::ops::Range;
+
+use crate::{
+    LEAST, PIECE,
+    grams::word,
+    secrets::{Place, Secrets},
+    text::Text,
+    views::{View, base64, has_escapes, hidden, is_token_byte, joined, numbers, unescaped, uses},
+};
+
+/// The number of views through which a secret is found, one after the other.
+pub(crate) const DEPTH: usize = 2;
+
+/// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
+const HEAD: usize = 4;
+
+/// The number of bytes that base64 can lose at its ends: it has three bytes in four characters.
+pub(crate) const LOSS: usize = 2;
+
+/// The least length of text in the bytes that a view reads.
+const RUN: usize = 8;
+
+/// The number of bytes at the end of a text that a view reads again with other views.
+const TAIL: usize = 96;
+
+/// A stretch of the log that stands for a part of a secret. Positions count from the beginning of the window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    pub(crate) secret: u32,
+    /// The part of the secret.
+    pub(crate) part: Range<u32>,
+    /// The number of bytes that the view may have lost at each end.
+    pub(crate) loss: usize,
+    /// The stretches that the masker replaces: all but the ends of lines.
+    pub(crate) stretches: Vec<Range<u32>>,
+}
+
+/// A search in one window of the log.
+pub(crate) struct Search<'a> {
+    secrets: &'a Secrets,
+    window: &'a [u8],
+    pub(crate) pieces: Vec<Piece>,
+    /// The first position from which on a piece may continue after the window.
+    pub(crate) open: u32,
+    /// Like `open`, for beginnings of pieces that are too long to be there by chance.
+    pub(crate) firm: u32,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(secrets: &'a Secrets, window: &'a [u8]) -> Self {
+        Self {
+            secrets,
+            window,
+            pieces: Vec::new(),
+            open: window.len() as u32,
+            firm: window.len() as u32,
+        }
+    }
+
+    pub(crate) fn window(&self) -> &'a [u8] {
+        self.window
+    }
+
+    /// Searches a text, and what up to `depth` views read in it.
+    pub(crate) fn text(&mut self, text: &Text, depth: usize) {
+        let together = joined(text);
+        self.find(text, false);
+        if uses(View::Joined) {
+            self.find(&together, true);
+        }
+        if depth == 0 {
+            return;
+        }
+        if uses(View::Escapes) && has_escapes(&text.bytes) {
+            let plain = unescaped(text);
+            if plain.bytes != text.bytes || plain.unsure.is_some() {
+                self.text(&plain, depth - 1);
+            }
+        }
+        if uses(View::Base64) {
+            self.base64(&together, depth - 1);
+        }
+        numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
+    }
+
+    fn base64(&mut self, joined: &Text, depth: usize) {
+        let mut bytes = Vec::new();
+        let mut from = 0;
+        for run in joined.bytes.split(|byte| *byte == b'\n') {
+            let (start, end) = (from, from + run.len());
+            from = end + 1;
+            if run.len() < LEAST && !(end == joined.len() && joined.goes_on) {
+                continue;
+            }
+            let part;
+            let part = if start == 0 && end == joined.len() {
+                joined
+            } else {
+                part = joined.part(start..end);
+                &part
+            };
+            let digits = base64(part);
+            for alignment in 0..4.min(digits.len()) {
+                digits.bytes(alignment, &mut bytes);
+                if self.secrets.grams().find(&bytes, 1).is_some() {
+                    self.find(&digits.text(alignment, &bytes, 0..bytes.len()), false);
+                } else if part.goes_on {
+                    let tail = bytes.len().saturating_sub(TAIL)..bytes.len();
+                    self.end(&digits.text(alignment, &bytes, tail), false);
+                }
+                for run in runs(&bytes, part.goes_on) {
+                    self.inner(&digits.text(alignment, &bytes, run), depth);
+                }
+            }
+        }
+    }
+
+    /// Searches the bytes that a view has read.
+    fn bytes(&mut self, text: &Text, depth: usize) {
+        self.find(text, false);
+        let sure;
+        let text = if text.goes_on && text.unsure.is_some() {
+            sure = text.part_that_is_sure();
+            &sure
+        } else {
+            text
+        };
+        for run in runs(&text.bytes, text.goes_on) {
+            self.inner(&text.part(run), depth);
+        }
+    }
+
+    /// Searches text in the bytes that a view has read.
+    fn inner(&mut self, text: &Text, depth: usize) {
+        let depth = if uses(View::Second) { depth } else { 0 };
+        self.text(text, depth);
+    }
+
+    /// Finds every part of a secret in a text.
+    fn find(&mut self, text: &Text, is_joined: bool) {
+        let secrets = self.secrets;
+        {
+            let mut at = 0;
+            while let Some(found) = text
+                .bytes
+                .get(at..)
+                .and_then(|rest| secrets.grams().find(rest, 1))
+            {
+                let word_at = at + found;
+                at = match self.around(text, word_at, is_joined) {
+                    Some((place, part)) => {
+                        self.add(text, place, part.clone());
+                        (word_at + 1).max(part.end + 1 - LEAST)
+                    }
+                    None => word_at + 1,
+                };
+            }
+        }
+        self.end(text, is_joined);
+    }
+
+    /// The longest part of a secret around a word, and its place in the secret.
+    fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
+        let places = self.secrets.places(word(&text.bytes[word_at..])?);
+        let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
+        parts.max_by_key(|(place, part)| {
+            let secret = self.secrets.get(place.secret);
+            let at = place.at as usize;
+            let own = secret.own(at, at + part.len());
+            let loss = self.loss(text, place.secret);
+            let is_enough = secret.sole(at, at + part.len()) + loss >= secret.need_of_sole()
+                || secret.starts.contains(&at) && own + loss >= secret.need(PIECE);
+            (is_enough, part.len(), own, u32::MAX - place.secret)
+        })
+    }
+
+    /// The part of a secret around a word of it, and its place in the secret.
+    fn part_at(
+        &self,
+        bytes: &[u8],
+        place: Place,
+        word_at: usize,
+        is_joined: bool,
+    ) -> Option<(Place, Range<usize>)> {
+        let secret = self.secrets.get(place.secret);
+        if is_joined && !secret.is_token() {
+            return None;
+        }
+        let at = place.at as usize;
+        let (head, tail) = (&secret.bytes()[..at], &secret.bytes()[at..]);
+        let before = head.iter().rev().zip(bytes[..word_at].iter().rev());
+        let before = before.take_while(|(one, other)| one == other).count();
+        let after = tail.iter().zip(&bytes[word_at..]);
+        let after = after.take_while(|(one, other)| one == other).count();
+        let first = Place {
+            secret: place.secret,
+            at: (at - before) as u32,
+        };
+        Some((first, word_at - before..word_at + after))
+    }
+
+    fn add(&mut self, text: &Text, place: Place, mut part: Range<usize>) {
+        // The first digit after a fold can complete a byte by chance.
+        if text.is_padded && part.len() > LEAST && self.inner_separator(text, part.end - 1).is_some() {
+            part.end -= 1;
+        }
+        let hidden = self.secrets.get(place.secret).hidden_after();
+        let start = after_head(text, part.clone()) + hidden;
+        let mut stretches: Vec<Range<u32>> = Vec::new();
+        let mut mask = |from: u32, to: u32, is_new: bool| match stretches.last_mut() {
+            Some(last) if !is_new => last.end = last.end.max(to),
+            _ => stretches.push(from..to),
+        };
+        let mut begin = text.from(start);
+        for at in start..part.end {
+            let (from, to) = (text.from(at), text.to(at));
+            let is_new = text.is_parted(at) && self.has_line_end(text.to(at.max(1) - 1), from);
+            // A byte of base64 can begin before the end of a line, and end after it. The digit before a
+            // separator is not sure to be a part of the piece.
+            let separator = self
+                .inner_separator(text, at)
+                .filter(|_| at == start && text.is_padded);
+            if let Some(after) = separator {
+                begin = after;
+                mask(begin, to, true);
+                continue;
+            }
+            match self.fold(from, to) {
+                Some(fold) => {
+                    mask(from, fold.start, is_new);
+                    mask(fold.end, to, true);
+                }
+                None => mask(from, to, is_new),
+            }
+        }
+        let first = place.at + (start - part.start) as u32;
+        let mut to = text.to(part.end - 1);
+        if text.is_padded && self.is_end_of_secret(place, &part) {
+            to = self.with_padding(text, part.end);
+            if let Some(last) = stretches.last_mut() {
+                last.end = to;
+            }
+        }
+        self.pieces.push(Piece {
+            from: begin,
+            to,
+            secret: place.secret,
+            part: first..place.at + part.len() as u32,
+            loss: self.loss(text, place.secret),
+            stretches,
+        });
+    }
+
+    /// The separators in the stretch of one byte, if they have the end of a line.
+    fn fold(&self, from: u32, to: u32) -> Option<Range<u32>> {
+        let bytes = &self.window[from as usize..to as usize];
+        let is_separator = |byte: &u8| !is_token_byte(*byte);
+        let first = bytes.iter().position(is_separator).filter(|first| *first > 0)?;
+        let last = bytes.iter().rposition(is_separator)?;
+        self.has_line_end(from, to)
+            .then(|| from + first as u32..from + last as u32 + 1)
+    }
+
+    /// The number of bytes that a piece may lack. The masker also knows the forms of a short secret.
+    fn loss(&self, text: &Text, secret: u32) -> usize {
+        let is_long = self.secrets.get(secret).need(PIECE) == PIECE;
+        if text.is_padded && is_long { LOSS } else { 0 }
+    }
+
+    /// The position after the last separator within the stretch of a byte.
+    fn inner_separator(&self, text: &Text, at: usize) -> Option<u32> {
+        let (mut at, to) = (text.from(at) as usize, text.to(at) as usize);
+        let mut after = None;
+        while at < to {
+            let hidden = hidden(&self.window[..to], at);
+            if hidden == 0 && !is_token_byte(self.window[at]) {
+                after = Some(at as u32 + 1);
+            }
+            at += hidden.max(1);
+        }
+        after
+    }
+
+    fn is_end_of_secret(&self, place: Place, part: &Range<usize>) -> bool {
+        place.at as usize + part.len() == self.secrets.get(place.secret).bytes().len()
+    }
+
+    /// The end of base64 after a secret: with the line break that `echo` adds, and padding.
+    fn with_padding(&self, text: &Text, end: usize) -> u32 {
+        let is_echo = text.bytes.get(end) == Some(&b'\n') && !text.is_parted(end);
+        let to = text.to(if is_echo { end } else { end - 1 });
+        let padding = self.window[to as usize..]
+            .iter()
+            .take(2)
+            .take_while(|byte| **byte == b'=');
+        to + padding.count() as u32
+    }
+
+    fn has_line_end(&self, from: u32, to: u32) -> bool {
+        from < to
+            && self.window[from as usize..to as usize]
+                .iter()
+                .any(|byte| b"\r\n".contains(byte))
+    }
+
+    /// Finds the beginning of a piece that may continue after the window.
+    fn end(&mut self, text: &Text, is_joined: bool) {
+        if !text.goes_on {
+            return;
+        }
+        self.end_at(text, text.len(), is_joined);
+        if let Some(unsure) = text.unsure.filter(|_| !text.parted_at_end) {
+            let sure = text.sure();
+            if !self.end_at(text, sure, is_joined) && self.may_begin(unsure) {
+                self.open = self.open.min(unsure);
+            }
+        }
+    }
+
+    /// Whether the byte at a position of the window can be a part of a piece, and not only stand in it.
+    fn may_begin(&self, position: u32) -> bool {
+        self.window
+            .get(position as usize)
+            .is_some_and(|byte| byte.is_ascii_graphic())
+    }
+
+    fn end_at(&mut self, text: &Text, end: usize, is_joined: bool) -> bool {
+        let bytes = &text.bytes[..end];
+        let mut start = end - self.secrets.short_end(bytes);
+        let long = end
+            .checked_sub(LEAST)
+            .and_then(|at| Some((at, word(&bytes[at..])?)));
+        if let Some((at, word)) = long.filter(|(_, word)| self.secrets.grams().has(*word)) {
+            for place in self.secrets.places(word) {
+                let Some((place, part)) = self.part_at(bytes, place, at, is_joined) else {
+                    continue;
+                };
+                // The end of a secret does not go on, but base64 can.
+                if !self.is_end_of_secret(place, &part) {
+                    start = start.min(part.start);
+                } else if text.is_padded {
+                    self.open = self.open.min(text.from(part.start));
+                }
+            }
+        }
+        let begin = after_head(text, start..end);
+        let is_short =
+            end - begin < HEAD && text.parted_at_end && !(begin + 1..end).any(|at| text.is_parted(at));
+        if begin == end || is_short {
+            return false;
+        }
+        self.open = self.open.min(text.from(begin));
+        if end - begin >= self.secrets.firm() {
+            self.firm = self.firm.min(text.from(begin));
+        }
+        true
+    }
+}
+
+/// The beginning of a part, without a few characters before the first separator.
+fn after_head(text: &Text, part: Range<usize>) -> usize {
+    let head = part.start + 1..part.end.min(part.start + HEAD);
+    head.into_iter()
+        .find(|at| text.is_parted(*at))
+        .unwrap_or(part.start)
+}
+
+/// The runs of text in bytes.
+fn runs(bytes: &[u8], goes_on: bool) -> impl Iterator<Item = Range<usize>> {
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            at += bytes.get(at..)?.iter().position(is_text)?;
+            let start = at;
+            at += bytes[at..].iter().take_while(|byte| is_text(byte)).count();
+            if at - start >= RUN || (goes_on && at == bytes.len()) {
+                return Some(start..at);
+            }
+        }
+    })
+}

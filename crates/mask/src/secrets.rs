@@ -1,0 +1,406 @@
+//! All secrets, prepared for the search.
+
+use std::{
+    ops::Range,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use base64::{
+    Engine as _,
+    engine::{
+        DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig,
+        general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    },
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    ANYWHERE, LEAST, PIECE,
+    forms::{Encoding, Form, expiry, forms, jwt, public_length, sole_part},
+    grams::{Grams, short_word, word},
+    views,
+};
+
+/// The length from which on the masker searches a secret in text without its separators.
+const LONG: usize = PIECE;
+
+/// The length up to which the masker searches every form of a secret as it is.
+const SHORT: usize = 32;
+
+/// The secrets that the masker searches for.
+pub(crate) struct Secrets {
+    list: Vec<Secret>,
+    /// The place of every 8-byte word of every secret, sorted by the word.
+    places: Vec<(u64, Place)>,
+    grams: Grams,
+    /// All words of 1 to 7 bytes of all secrets.
+    ends: Grams,
+    /// Words of the secrets, and of their base64.
+    gate: Grams,
+    /// The secrets and their base64, without public beginnings, one after the other.
+    shown: Zeroizing<Vec<u8>>,
+    /// The same words with their positions in `shown`, sorted by the word.
+    words: Vec<(u64, u32)>,
+    shortest: usize,
+}
+
+/// A position in a secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) secret: u32,
+    pub(crate) at: u32,
+}
+
+pub(crate) struct Secret {
+    bytes: Zeroizing<Vec<u8>>,
+    /// The positions at which a part of the secret begins.
+    pub(crate) starts: Vec<usize>,
+    /// For each position, the number of secret bytes before it: all but a JWT's header and first claims.
+    own: Vec<u32>,
+    /// For each position, the number of bytes before it that no other token has.
+    sole: Vec<u32>,
+    /// Whether the text of the secret has no separators.
+    is_token: bool,
+    /// Whether the secret is any bytes, and not text.
+    is_binary: bool,
+}
+
+/// The texts of the secrets.
+#[derive(Clone)]
+pub(crate) struct Known {
+    fixed: Vec<Zeroizing<String>>,
+    /// Secrets that sources have told about, the latest last.
+    learned: Vec<Zeroizing<String>>,
+}
+
+/// The greatest number of secrets from sources that a masker knows, so that its memory has a bound. A job that
+/// renews its token each minute for two days makes fewer.
+const MOST_LEARNED: usize = 256;
+
+/// The number of secrets from sources that a masker keeps even if they have expired.
+const KEPT: usize = 16;
+
+/// The number of seconds for which kube-apiserver still accepts an expired token, and for which clocks differ.
+const LEEWAY: u64 = 300;
+
+impl Known {
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let fixed = secrets.into_iter().map(|secret| secret.to_owned().into());
+        Self {
+            fixed: fixed.collect(),
+            learned: Vec::new(),
+        }
+    }
+
+    /// Adds a secret. Returns whether it is new.
+    pub(crate) fn learn(&mut self, secret: &str) -> bool {
+        let is_new = !self
+            .fixed
+            .iter()
+            .chain(&self.learned)
+            .any(|known| known.as_str() == secret);
+        if is_new {
+            self.learned.push(secret.to_owned().into());
+            // A source can tell about any number of secrets at once.
+            if self.learned.len() > MOST_LEARNED {
+                self.forget();
+            }
+        }
+        is_new
+    }
+
+    /// Forgets the oldest tokens from sources that have expired by their own claim `exp`, and then the latest
+    /// secrets if there are too many: made-up secrets cannot push out a token that the masker knows.
+    pub(crate) fn forget(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.forget_at(now.unwrap_or_default().as_secs());
+    }
+
+    fn forget_at(&mut self, now: u64) {
+        let mut surplus = self.learned.len().saturating_sub(KEPT);
+        self.learned.retain(|secret| {
+            let goes =
+                surplus > 0 && expiry(secret).is_some_and(|expiry| expiry.saturating_add(LEEWAY) < now);
+            surplus -= usize::from(goes);
+            !goes
+        });
+        self.learned.truncate(MOST_LEARNED);
+    }
+
+    pub(crate) fn secrets(&self) -> Secrets {
+        Secrets::new(
+            self.fixed
+                .iter()
+                .chain(&self.learned)
+                .map(|secret| secret.as_str()),
+        )
+    }
+}
+
+impl Secrets {
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut list: Vec<Secret> = Vec::new();
+        let mut shown = Vec::new();
+        for text in secrets {
+            let text = text.trim();
+            let is_known = |known: &Secret| *known.bytes == text.as_bytes();
+            if text.len() < LEAST || list.iter().any(is_known) {
+                continue;
+            }
+            list.push(Secret::new(text));
+            list.extend(Secret::decoded(text));
+            let forms = forms(text);
+            // A part of a short secret's form may be less than a view can read.
+            if text.len() < SHORT {
+                list.extend(forms.iter().skip(1).map(|form| Secret::new(form.expose())));
+            }
+            shown.extend(forms);
+        }
+        let mut places: Vec<_> = (0..)
+            .zip(&list)
+            .flat_map(|(secret, known): (u32, &Secret)| {
+                let words = known.bytes.windows(LEAST).filter_map(word);
+                (0..)
+                    .zip(words)
+                    .map(move |(at, word)| (word, Place { secret, at }))
+            })
+            .collect();
+        places.sort_unstable_by_key(|(word, place)| (*word, place.secret, place.at));
+        let mut ends = Grams::with_room(7 * list.iter().map(|secret| secret.bytes.len()).sum::<usize>());
+        for secret in &list {
+            for length in 1 + secret.hidden_after()..LEAST {
+                // The end of a secret does not go on.
+                let words = secret.bytes[..secret.bytes.len() - 1].windows(length);
+                words.for_each(|bytes| ends.add(short_word(bytes)));
+            }
+        }
+        let texts = list.iter().map(|secret| secret.bytes.as_slice());
+        let mut known = Vec::new();
+        for secret in &list {
+            let public = secret.own.iter().rposition(|own| *own == 0).unwrap_or(0);
+            known.extend_from_slice(&secret.bytes[public..]);
+        }
+        // The first look decodes numbers, and lines of base64 are parts of longer base64.
+        let is_read = |form: &&Form| !matches!(form.encoding, Encoding::Hex | Encoding::Base64Line);
+        for form in shown.iter().filter(is_read) {
+            known.extend_from_slice(&form.text.as_bytes()[form.public..]);
+        }
+        let mut words: Vec<_> = known.windows(LEAST).filter_map(word).zip(0..).collect();
+        words.sort_unstable();
+        let mut gate = Grams::with_room(words.len());
+        words.iter().for_each(|(word, _)| gate.add(*word));
+        let lengths = list.iter().map(|secret| secret.need(PIECE));
+        Self {
+            grams: Grams::new(texts),
+            gate,
+            shown: known.into(),
+            words,
+            shortest: lengths.min().unwrap_or(PIECE).max(LEAST),
+            places,
+            ends,
+            list,
+        }
+    }
+
+    pub(crate) fn get(&self, secret: u32) -> &Secret {
+        &self.list[secret as usize]
+    }
+
+    /// The index in `self` of the secret with the index `secret` in `other`.
+    pub(crate) fn index_of(&self, secret: u32, other: &Self) -> Option<u32> {
+        let bytes = &other.get(secret).bytes;
+        let known = self.list.iter().position(|known| known.bytes == *bytes)?;
+        u32::try_from(known).ok()
+    }
+
+    /// The set of words of secrets and forms, for a first look.
+    pub(crate) fn gate(&self) -> &Grams {
+        &self.gate
+    }
+
+    /// The longest stretch around a word of a text that a secret or its base64 also has. `None` if it has
+    /// fewer than `least` bytes, and no secret is as short.
+    pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
+        let word = word(&text[at..])?;
+        let first = self.words.partition_point(|(known, _)| *known < word);
+        let places = self.words[first..].iter().take_while(|(known, _)| *known == word);
+        let stretches = places.map(|(_, place)| {
+            let (before, after) = self.shown.split_at(*place as usize);
+            let same = |(one, other): &(&u8, &u8)| one == other;
+            let before = before
+                .iter()
+                .rev()
+                .zip(text[..at].iter().rev())
+                .take_while(same)
+                .count();
+            at - before..at + after.iter().zip(&text[at..]).take_while(same).count()
+        });
+        let longest = stretches.max_by_key(ExactSizeIterator::len)?;
+        (longest.len() >= least.min(self.shortest)).then_some(longest)
+    }
+
+    /// The set of words of the secrets themselves.
+    pub(crate) fn grams(&self) -> &Grams {
+        &self.grams
+    }
+
+    /// The least number of secret bytes in a piece of any of these secrets.
+    pub(crate) fn shortest(&self) -> usize {
+        self.shortest
+    }
+
+    /// The positions in secrets at which this word begins.
+    pub(crate) fn places(&self, gram: u64) -> impl Iterator<Item = Place> {
+        let first = self.places.partition_point(|(word, _)| *word < gram);
+        let places = self.places[first..].iter();
+        places
+            .take_while(move |(word, _)| *word == gram)
+            .map(|(_, place)| *place)
+    }
+
+    /// The length of the longest word of a secret with which a text ends, up to 7 bytes.
+    pub(crate) fn short_end(&self, text: &[u8]) -> usize {
+        let lengths = 1..=text.len().min(LEAST - 1);
+        lengths
+            .rev()
+            .find(|length| self.ends.has(short_word(&text[text.len() - length..])))
+            .unwrap_or(0)
+    }
+
+    /// The number of secret bytes from which on the masker holds back the beginning of a piece even if the
+    /// log pauses.
+    pub(crate) fn firm(&self) -> usize {
+        (self.shortest / 4).clamp(2, 4)
+    }
+}
+
+impl Secret {
+    fn new(text: &str) -> Self {
+        let public = public_length(text);
+        let starts = jwt(text).map_or(vec![0], |(header, claims, _)| {
+            vec![0, header.len() + 1, header.len() + claims.len() + 2]
+        });
+        let sole = sole_part(text);
+        Self {
+            own: count(text.len(), |at| at >= public),
+            sole: count(text.len(), |at| sole.contains(&at)),
+            starts,
+            is_token: text.len() >= LONG && text.trim_end_matches('=').bytes().all(views::is_token_byte),
+            is_binary: false,
+            bytes: text.as_bytes().to_vec().into(),
+        }
+    }
+
+    /// The bytes that the signature of a JWT stands for, or an opaque secret in base64.
+    fn decoded(text: &str) -> Option<Self> {
+        const LENIENT: GeneralPurpose = GeneralPurpose::new(
+            &base64::alphabet::STANDARD,
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+        );
+        let bytes = match jwt(text) {
+            Some((_, _, signature)) => URL_SAFE_NO_PAD.decode(signature).ok()?,
+            None => STANDARD.decode(text).or_else(|_| LENIENT.decode(text)).ok()?,
+        };
+        let bytes = Zeroizing::new(bytes);
+        // A program's words are no secret, even if they come from base64.
+        let is_random = bytes.iter().filter(|byte| !byte.is_ascii_graphic()).count() > bytes.len() / 4;
+        (bytes.len() >= ANYWHERE && is_random).then(|| Self {
+            own: count(bytes.len(), |_| true),
+            sole: count(bytes.len(), |_| true),
+            starts: vec![0],
+            is_token: false,
+            is_binary: true,
+            bytes,
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The number of secret bytes in a part.
+    pub(crate) fn own(&self, from: usize, to: usize) -> usize {
+        (self.own[to] - self.own[from]) as usize
+    }
+
+    /// The number of bytes in a part that no other token has.
+    pub(crate) fn sole(&self, from: usize, to: usize) -> usize {
+        (self.sole[to] - self.sole[from]) as usize
+    }
+
+    /// The number of secret bytes that make a piece: `most`, or all bytes of a shorter secret.
+    pub(crate) fn need(&self, most: usize) -> usize {
+        most.min(self.own(0, self.bytes.len()))
+    }
+
+    /// The number of bytes that no other token has, from which on they make a piece anywhere.
+    pub(crate) fn need_of_sole(&self) -> usize {
+        ANYWHERE.min(self.sole(0, self.bytes.len()))
+    }
+
+    /// The number of bytes at the beginning of a piece that stay. A log has any two bytes by chance.
+    pub(crate) fn hidden_after(&self) -> usize {
+        if self.is_binary { 2 } else { 0 }
+    }
+
+    /// Whether the masker also searches the secret in text without separators.
+    pub(crate) fn is_token(&self) -> bool {
+        self.is_token
+    }
+}
+
+fn count(length: usize, counts: impl Fn(usize) -> bool) -> Vec<u32> {
+    let mut number = 0;
+    let mut counted = vec![0];
+    counted.extend((0..length).map(|at| {
+        number += u32::from(counts(at));
+        number
+    }));
+    counted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(issued: u64) -> String {
+        let claims = format!(r#"{{"exp":{},"iat":{issued}}}"#, issued + 3600);
+        let parts = [r#"{"alg":"RS256"}"#, &claims, "a signature of some bytes"];
+        parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+    }
+
+    fn is_known(known: &Known, secret: &str) -> bool {
+        let all = known.fixed.iter().chain(&known.learned);
+        all.map(|known| known.as_str()).any(|known| known == secret)
+    }
+
+    /// A week of renewals. Every token is known while it is valid, and the masker's memory does not grow.
+    #[test]
+    fn renewed_tokens_are_known_while_they_are_valid() {
+        let mut known = Known::new(["the first secret"]);
+        for renewal in 0..3000 {
+            let now = 1_790_000_000 + 200 * renewal;
+            assert!(known.learn(&token(now)));
+            known.forget_at(now);
+            for valid in 0..=renewal.min(18) {
+                assert!(is_known(&known, &token(now - 200 * valid)), "{renewal} {valid}");
+            }
+            assert!(known.learned.len() <= 32);
+        }
+        assert!(is_known(&known, "the first secret"));
+    }
+
+    #[test]
+    fn made_up_secrets_push_out_no_token() {
+        let now = 4_000_000_000;
+        let mut known = Known::new(["the first secret"]);
+        known.learn(&token(now));
+        (0..10_000).for_each(|number| {
+            known.learn(&format!("made up {number}"));
+        });
+        known.forget_at(now);
+        assert!(is_known(&known, "the first secret"));
+        assert!(is_known(&known, &token(now)));
+        assert_eq!(known.learned.len(), MOST_LEARNED);
+    }
+}

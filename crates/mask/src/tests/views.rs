@@ -1,0 +1,80 @@
+//! Each view, as scripts use it, and the same scripts without the view.
+
+use rstest::rstest;
+
+use super::*;
+
+fn each(text: &str, show: impl Fn(u8) -> String) -> String {
+    text.bytes().map(show).collect()
+}
+
+/// The first line of `od` for words of some bytes.
+fn words(text: &str, size: usize, show: impl Fn(u64) -> String) -> String {
+    let value = |word: &[u8]| {
+        word.iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+    };
+    let words: Vec<_> = text
+        .as_bytes()
+        .chunks(size)
+        .map(|word| show(value(word)))
+        .collect();
+    words
+        .chunks(16 / size)
+        .map(|line| format!("0000000 {}\n", line.join(" ")))
+        .collect()
+}
+
+fn lines(text: &str, columns: usize, begin: &str) -> String {
+    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{begin}{line}\n")).collect()
+}
+
+/// The output of `xxd -b`.
+fn binary_dump(text: &str) -> String {
+    let line = |(at, line): (usize, &[u8])| {
+        let bits: Vec<_> = line.iter().map(|byte| format!("{byte:08b}")).collect();
+        format!(
+            "{:08x}: {:<53}  {}\n",
+            6 * at,
+            bits.join(" "),
+            String::from_utf8_lossy(line)
+        )
+    };
+    text.as_bytes().chunks(6).enumerate().map(line).collect()
+}
+
+/// A view finds what no other view finds.
+#[rstest]
+#[case(View::Joined, &|t: &str| lines(t, 16, "> "))]
+#[case(View::Base64, &|t: &str| STANDARD.encode(t))]
+#[case(View::Second, &|t: &str| STANDARD.encode(STANDARD.encode(format!("token: {t}"))))]
+#[case(View::Hexadecimal, &|t: &str| each(t, |byte| format!("{byte:02X}:")))]
+#[case(View::Hexadecimal, &|t: &str| each(t, |byte| format!("0x{byte:02x}, ")))]
+#[case(View::LittleEndian, &|t: &str| words(t, 4, |word| format!("{word:08x}")))]
+#[case(View::Decimal, &|t: &str| each(t, |byte| format!("{byte}, ")))]
+#[case(View::DecimalWords, &|t: &str| words(t, 2, |word| format!("{word:5}")))]
+#[case(View::Octal, &|t: &str| each(t, |byte| format!("{byte:03o} ")))]
+#[case(View::OctalWords, &|t: &str| words(t, 2, |word| format!("{word:06o}")))]
+#[case(View::Binary, &|t: &str| each(t, |byte| format!("{byte:08b} ")))]
+#[case(View::Column, &|t: &str| binary_dump(t))]
+#[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]
+#[case(View::Terminal, &|t: &str| lines(t, 7, "\u{1b}(B\u{1b}[m").replace('\n', ""))]
+#[case(View::Chain, &|t: &str| lines(t, 20, "12:"))]
+fn each_view_is_needed(#[case] view: View, #[case] show: &dyn Fn(&str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let log = format!("* {} *", show(&token));
+    let shown = |view: Option<View>| {
+        OFF.set(view);
+        let out = masked(&Masker::new([token.as_str()]), [log.as_bytes()]);
+        OFF.set(None);
+        String::from_utf8_lossy(&out).replace(MARK, "").len()
+    };
+    let (all, without) = (shown(None), shown(Some(view)));
+    assert!(2 * all < log.len(), "it shows {all} bytes of {}", log.len());
+    assert!(
+        without > all + 150,
+        "without {view:?} it shows {without} bytes in place of {all}"
+    );
+}

@@ -1,0 +1,131 @@
+//! A text as a view reads it: bytes, each with the stretch of the log that it stands for.
+
+/// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
+pub(crate) const LONGEST_GAP: u32 = 256;
+
+/// The byte that stands for a place where a view reads no further. No piece spans it.
+const BREAK: u8 = b'\n';
+
+/// The bytes that a view reads. Positions count from the beginning of the window of the log.
+#[derive(Default, Clone)]
+pub(crate) struct Text {
+    pub(crate) bytes: Vec<u8>,
+    /// The place of each byte.
+    places: Vec<Place>,
+    /// Whether the view left out a separator after the last byte.
+    pub(crate) parted_at_end: bool,
+    /// The position in the log from which on the bytes depend on the text that follows.
+    pub(crate) unsure: Option<u32>,
+    /// Whether the text comes from base64, which can end in padding.
+    pub(crate) is_padded: bool,
+    /// Whether a later byte of the log can follow the last byte.
+    pub(crate) goes_on: bool,
+}
+
+/// The stretch of the log that a byte stands for.
+#[derive(Clone, Copy)]
+struct Place {
+    from: u32,
+    to: u32,
+    /// Whether the view left out a separator right before the byte.
+    is_parted: bool,
+}
+
+impl Text {
+    /// A text that stands for itself.
+    pub(crate) fn plain(bytes: &[u8]) -> Self {
+        let mut text = Self::with_room(bytes.len());
+        for (at, &byte) in (0..).zip(bytes) {
+            text.push(byte, at, at + 1, false);
+        }
+        text
+    }
+
+    /// An empty text with room for bytes.
+    pub(crate) fn with_room(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            places: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn push(&mut self, byte: u8, from: u32, to: u32, is_parted: bool) {
+        self.bytes.push(byte);
+        self.places.push(Place { from, to, is_parted });
+    }
+
+    /// Adds a byte that stands for the bytes `first` to `last` of another text.
+    pub(crate) fn push_from(&mut self, byte: u8, text: &Self, first: usize, last: usize) {
+        let is_parted = (first..=last).any(|at| text.is_parted(at));
+        self.push(byte, text.from(first), text.to(last), is_parted);
+    }
+
+    /// Ends all pieces here.
+    pub(crate) fn cut(&mut self) {
+        if let (Some(last), Some(place)) = (self.bytes.last(), self.places.last())
+            && *last != BREAK
+        {
+            self.push(BREAK, place.to, place.to, true);
+        }
+    }
+
+    /// Adds a byte that replaces the ones before it if it is far away from them.
+    pub(crate) fn push_near(&mut self, byte: u8, from: u32, to: u32, parted: bool) {
+        if self
+            .places
+            .last()
+            .is_some_and(|last| from.saturating_sub(last.to) > LONGEST_GAP)
+        {
+            self.cut();
+        }
+        self.push(byte, from, to, parted);
+    }
+
+    pub(crate) fn from(&self, at: usize) -> u32 {
+        self.places[at].from
+    }
+
+    pub(crate) fn to(&self, at: usize) -> u32 {
+        self.places[at].to
+    }
+
+    pub(crate) fn is_parted(&self, at: usize) -> bool {
+        self.places[at].is_parted
+    }
+
+    /// A part of the text.
+    pub(crate) fn part(&self, part: std::ops::Range<usize>) -> Self {
+        let is_end = part.end == self.len();
+        Self {
+            bytes: self.bytes[part.clone()].to_vec(),
+            places: self.places[part].to_vec(),
+            parted_at_end: is_end && self.parted_at_end,
+            unsure: self.unsure.filter(|_| is_end),
+            is_padded: self.is_padded,
+            goes_on: is_end && self.goes_on,
+        }
+    }
+
+    /// The bytes that stay as they are, whatever follows.
+    pub(crate) fn part_that_is_sure(&self) -> Self {
+        Self {
+            parted_at_end: self.parted_at_end,
+            unsure: self.unsure,
+            goes_on: self.goes_on,
+            ..self.part(0..self.sure())
+        }
+    }
+
+    /// The number of bytes that stay as they are, whatever follows.
+    pub(crate) fn sure(&self) -> usize {
+        self.unsure.map_or(self.len(), |unsure| {
+            let after = self.places.iter().rev().take_while(|place| place.to > unsure);
+            self.len() - after.count()
+        })
+    }
+}

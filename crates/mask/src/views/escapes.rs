@@ -1,0 +1,189 @@
+//! Escapes and entities: of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable.
+
+use crate::text::Text;
+
+/// The length of the longest tag of HTML that separates parts of a word, such as `<wbr>`.
+const TAG: usize = 16;
+
+/// Whether a text has a byte with which an escape begins.
+pub(crate) fn has_escapes(text: &[u8]) -> bool {
+    text.iter()
+        .any(|byte| matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<' | b'\''))
+}
+
+/// The text with each escape replaced by the bytes that it stands for.
+pub(crate) fn unescaped(text: &Text) -> Text {
+    let mut out = Text::with_room(text.len());
+    let mut at = 0;
+    let mut parted = false;
+    while at < text.len() {
+        let rest = &text.bytes[at..];
+        let (length, meaning) = read(rest);
+        let last = at + length - 1;
+        match meaning {
+            Meaning::Nothing => parted = true,
+            Meaning::Text(bytes, count) => {
+                for &byte in &bytes[..count] {
+                    let parted = std::mem::take(&mut parted) || (at..=last).any(|at| text.is_parted(at));
+                    out.push_near(byte, text.from(at), text.to(last), parted);
+                }
+            }
+            Meaning::Unfinished => {
+                if text.goes_on && out.unsure.is_none() {
+                    out.unsure = Some(text.from(at));
+                }
+                out.push_near(rest[0], text.from(at), text.to(at), parted || text.is_parted(at));
+                parted = false;
+                at += 1;
+                continue;
+            }
+        }
+        at += length;
+    }
+    out.parted_at_end = parted || text.parted_at_end;
+    out.unsure = out.unsure.into_iter().chain(text.unsure).min();
+    out.goes_on = text.goes_on;
+    out.is_padded = text.is_padded;
+    out
+}
+
+enum Meaning {
+    /// A fold: the next byte continues the word.
+    Nothing,
+    Text([u8; 4], usize),
+    /// More text may make this an escape.
+    Unfinished,
+}
+
+fn one(byte: u8) -> Meaning {
+    Meaning::Text([byte, 0, 0, 0], 1)
+}
+
+fn character(code: u32) -> Meaning {
+    let mut bytes = [0; 4];
+    // A byte over 0x7f that is a character of its own means that byte, as in `\xff`.
+    match char::from_u32(code) {
+        Some(character) => {
+            let length = character.encode_utf8(&mut bytes).len();
+            Meaning::Text(bytes, length)
+        }
+        None => one(b'?'),
+    }
+}
+
+/// The length of the escape with which a text begins, and its meaning. Other bytes mean themselves.
+fn read(rest: &[u8]) -> (usize, Meaning) {
+    match rest {
+        [b'\'', b'\\', b'\'', b'\'', ..] => (4, one(b'\'')),
+        [b'\'', b'"', b'\'', b'"', b'\'', ..] => (5, one(b'\'')),
+        [b'\'', ..] if b"'\\''".starts_with(rest) || b"'\"'\"'".starts_with(rest) => (1, Meaning::Unfinished),
+        [b'\\', tail @ ..] => backslash(tail),
+        [b'%', tail @ ..] => match number(tail, 2, 16) {
+            Some((2, byte)) => (3, one(byte as u8)),
+            _ if tail.len() < 2 => (1, Meaning::Unfinished),
+            _ => (1, one(b'%')),
+        },
+        [b'=', b'\n', ..] => (2, Meaning::Nothing),
+        [b'=', b'\r', b'\n', ..] => (3, Meaning::Nothing),
+        [b'=', tail @ ..] => match number(tail, 2, 16) {
+            Some((2, byte)) if !tail[..2].iter().any(u8::is_ascii_lowercase) => (3, one(byte as u8)),
+            _ if tail.len() < 2 => (1, Meaning::Unfinished),
+            _ => (1, one(b'=')),
+        },
+        [b'&', tail @ ..] => entity(tail),
+        [b'<', tail @ ..] => tag(tail),
+        [byte, ..] => (1, one(*byte)),
+        [] => (1, one(0)),
+    }
+}
+
+fn backslash(tail: &[u8]) -> (usize, Meaning) {
+    let Some(&kind) = tail.first() else {
+        return (1, Meaning::Unfinished);
+    };
+    let digits = &tail[1..];
+    let fixed = |length: usize| match number(digits, length, 16) {
+        Some((found, code)) if found == length => {
+            let meaning = if length == 2 {
+                one(code as u8)
+            } else {
+                character(code)
+            };
+            (2 + length, meaning)
+        }
+        _ if digits.len() < length => (1, Meaning::Unfinished),
+        _ => (2, one(kind)),
+    };
+    match kind {
+        b'x' => fixed(2),
+        b'u' if digits.first() == Some(&b'{') => {
+            let end = digits.iter().take(10).position(|byte| *byte == b'}');
+            match end.and_then(|end| number(&digits[1..end], end - 1, 16).map(|(_, code)| (end, code))) {
+                Some((end, code)) => (3 + end, character(code)),
+                None => (2, one(kind)),
+            }
+        }
+        b'u' => fixed(4),
+        b'U' => fixed(8),
+        b'0'..=b'7' => match number(tail, 3, 8) {
+            Some((length, code)) => (1 + length, one(code as u8)),
+            None => (2, one(kind)),
+        },
+        b'\n' => (2, Meaning::Nothing),
+        b'n' => (2, one(b'\n')),
+        b'r' => (2, one(b'\r')),
+        b't' => (2, one(b'\t')),
+        b'e' => (2, one(0x1b)),
+        _ => (2, one(kind)),
+    }
+}
+
+fn entity(tail: &[u8]) -> (usize, Meaning) {
+    const NAMES: [(&[u8], u8); 6] = [
+        (b"amp;", b'&'),
+        (b"lt;", b'<'),
+        (b"gt;", b'>'),
+        (b"quot;", b'"'),
+        (b"apos;", b'\''),
+        (b"nbsp;", b' '),
+    ];
+    const FOLDS: [&[u8]; 5] = [b"shy;", b"ZeroWidthSpace;", b"#8203;", b"#173;", b"#x200b;"];
+    if let Some(fold) = FOLDS.iter().find(|fold| tail.starts_with(fold)) {
+        return (1 + fold.len(), Meaning::Nothing);
+    }
+    if let Some((name, byte)) = NAMES.iter().find(|(name, _)| tail.starts_with(name)) {
+        return (1 + name.len(), one(*byte));
+    }
+    let found = match tail {
+        [b'#', b'x' | b'X', digits @ ..] => number(digits, 8, 16).map(|(length, code)| (3 + length, code)),
+        [b'#', digits @ ..] => number(digits, 8, 10).map(|(length, code)| (2 + length, code)),
+        _ => None,
+    };
+    match found {
+        Some((length, code)) if tail.get(length - 1) == Some(&b';') => (length + 1, character(code)),
+        _ if tail.len() < 8 && !tail.contains(&b';') => (1, Meaning::Unfinished),
+        _ => (1, one(b'&')),
+    }
+}
+
+fn tag(tail: &[u8]) -> (usize, Meaning) {
+    let end = tail.iter().take(TAG).position(|byte| *byte == b'>');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b' ');
+    match end {
+        Some(end) if tail[..end].iter().all(is_name) => (end + 2, Meaning::Nothing),
+        None if tail.len() < TAG && tail.iter().all(is_name) => (1, Meaning::Unfinished),
+        _ => (1, one(b'<')),
+    }
+}
+
+/// The number with which a text begins, up to `most` digits, and the number of its digits.
+fn number(text: &[u8], most: usize, radix: u32) -> Option<(usize, u32)> {
+    let digits = text
+        .iter()
+        .take(most)
+        .map_while(|byte| char::from(*byte).to_digit(radix));
+    let (length, number) = digits.fold((0, 0_u32), |(length, number), digit| {
+        (length + 1, number.wrapping_mul(radix).wrapping_add(digit))
+    });
+    (length > 0).then_some((length, number))
+}

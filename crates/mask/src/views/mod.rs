@@ -1,0 +1,94 @@
+//! The views: each reads the bytes that a text stands for.
+
+mod base64;
+mod escapes;
+mod numbers;
+mod terminal;
+
+use crate::text::{LONGEST_GAP, Text};
+
+pub(crate) use base64::{base64, base64_value};
+pub(crate) use escapes::{has_escapes, unescaped};
+pub(crate) use numbers::{Kind, Token, numbers, tokens};
+pub(crate) use terminal::{Visible, hidden, visible};
+
+/// A view that a test can switch off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Text without its separators.
+    Joined,
+    Base64,
+    Hexadecimal,
+    LittleEndian,
+    Decimal,
+    DecimalWords,
+    Octal,
+    OctalWords,
+    Binary,
+    /// The text beside the numbers of a dump.
+    Column,
+    Escapes,
+    Terminal,
+    /// Any view of the bytes that another view reads.
+    Second,
+    /// Pieces that continue other pieces.
+    Chain,
+}
+
+/// Whether the masker uses a view.
+#[inline]
+pub(crate) fn uses(view: View) -> bool {
+    #[cfg(test)]
+    {
+        !crate::tests::is_off(view)
+    }
+    #[cfg(not(test))]
+    {
+        let _ = view;
+        true
+    }
+}
+
+/// The bytes of tokens and of base64. All others are separators: folds, quotes, columns.
+pub(crate) fn is_token_byte(byte: u8) -> bool {
+    TOKEN_BYTES[usize::from(byte)]
+}
+
+const TOKEN_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
+
+/// The text without its separators.
+pub(crate) fn joined(text: &Text) -> Text {
+    let mut out = Text::with_room(text.len());
+    let mut parted = false;
+    for (at, &byte) in text.bytes.iter().enumerate() {
+        if TOKEN_BYTES[usize::from(byte)] {
+            out.push_near(byte, text.from(at), text.to(at), parted || text.is_parted(at));
+            parted = false;
+        } else {
+            // UTF-16 has a zero between two characters, and that separates nothing.
+            parted |= byte != 0;
+        }
+    }
+    out.parted_at_end = text.parted_at_end || parted;
+    out.unsure = text.unsure;
+    out.is_padded = text.is_padded;
+    out.goes_on = text.goes_on && is_near_end(&out, text);
+    out
+}
+
+/// Whether the last byte is near the end of the text that it comes from.
+fn is_near_end(out: &Text, text: &Text) -> bool {
+    match (out.len(), text.len()) {
+        (0, _) | (_, 0) => true,
+        (last, end) => text.to(end - 1).saturating_sub(out.to(last - 1)) <= LONGEST_GAP,
+    }
+}

@@ -1,0 +1,441 @@
+//! Bytes as numbers: hexadecimal, decimal, octal and binary, in lists, groups, escapes and dumps.
+
+use std::ops::Range;
+
+use super::{View, is_near_end, uses};
+use crate::text::Text;
+
+/// The least and the greatest number of digits of the address with which a line of a dump begins.
+const ADDRESS: std::ops::RangeInclusive<usize> = 4..=16;
+
+/// The least number of numbers before a text column in a line without an address.
+const FEW: usize = 4;
+
+/// The number of binary digits of a byte.
+const BITS: usize = 8;
+
+/// The number of hexadecimal digits from which on they are a number, whatever letters are around them.
+const LONG: usize = 16;
+
+/// A run of letters and digits.
+pub(crate) struct Token {
+    /// The digits, without a prefix such as `0x`.
+    pub(crate) digits: Range<usize>,
+    pub(crate) kind: Kind,
+    /// Whether the token begins a line.
+    begins_line: bool,
+    /// Whether a minus sign is right before the digits.
+    pub(crate) is_negative: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Word,
+    /// Digits, also hexadecimal ones.
+    Digits,
+    /// Digits after a prefix such as `0x`.
+    Prefixed,
+}
+
+/// The bytes that the numbers in a text stand for, as one text for each way to read them.
+pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
+    let (tokens, columns) = tokens(&text.bytes);
+    if uses(View::Column) && !columns.is_empty() {
+        emit(joined_columns(text, columns));
+    }
+    let Some(last) = tokens.last() else { return };
+    let reader = Reader {
+        text,
+        is_lone: last.begins_line && !text.bytes[last.digits.end..].contains(&b'\n'),
+        tokens,
+    };
+    if uses(View::Hexadecimal) {
+        let (digits, last) = reader.hex_digits();
+        for phase in 0..2 {
+            emit(reader.pairs(&digits, last, phase));
+        }
+    }
+    let ways: [(View, Way); 7] = [
+        (View::LittleEndian, little_endian),
+        (View::Decimal, decimal),
+        (View::DecimalWords, |digits, minus| {
+            decimal_words(digits, minus, 2)
+        }),
+        (View::DecimalWords, |digits, minus| {
+            decimal_words(digits, minus, 4)
+        }),
+        (View::Octal, |digits, _| octal_byte(digits)),
+        (View::OctalWords, |digits, _| {
+            octal(digits, 6, 2).or_else(|| octal(digits, 11, 4))
+        }),
+        (View::Binary, binary),
+    ];
+    for (view, way) in ways {
+        if uses(view) {
+            emit(reader.words(way));
+        }
+    }
+}
+
+/// The text columns of dumps as one text.
+fn joined_columns(text: &Text, columns: Vec<Range<usize>>) -> Text {
+    let mut out = Text::with_room(columns.iter().map(ExactSizeIterator::len).sum());
+    for column in columns {
+        let bytes = &text.bytes[column.clone()];
+        let is_frame = |byte: &u8| matches!(byte, b' ' | b'|' | b'>' | b'\r');
+        let end = bytes
+            .iter()
+            .rposition(|byte| !is_frame(byte))
+            .map_or(0, |last| last + 1);
+        let begin = bytes.iter().position(|byte| !is_frame(byte)).unwrap_or(end);
+        for (at, from) in (column.start + begin..column.start + end).enumerate() {
+            out.push_near(text.bytes[from], text.from(from), text.to(from), at == 0);
+        }
+    }
+    out.goes_on = text.goes_on && is_near_end(&out, text);
+    out.parted_at_end = true;
+    out
+}
+
+/// A way to read a number as bytes: the bytes and their count.
+type Way = fn(&[u8], bool) -> Option<([u8; 8], usize)>;
+
+struct Reader<'a> {
+    text: &'a Text,
+    tokens: Vec<Token>,
+    /// Whether the last line has only one number so far: it may be an address.
+    is_lone: bool,
+}
+
+impl Reader<'_> {
+    /// The hexadecimal digits, with the positions of each. Other words are breaks.
+    fn hex_digits(&self) -> (Vec<(u8, u32, bool)>, usize) {
+        const BREAK: (u8, u32, bool) = (u8::MAX, 0, true);
+        let mut digits: Vec<(u8, u32, bool)> = Vec::with_capacity(self.text.len());
+        let mut last = 0;
+        let mut begins = false;
+        for token in &self.tokens {
+            begins |= token.begins_line;
+            let mut range = token.digits.clone();
+            if token.kind == Kind::Word {
+                if digits.last().is_some_and(|last| last.0 != u8::MAX) && !self.is_open(token) {
+                    digits.push(BREAK);
+                }
+                continue;
+            }
+            last = digits.len();
+            if token.kind == Kind::Prefixed
+                && range.len() == 4
+                && self.text.bytes[range.start..].starts_with(b"00")
+            {
+                range.start += 2;
+            }
+            if token.kind == Kind::Prefixed && range.len() % 2 == 1 {
+                digits.push((0, range.start as u32, std::mem::take(&mut begins)));
+            }
+            for at in range {
+                let value = char::from(self.text.bytes[at]).to_digit(16).unwrap_or_default();
+                digits.push((value as u8, at as u32, std::mem::take(&mut begins)));
+            }
+        }
+        (digits, last)
+    }
+
+    fn pairs(&self, digits: &[(u8, u32, bool)], last: usize, phase: usize) -> Text {
+        let mut out = Text::with_room(digits.len() / 2);
+        let mut unsure = None;
+        for run in digits.split(|digit| digit.0 == u8::MAX) {
+            out.cut();
+            let run = run.get(phase..).unwrap_or_default();
+            let pairs = run.chunks_exact(2);
+            unsure = pairs
+                .remainder()
+                .first()
+                .map(|rest| self.text.from(rest.1 as usize));
+            for pair in pairs {
+                let [(high, first, one), (low, second, other)] = [pair[0], pair[1]];
+                out.push_near(
+                    high << 4 | low,
+                    self.text.from(first as usize),
+                    self.text.to(second as usize),
+                    one || other,
+                );
+            }
+        }
+        // A long token stays a number, whatever follows.
+        let is_long = self.tokens.last().is_some_and(|token| token.digits.len() >= LONG);
+        let token = digits.get(last).filter(|_| !is_long);
+        let token = token.map(|digit| self.text.from(digit.1 as usize));
+        self.end(&mut out, unsure, token);
+        out
+    }
+
+    fn words(&self, way: Way) -> Text {
+        let mut out = Text::with_room(self.tokens.len());
+        let mut begins = false;
+        for token in &self.tokens {
+            begins |= token.begins_line;
+            let digits = &self.text.bytes[token.digits.clone()];
+            let read = (token.kind != Kind::Word)
+                .then(|| way(digits, token.is_negative))
+                .flatten();
+            let Some((bytes, count)) = read else {
+                // A number at the very end may be incomplete.
+                if !self.is_open(token) {
+                    out.cut();
+                }
+                continue;
+            };
+            let from = self.text.from(token.digits.start);
+            let to = self.text.to(token.digits.end - 1);
+            for &byte in &bytes[..count] {
+                out.push_near(byte, from, to, std::mem::take(&mut begins));
+            }
+        }
+        let token = self.tokens.last().map(|token| self.text.from(token.digits.start));
+        self.end(&mut out, None, token);
+        out
+    }
+
+    /// Whether the text may continue a token.
+    fn is_open(&self, token: &Token) -> bool {
+        self.text.goes_on && token.digits.end == self.text.len()
+    }
+
+    /// Says what may follow. The last token is unsure if it is at the very end.
+    fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<u32>) {
+        let end = self.tokens.last().map_or(0, |token| token.digits.end);
+        let after = &self.text.bytes[end..];
+        let is_open = after.is_empty() && self.text.goes_on;
+        out.parted_at_end = after.contains(&b'\n') || self.text.parted_at_end;
+        let is_open = is_open || self.is_lone && self.text.goes_on;
+        out.unsure = token
+            .filter(|_| is_open)
+            .into_iter()
+            .chain(unsure)
+            .chain(self.text.unsure)
+            .min();
+        out.goes_on = self.text.goes_on && is_near_end(out, self.text);
+    }
+}
+
+/// The words and numbers of a text, without the addresses of dumps, and the text columns of dumps.
+pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
+    let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 4);
+    let mut columns = Vec::new();
+    let mut at = 0;
+    let mut begins_line = true;
+    let mut has_address = false;
+    // The number of digits of the latest number in this line, and the number of tokens before the line.
+    let (mut latest, mut before) = (0, 0);
+    while at < text.len() {
+        if !text[at].is_ascii_alphanumeric() {
+            if text[at] == b'\n' {
+                (begins_line, has_address, latest) = (true, false, 0);
+                before = tokens.len();
+            } else if latest > 0
+                && (has_address || tokens.len() >= before + FEW)
+                && is_column(&text[at..], latest)
+            {
+                let length = memchr::memchr(b'\n', &text[at..]);
+                let end = length.map_or(text.len(), |length| at + length);
+                columns.push(at..end);
+                at = end;
+                continue;
+            }
+            at += 1;
+            continue;
+        }
+        let length = word_length(&text[at..]);
+        let word = &text[at..at + length];
+        let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]));
+        let digits = at + skipped..at + length;
+        let may_be_address = begins_line || tokens.len() < before + FEW && is_sure_address(text, &digits);
+        if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
+            // A log's prefix can be before the address.
+            tokens.truncate(before);
+            at += length;
+            (has_address, begins_line) = (true, true);
+            continue;
+        }
+        latest = if kind == Kind::Word { 0 } else { digits.len() };
+        if is_index(text, &digits) || is_call(text, kind, digits.end) {
+            at += length;
+            continue;
+        }
+        tokens.push(Token {
+            kind,
+            begins_line: std::mem::take(&mut begins_line),
+            is_negative: at > 0 && text[at - 1] == b'-' && (at < 2 || !text[at - 2].is_ascii_alphanumeric()),
+            digits,
+        });
+        at += length;
+    }
+    (tokens, columns)
+}
+
+/// The length of the word with which a text begins. A long run of digits in a longer word is a word, and so
+/// is each byte in a long run of binary digits.
+fn word_length(text: &[u8]) -> usize {
+    let bits = text
+        .iter()
+        .take(2 * BITS)
+        .take_while(|byte| matches!(byte, b'0' | b'1'));
+    if bits.count() == 2 * BITS {
+        return BITS;
+    }
+    let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    // A letter after whole bytes is a unit, or ends an escape sequence.
+    let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
+    if digits >= LONG || digits > 0 && digits % 2 == 0 && text.get(digits).is_some_and(is_unit) {
+        return digits;
+    }
+    let mut run = 0;
+    for (at, byte) in text.iter().enumerate() {
+        if !byte.is_ascii_alphanumeric() {
+            return at;
+        }
+        run = if byte.is_ascii_hexdigit() { run + 1 } else { 0 };
+        if run == LONG && at >= LONG {
+            return at + 1 - LONG;
+        }
+    }
+    text.len()
+}
+
+/// The length of the prefix of a number, and the kind of the word.
+fn kind(word: &[u8], before: Option<u8>) -> (usize, Kind) {
+    let is_hex = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_hexdigit);
+    match word {
+        _ if is_hex(word) => (0, Kind::Digits),
+        [b'0', b'x' | b'X' | b'o', rest @ ..] if is_hex(rest) => (2, Kind::Prefixed),
+        [b'x' | b'X' | b'u' | b'U', rest @ ..]
+            if is_hex(rest) && matches!(before, Some(b'\\' | b'#' | b'%')) =>
+        {
+            (1, Kind::Prefixed)
+        }
+        _ => (0, Kind::Word),
+    }
+}
+
+/// Whether a number is the index of a list: `[7]=>` of PHP, `[7]="` of a shell, `"7":` of JSON.
+fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
+    let before = digits.start.checked_sub(1).map(|before| text[before]);
+    match &text[digits.end..] {
+        [b']', b'=' | b':', ..] => before == Some(b'['),
+        [b']', b' ', b'=' | b':', ..] => before == Some(b'['),
+        [b'"' | b'\'', b':' | b' ', ..] => matches!(before, Some(b'"' | b'\'')),
+        _ => false,
+    }
+}
+
+/// Whether a word is the name of a function or a type, as in `int(101)`.
+fn is_call(text: &[u8], kind: Kind, end: usize) -> bool {
+    kind == Kind::Word && text.get(end) == Some(&b'(')
+}
+
+/// Whether a number is an address wherever it is in a line, as those of `xxd`, `od` and `hexdump`.
+fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
+    digits.len() >= 7 && matches!(text[digits.end..], [b':' | b' ', b' ', ..] | [b':'])
+}
+
+/// Whether the first number of a line is the address of a dump.
+fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
+    if !ADDRESS.contains(&digits.len()) {
+        return false;
+    }
+    match &text[digits.end..] {
+        [b':', after, ..] => *after == b' ' || *after == b'\t',
+        [b':'] => true,
+        rest => {
+            let blanks = rest
+                .iter()
+                .take_while(|byte| matches!(byte, b' ' | b'\t'))
+                .count();
+            let next = rest[blanks..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_alphanumeric())
+                .count();
+            blanks > 0 && next > 0 && next != digits.len()
+        }
+    }
+}
+
+/// Whether the text column of a dump begins here, after a number with `latest` digits.
+fn is_column(rest: &[u8], latest: usize) -> bool {
+    if !rest.starts_with(b"  ") {
+        return matches!(rest, [b' ', b'|' | b'>', ..]);
+    }
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(first) = line.iter().position(|byte| !matches!(byte, b' ' | b'-')) else {
+        return false;
+    };
+    let next = line[first..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .count();
+    let word = &line[first..first + next];
+    let is_hex = word.iter().all(u8::is_ascii_hexdigit);
+    let is_decimal = next <= 11 && word.iter().all(u8::is_ascii_digit);
+    next == 0 || !(is_hex && next == latest || is_decimal)
+}
+
+fn value(digits: &[u8], radix: u32) -> Option<u64> {
+    let digits = digits.iter().map(|byte| char::from(*byte).to_digit(radix));
+    digits.into_iter().try_fold(0_u64, |value, digit| {
+        value
+            .checked_mul(u64::from(radix))?
+            .checked_add(u64::from(digit?))
+    })
+}
+
+fn bytes(value: u64, count: usize) -> Option<([u8; 8], usize)> {
+    let fits = count == 8 || value >> (8 * count) == 0;
+    fits.then_some((value.to_le_bytes(), count))
+}
+
+/// Words of 2, 4 or 8 bytes, whose last byte comes first.
+fn little_endian(digits: &[u8], _: bool) -> Option<([u8; 8], usize)> {
+    matches!(digits.len(), 4 | 8 | 16)
+        .then(|| bytes(value(digits, 16)?, digits.len() / 2))
+        .flatten()
+}
+
+fn decimal(digits: &[u8], is_negative: bool) -> Option<([u8; 8], usize)> {
+    let value = value(digits, 10).filter(|_| digits.len() <= 3)?;
+    match is_negative {
+        true => bytes(
+            256_u64
+                .checked_sub(value)
+                .filter(|value| (1..256).contains(value))?,
+            1,
+        ),
+        false => bytes(value, 1),
+    }
+}
+
+fn decimal_words(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8; 8], usize)> {
+    let value = value(digits, 10)?;
+    match is_negative {
+        true => bytes((1_u64 << (8 * count)).checked_sub(value)?, count),
+        // Smaller numbers are single bytes.
+        false => bytes(value, count).filter(|_| value >> (4 * count) > 0),
+    }
+}
+
+fn octal(digits: &[u8], length: usize, count: usize) -> Option<([u8; 8], usize)> {
+    (digits.len() == length)
+        .then(|| bytes(value(digits, 8)?, count))
+        .flatten()
+}
+
+/// Bytes of `\\0145`, `0o61` and `%o`.
+fn octal_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
+    bytes(value(digits, 8).filter(|_| digits.len() <= 4)?, 1)
+}
+
+fn binary(digits: &[u8], _: bool) -> Option<([u8; 8], usize)> {
+    (digits.len() == BITS)
+        .then(|| bytes(value(digits, 2)?, 1))
+        .flatten()
+}

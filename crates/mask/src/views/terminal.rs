@@ -1,0 +1,264 @@
+//! Text as a terminal shows it: without control sequences and invisible characters.
+
+use std::{borrow::Cow, ops::Range};
+
+use memchr::memchr3;
+
+use super::{View, uses};
+use crate::{
+    grams::{Grams, word},
+    text::Text,
+};
+
+const ESCAPE: u8 = 0x1b;
+/// The control sequence introducer as one byte (ECMA-48, section 5.4).
+const CSI: u8 = 0x9b;
+
+/// The greatest length of a control sequence.
+const LONGEST: usize = 1024;
+
+/// The bytes of a text that a terminal shows.
+pub(crate) struct Visible<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// The beginning of each run of visible bytes: in `bytes`, and in the text.
+    runs: Vec<(u32, u32)>,
+    /// Whether a secret may begin in text that the terminal does not show.
+    pub(crate) hides: bool,
+    has_hidden: bool,
+    /// The beginning of a control sequence that the text does not complete.
+    pub(crate) unsure: Option<u32>,
+    end: u32,
+}
+
+/// Reads a text as a terminal does. `goes_on` says whether more text can follow.
+pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visible<'a> {
+    let mut seen = Visible::all(text);
+    let mut specials = Specials::new(text);
+    let Some(mut special) = specials.next(0).filter(|_| uses(View::Terminal)) else {
+        return seen;
+    };
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    loop {
+        if special > at {
+            seen.runs.push((bytes.len() as u32, at as u32));
+            bytes.extend_from_slice(&text[at..special]);
+        }
+        if special == text.len() {
+            break;
+        }
+        let rest = &text[special..];
+        let (length, erased) = match rest[0] {
+            // Bold and underlined text, as `man` shows it.
+            8 => (1, 1),
+            _ => (hidden(text, special), 0),
+        };
+        if erased > 0 {
+            bytes.truncate(bytes.len().saturating_sub(erased));
+            while seen
+                .runs
+                .pop_if(|(run, _)| *run as usize >= bytes.len())
+                .is_some()
+            {}
+            seen.hides = true;
+        }
+        seen.hides |= (special + 1..special + length).any(|at| match word(&text[at..]) {
+            Some(word) => gate.has(word),
+            None => true,
+        });
+        seen.has_hidden |= length > 0;
+        if length == 0 {
+            // An incomplete sequence at the end, or a byte that only looks special.
+            if goes_on && is_incomplete(rest) {
+                seen.unsure = Some(special as u32);
+                seen.has_hidden = true;
+                break;
+            }
+            seen.runs.push((bytes.len() as u32, special as u32));
+            bytes.push(text[special]);
+        }
+        at = special + length.max(1);
+        special = specials.next(at).unwrap_or(text.len());
+    }
+    seen.bytes = Cow::Owned(bytes);
+    seen
+}
+
+impl<'a> Visible<'a> {
+    /// All bytes of a text, also those that a terminal does not show.
+    pub(crate) fn all(text: &'a [u8]) -> Self {
+        Self {
+            bytes: Cow::Borrowed(text),
+            runs: Vec::new(),
+            hides: false,
+            has_hidden: false,
+            unsure: None,
+            end: text.len() as u32,
+        }
+    }
+
+    /// Whether a terminal does not show a part of the text.
+    pub(crate) fn has_hidden(&self) -> bool {
+        self.has_hidden
+    }
+
+    /// A part of the visible bytes as a text.
+    pub(crate) fn text(&self, part: Range<usize>) -> Text {
+        let mut text = Text::with_room(part.len());
+        let is_end = part.end == self.bytes.len();
+        let mut run = self.runs.partition_point(|(run, _)| *run as usize <= part.start);
+        let mut shift = run.checked_sub(1).map_or(0, |run| self.shift(run));
+        for at in part {
+            while self.runs.get(run).is_some_and(|(run, _)| *run as usize <= at) {
+                shift = self.shift(run);
+                run += 1;
+            }
+            let place = at as u32 + shift;
+            text.push_near(self.bytes[at], place, place + 1, false);
+        }
+        if is_end {
+            text.goes_on = text
+                .len()
+                .checked_sub(1)
+                .is_none_or(|last| self.end - text.to(last) <= LONGEST as u32);
+            text.unsure = self.unsure;
+        }
+        text
+    }
+
+    /// The number of visible bytes before a position in the text.
+    pub(crate) fn index(&self, position: usize) -> usize {
+        let runs = &self.runs;
+        let run = runs.partition_point(|(_, text)| *text as usize <= position);
+        let Some((bytes, text)) = run.checked_sub(1).map(|run| runs[run]) else {
+            return if runs.is_empty() {
+                position.min(self.bytes.len())
+            } else {
+                0
+            };
+        };
+        let end = runs.get(run).map_or(self.bytes.len(), |(next, _)| *next as usize);
+        end.min(bytes as usize + position - text as usize)
+    }
+
+    /// The position in the text of a visible byte. The end of the visible bytes is the end of the text.
+    pub(crate) fn position(&self, index: usize) -> usize {
+        if index == self.bytes.len() {
+            return self.end as usize;
+        }
+        let run = self.runs.partition_point(|(run, _)| *run as usize <= index);
+        run.checked_sub(1)
+            .map_or(index, |run| index + self.shift(run) as usize)
+    }
+
+    fn shift(&self, run: usize) -> u32 {
+        let (bytes, text) = self.runs[run];
+        text - bytes
+    }
+}
+
+/// The bytes with which hidden text can begin.
+struct Specials<'a> {
+    text: &'a [u8],
+    next: [usize; 3],
+}
+
+/// The sets of bytes to search for. UTF-8 of invisible characters begins with the bytes of the second set.
+const SETS: [[u8; 3]; 3] = [[ESCAPE, 8, 0], [0xc2, 0xe2, 0xef], [CSI, 0x7f, CSI]];
+
+impl<'a> Specials<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        let next = SETS.map(|set| find(set, text, 0));
+        Self { text, next }
+    }
+
+    fn next(&mut self, from: usize) -> Option<usize> {
+        for (next, set) in self.next.iter_mut().zip(SETS) {
+            if *next < from {
+                *next = find(set, self.text, from);
+            }
+        }
+        self.next
+            .iter()
+            .min()
+            .copied()
+            .filter(|next| *next < self.text.len())
+    }
+}
+
+fn find([one, two, three]: [u8; 3], text: &[u8], from: usize) -> usize {
+    memchr3(one, two, three, &text[from.min(text.len())..]).map_or(text.len(), |ahead| from + ahead)
+}
+
+/// The length of the hidden text that begins at a position.
+pub(crate) fn hidden(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..text.len().min(at + LONGEST)];
+    match rest {
+        [0 | 0x7f, ..] => 1,
+        [ESCAPE, b'[', rest @ ..] => csi(rest).map_or(0, |length| length + 2),
+        // In UTF-8, the byte also continues a character.
+        [CSI, rest @ ..] if at == 0 || text[at - 1] < 0x80 => csi(rest).map_or(0, |length| length + 1),
+        [0xc2, CSI, rest @ ..] => csi(rest).map_or(0, |length| length + 2),
+        // C1 controls and the soft hyphen.
+        [0xc2, 0x80..=0x9f | 0xad, ..] => 2,
+        // Strings: the title of the window, links.
+        [ESCAPE, b']' | b'P' | b'X' | b'^' | b'_', rest @ ..] => string(rest).map_or(0, |length| length + 2),
+        // Zero-width and direction marks (U+200B to U+200F, U+202A to U+202E, U+2060 to U+206F, U+FEFF).
+        [0xe2, 0x80, 0x8b..=0x8f | 0xaa..=0xae, ..]
+        | [0xe2, 0x81, 0xa0..=0xaf, ..]
+        | [0xef, 0xbb, 0xbf, ..] => 3,
+        [ESCAPE, rest @ ..] => {
+            let between = rest
+                .iter()
+                .take_while(|byte| (b' '..=b'/').contains(byte))
+                .count();
+            let is_end = rest.get(between).is_some_and(|byte| (b'0'..=b'~').contains(byte));
+            if is_end { between + 2 } else { 0 }
+        }
+        _ => 0,
+    }
+}
+
+fn csi(rest: &[u8]) -> Option<usize> {
+    let parameters = csi_parameters(rest);
+    let last = rest.get(parameters)?;
+    (b'@'..=b'~').contains(last).then_some(parameters + 1)
+}
+
+/// The length of the parameters and the intermediate bytes of a control sequence.
+fn csi_parameters(rest: &[u8]) -> usize {
+    let parameters = rest
+        .iter()
+        .take_while(|byte| (b'0'..=b'?').contains(byte))
+        .count();
+    let between = rest[parameters..]
+        .iter()
+        .take_while(|byte| (b' '..=b'/').contains(byte));
+    parameters + between.count()
+}
+
+/// The length of a string and its end: BEL, or escape and a backslash.
+fn string(rest: &[u8]) -> Option<usize> {
+    let end = rest.iter().position(|byte| matches!(*byte, 7 | ESCAPE | b'\n'))?;
+    match rest[end..] {
+        [7, ..] => Some(end + 1),
+        [ESCAPE, b'\\', ..] => Some(end + 2),
+        _ => None,
+    }
+}
+
+/// Whether more text can make this the beginning of hidden text.
+fn is_incomplete(rest: &[u8]) -> bool {
+    let is_head = match rest {
+        [ESCAPE] | [CSI] | [0xc2] | [0xe2] | [0xef] | [0xe2, 0x80 | 0x81] | [0xef, 0xbb] => return true,
+        [ESCAPE, b'[', rest @ ..] | [0xc2, CSI, rest @ ..] | [CSI, rest @ ..] => {
+            csi_parameters(rest) == rest.len()
+        }
+        [ESCAPE, b']' | b'P' | b'X' | b'^' | b'_', rest @ ..] => {
+            !rest.iter().any(|byte| matches!(byte, 7 | b'\n'))
+        }
+        [ESCAPE, rest @ ..] => rest.iter().all(|byte| (b' '..=b'/').contains(byte)),
+        _ => false,
+    };
+    is_head && rest.len() < LONGEST
+}
