@@ -82,12 +82,12 @@ fn the_command_uses_the_token_and_its_status_is_kept(#[case] script: &str, #[cas
 #[test]
 fn it_gets_files_for_itself_alone_and_no_option_of_jobpass() {
     let desk = Desk::new();
-    let look = r#"ls -ld "$(dirname "$KUBECONFIG")" "$KUBECONFIG" "$JOBPASS_TOKEN_FILE" | cut -c1-10; env | grep ^JOBPASS | cut -d= -f1; echo "[$TOKEN]""#;
+    let look = r#"ls -ld "$(dirname "$KUBECONFIG")" "$KUBECONFIG" "$JOBPASS_TOKEN_FILE" | cut -c1-10; env | grep ^JOBPASS | cut -d= -f1 | sort; echo "[$TOKEN]""#;
     let ended = desk.exec(&["--env", "TOKEN"], look);
     assert!(
-        ended
-            .log
-            .starts_with("drwx------\n-rw-------\n-rw-------\nJOBPASS_TOKEN_FILE\n[[MASKED]]\n"),
+        ended.log.starts_with(
+            "drwx------\n-rw-------\n-rw-------\nJOBPASS_MASK_JOURNAL\nJOBPASS_TOKEN_FILE\n[[MASKED]]\n"
+        ),
         "{}",
         ended.log
     );

@@ -3,6 +3,7 @@
 mod exec;
 mod expiry_test;
 mod inspect;
+mod later;
 mod learn;
 mod legacy;
 mod log;

@@ -229,7 +229,10 @@ fn tokens_are_renewed_without_a_file() {
     let ended = Ended::of(child).succeeded();
     assert!(ended.log.contains(", which was renewed "), "{}", ended.log);
     let files = fs::read_to_string(desk.path("files")).expect("written");
-    assert_eq!(files, "kubeconfig\nkubeconfig.journal\nstate.json\n");
+    assert_eq!(
+        files,
+        "jobpass-mask.journal\nkubeconfig\nkubeconfig.journal\nstate.json\n"
+    );
     for name in ["first", "files", "pods", "enough"] {
         fs::remove_file(desk.path(name)).expect("written");
     }

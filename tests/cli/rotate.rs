@@ -15,7 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::Desk;
-use crate::{cluster::Cluster, github::step::Ended, leaks::assert_absent, support};
+use crate::{
+    cluster::Cluster,
+    github::step::Ended,
+    leaks::{assert_absent, corpus::pieces},
+    support,
+};
 
 /// The permissions that jobpass proposes after a 403.
 const ROTATOR: &str = r#"
@@ -52,6 +57,20 @@ const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The place from which the users of the token read it.
+/// The script of a command prints both tokens. jobpass itself has minted neither of them for the command.
+#[test]
+fn a_filter_learns_the_new_token_before_it_is_in_its_place() {
+    let it = Rotating::new(Place::File);
+    let rotate = it.arguments(&["--grace", "0"]).join(" ");
+    let jobpass = support::binary("jobpass").display().to_string();
+    let script = format!("{jobpass} {rotate}; echo \"it is $(cat token)\"; base64 -w 0 token");
+    let ended = it.desk.exec(&[], &script).succeeded();
+    let new = fs::read_to_string(it.desk.path("token")).expect("a token");
+    assert_ne!(new.trim(), it.old);
+    assert!(ended.log.contains("it is [MASKED]\n"), "{}", ended.log);
+    assert_eq!(pieces(new.trim(), &ended.log), [""; 0], "{}", ended.log);
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     File,

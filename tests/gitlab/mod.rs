@@ -4,6 +4,7 @@ mod dotenv;
 mod guard;
 mod harness;
 pub(crate) mod job;
+mod later;
 mod life;
 mod mask;
 pub(crate) mod pipeline;

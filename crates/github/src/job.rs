@@ -9,7 +9,7 @@ use jobpass_core::{
     minter::kept::Kept,
     names::random_name,
     process::{environment::Environment, files},
-    record::state::State,
+    record::{filter::FilterJournal, state::State},
     text::harmless,
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(environment: Environment) -> Self {
+        // The runner masks the log, and no filter of jobpass. An earlier step may have set this variable.
+        let environment = environment.with(FilterJournal::VARIABLE, None);
         let id_tokens = id_token::source(&environment);
         Self {
             environment: environment.with_id_tokens(id_tokens),

@@ -13,7 +13,8 @@ use jobpass_core::{
     },
     minter::Minter,
     names,
-    record::{journal::Reader, state::State, token_files::Files},
+    process::files::create_private_folder,
+    record::{filter::FilterJournal, journal::Reader, state::State, token_files::Files},
     text::{self, harmless},
 };
 use jobpass_mask::Masker;
@@ -96,13 +97,11 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
             pipe::refuse(Path::new(pipe));
         }
     })?;
+    let sources = sources(job)?;
     if in_shell {
         return crate::log::print(&shell(job, true)?);
     }
-    let renewed = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
-    let renewed = renewed.filter_map(|recorded| State::read(&recorded.path).ok()?.files.journal);
-    let renewed = renewed.map(|journal| Reader::new(&journal));
-    let masker = Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(renewed);
+    let masker = Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(sources);
     // The filter uses the descriptor directly, so that masked text waits in no other buffer.
     let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let copied = output.and_then(
@@ -141,6 +140,20 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Secre
     Ok(secrets)
 }
 
+/// The journals that tell about later tokens: those of the renewed tokens that this job has minted, and the
+/// journal that the shell's commands name.
+fn sources(job: &Job) -> Result<Vec<Reader>, Error> {
+    let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
+    let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok());
+    let renewed = minted.map(|state| Reader::of_renewals(&state));
+    let mut sources = renewed
+        .filter_map(Result::transpose)
+        .collect::<Result<Vec<_>, _>>()?;
+    let filter = FilterJournal::of(&job.environment)?;
+    sources.extend(filter.map(|filter| filter.reader()));
+    Ok(sources)
+}
+
 /// The commands for the shell to evaluate. They hold no secret.
 fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     let cannot = |what: &str, error: io::Error| {
@@ -174,6 +187,15 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
         text += &format!("[ \"$$\" = {} ] || jobpass_guards=:\n", script.id);
     }
     if with_filter {
+        // A filter inside another filter uses the journal of the other one.
+        if FilterJournal::of(&job.environment)?.is_none() {
+            let folder = pipe.with_extension(pipe::FILTER);
+            create_private_folder(&folder)
+                .map_err(|error| cannot("create a folder in the job's temporary folder", error))?;
+            let (name, journal) = (FilterJournal::VARIABLE, FilterJournal::create(&folder)?);
+            let path = quoted(&journal.path().to_string_lossy());
+            text += &format!("{name}={path}\nexport {name}\n");
+        }
         mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
             .map_err(|error| cannot("create a named pipe in the job's temporary folder", error.into()))?;
         text += include_str!("mask/filter.sh");

@@ -13,7 +13,7 @@ use jobpass_core::{
     inputs::{flags, options::Opt},
     json, names,
     process::files,
-    record::{receipt::Receipt, token_files::Files},
+    record::{filter::FilterJournal, receipt::Receipt, token_files::Files},
     text::{self, harmless},
     token::Token,
 };
@@ -72,7 +72,9 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
             "give a path, or `true` for a name in the job's temporary folder",
         ));
     }
+    let filter = FilterJournal::of(&job.environment)?;
     record(job, &files)?;
+    filter.map_or(Ok(()), |filter| filter.announce(&token))?;
     proxy_exec::mask(&token)?;
     let remark = match &connection {
         Some(connection) if files.kubeconfig_file.is_some() => {

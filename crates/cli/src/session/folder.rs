@@ -13,10 +13,21 @@ use jobpass_core::{
     },
     names,
     process::files::{self, TEMP, anybody_may_rename_in, create_private_folder},
+    record::filter::FilterJournal,
     text::{self, harmless},
 };
 
 use crate::terminal::output;
+
+/// The name of the state file.
+const STATE: &str = "state.json";
+
+/// Removes the journal that a session left beside its state file, because it was killed.
+pub(crate) fn remove_journal_left_beside(state_file: &Path) {
+    if state_file.file_name().is_some_and(|name| name == STATE) {
+        let _ = fs::remove_file(state_file.with_file_name(FilterJournal::NAME));
+    }
+}
 
 /// A folder that only this user can read. jobpass removes it at the end of the session, unless the folder
 /// holds the state of a token that is not revoked.
@@ -58,7 +69,7 @@ impl Folder {
 
     /// The path of the state file.
     pub(super) fn state_file(&self) -> PathBuf {
-        self.0.join("state.json")
+        self.0.join(STATE)
     }
 
     /// The inputs with `lifetime`, and with paths in this folder for the token's files.
@@ -79,7 +90,9 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // After a write to a full disk, a part of the state file may be left.
-        let _ = fs::remove_file(self.0.join("state.partial"));
+        for file in ["state.partial", FilterJournal::NAME] {
+            let _ = fs::remove_file(self.0.join(file));
+        }
         let state_file = self.state_file();
         if fs::remove_dir(&self.0).is_err() && state_file.exists() {
             output::note(&format!(

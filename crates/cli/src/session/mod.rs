@@ -2,7 +2,7 @@
 //! when the command ends.
 
 pub(crate) mod child;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod masked_output;
 pub(crate) mod origin;
 pub(crate) mod system;
@@ -24,13 +24,14 @@ use jobpass_core::{
     },
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
-    record::{journal::Reader, state::State, token_files::Files},
+    record::{filter::FilterJournal, journal::Reader, state::State, token_files::Files},
     token::Token,
 };
 use jobpass_mask::Masker;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::process::Command;
 
-use self::{folder::Folder, origin::origin};
+use self::{child::Program, folder::Folder, masked_output::Streams, origin::origin};
 use crate::terminal::{output, progress::Progress};
 
 /// The life of a command's token. After [`Session::mint`], the caller must call [`Session::revoke`] on every
@@ -46,6 +47,8 @@ pub(crate) struct Session<'a> {
     pub(crate) environment: &'a Environment,
     /// The proxy that holds the token, if the input `proxy` is `true`.
     pub(crate) proxy: Option<Arc<JobProxy>>,
+    /// The journal with which the command's own tokens reach the masker.
+    filter: FilterJournal,
     folder: Folder,
     revoked: bool,
 }
@@ -62,6 +65,11 @@ impl<'a> Session<'a> {
         interrupt: &mut Interrupt,
     ) -> Result<Self, Error> {
         let folder = Folder::make()?;
+        let filter = match FilterJournal::of(environment)? {
+            // A filter outside of this one also learns what the command mints.
+            Some(outer) => outer,
+            None => FilterJournal::create(folder.path())?,
+        };
         let inputs = folder.with_file_names(given, lifetime)?;
         let plan = Plan::make(&inputs, folder.path(), environment, interrupt).await?;
         let state_file = folder.state_file();
@@ -99,9 +107,17 @@ impl<'a> Session<'a> {
             inputs,
             environment,
             proxy: proxy.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            filter,
             folder,
             revoked: false,
         })
+    }
+
+    /// Builds the command of `program`, with the token's files and the journal of the filter.
+    pub(crate) fn command(&self, program: &Program<'_>, streams: Streams) -> Command {
+        let mut command = program.command(&self.state.files, &self.inputs, streams);
+        command.env(FilterJournal::VARIABLE, self.filter.path());
+        command
     }
 
     /// Reads the token from its file. With a proxy, reads the proxy's bearer from the kubeconfig instead.
@@ -115,13 +131,17 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The masker for the output of the command. The masker hides the token, the renewed tokens, and the
-    /// credentials of the minter.
-    pub(crate) fn masker(&self, token: &Token) -> Masker {
+    /// The masker for the output of the command. The masker hides the token, the renewed tokens, the tokens
+    /// that the command mints, and the credentials of the minter.
+    ///
+    /// # Errors
+    /// If another user may have written the journal of the renewed token.
+    pub(crate) fn masker(&self, token: &Token) -> Result<Masker, Error> {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone().into());
-        let renewed = self.state.files.journal.as_deref().map(Reader::new);
-        Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(renewed)
+        let renewed = Reader::of_renewals(&self.state)?;
+        let sources = renewed.into_iter().chain([self.filter.reader()]);
+        Ok(Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(sources))
     }
 
     /// Whether [`Session::revoke`] has revoked the token.
@@ -192,6 +212,7 @@ mod tests {
             state,
             environment,
             proxy: None,
+            filter: FilterJournal::create(folder.path()).expect("created"),
             folder,
             revoked: false,
         }
@@ -205,7 +226,7 @@ mod tests {
     fn the_output_of_the_command_shows_no_credential() {
         let environment = Environment::from([("MINTER", "bearer-of-the-minter")]);
         let session = session(&environment);
-        let mut masker = session.masker(&session.token().expect("a token"));
+        let mut masker = session.masker(&session.token().expect("a token")).expect("safe");
         let mut shown = Vec::new();
         let text = format!("a {TOKEN} b bearer-of-the-minter c\n");
         masker.push(text.as_bytes(), &mut shown).expect("masked");

@@ -57,7 +57,8 @@ pub(crate) fn command() -> Command {
         .args([command::env_flag(), command::argument()])
         .after_help(
             "KUBECONFIG names a kubeconfig for the command, and JOBPASS_TOKEN_FILE the file with the token. \
-             The command gets no other variable of jobpass. jobpass passes signals on to the command, and \
+             JOBPASS_MASK_JOURNAL names the journal with which jobpass masks the tokens that the command mints \
+             itself. The command gets no other variable of jobpass. jobpass passes signals on to the command, and \
              exits with the command's exit status. With `--proxy`, the command gets no token and no \
              JOBPASS_TOKEN_FILE: the kubeconfig names a proxy in jobpass itself.\n\n\
              Examples:\n  \
@@ -176,8 +177,8 @@ impl Run<'_> {
         let mut user_signals = UserSignals::listen()
             .map_err(|error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}")))?;
         let token = self.session.token()?;
-        let (masked, streams) = Masked::start(&self.session.masker(&token))?;
-        let mut command = program.command(&self.session.state.files, &self.session.inputs, streams);
+        let (masked, streams) = Masked::start(&self.session.masker(&token)?)?;
+        let mut command = self.session.command(program, streams);
         if let Some(name) = variable {
             command.env(name, token.expose());
         }

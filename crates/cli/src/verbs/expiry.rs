@@ -356,11 +356,9 @@ impl ExpiryTest<'_> {
             return Ok(None);
         };
         let refusal = RefusalFlag::default();
-        let (masked, streams) =
-            Masked::start_watched(&self.session.masker(token), RefusalFlag::clone(&refusal))?;
-        let mut command = client
-            .program
-            .command(&self.session.state.files, &self.session.inputs, streams);
+        let masker = self.session.masker(token)?;
+        let (masked, streams) = Masked::start_watched(&masker, RefusalFlag::clone(&refusal))?;
+        let mut command = self.session.command(&client.program, streams);
         if let Some(name) = client.variable {
             command.env(name, token.expose());
         }

@@ -19,6 +19,7 @@ use jobpass_core::{
 
 use crate::{
     options::{connection, state_file},
+    session::folder::remove_journal_left_beside,
     terminal::{output, progress::Progress, screen::Screen},
 };
 
@@ -99,6 +100,7 @@ pub(crate) async fn run(
         .during("revoking the token", revoke::REVOKE, revoked)
         .await?;
     write_receipt(&path, &state);
+    remove_journal_left_beside(&path);
     for note in &revoked.notes {
         output::warning(note);
     }

@@ -14,7 +14,7 @@ use jobpass_core::{
     maintenance::rotate::{Location, ROTATE, Rotated, Rotation},
     minter::Minter,
     process::{environment::Environment, interrupt::Interrupt},
-    record::receipt::Proof,
+    record::{filter::FilterJournal, receipt::Proof},
 };
 use tokio::time::sleep;
 
@@ -85,13 +85,14 @@ pub(crate) async fn run(
     let inputs = flags::inputs(matches)?;
     let location = location(matches)?;
     let grace = grace(matches)?;
+    let filter = FilterJournal::of(environment)?;
     let minter = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),
         minter = Minter::resolve(&inputs, environment) => minter?,
     };
     let cluster = Cluster::connect(&minter)?;
     let budget = Budget::new(connection::TIME_LIMIT);
-    let prepared = Rotation::prepare(&cluster, &location, &budget);
+    let prepared = Rotation::prepare(&cluster, &location, filter, &budget);
     let prepared = Progress::new().during("finding the Secret", connection::TIME_LIMIT, prepared);
     let rotation = tokio::select! {
         interrupted = interrupt.wait() => return Err(interrupted),

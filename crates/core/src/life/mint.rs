@@ -29,7 +29,7 @@ use crate::{
     process::{environment::Environment, interrupt::Interrupt},
     proxy::Door,
     rbac::Permission,
-    record::state::State,
+    record::{filter::FilterJournal, state::State},
     refusal::{RequiredPermission, advice},
     text::{harmless, time},
     token::Token,
@@ -47,6 +47,8 @@ pub struct Plan {
     minter: Minter,
     cluster: Cluster,
     spec: Spec,
+    /// The journal of the filter that masks the output of this process.
+    filter: Option<FilterJournal>,
 }
 
 /// A token that jobpass has handed over to its job.
@@ -93,6 +95,7 @@ impl Plan {
     ) -> Result<Self, Error> {
         verify_revocation(inputs)?;
         inputs.flag(Opt::FailOnRevokeError)?;
+        let filter = FilterJournal::of(environment)?;
         // An exec plugin may take a while, so wrong inputs fail before it runs.
         Spec::parse(inputs, None)?;
         let minter = tokio::select! {
@@ -108,6 +111,7 @@ impl Plan {
             cluster: Cluster::connect(&minter)?,
             minter,
             spec,
+            filter,
         })
     }
 
@@ -132,6 +136,7 @@ impl Plan {
             minter,
             cluster,
             spec,
+            filter,
         } = self;
         let mut origin = origin.clone();
         if let (None, Some(bearer)) = (&origin.check_run_id, &minter.identity.bearer) {
@@ -139,7 +144,7 @@ impl Plan {
             origin.check_run_id = oidc::check_run_id(bearer);
         }
         state.receipt.check_run_id.clone_from(&origin.check_run_id);
-        match mint(&cluster, &spec, &origin, state, handover, interrupt).await {
+        match mint(&cluster, &spec, &origin, state, filter, handover, interrupt).await {
             Ok((state, mut warnings)) => {
                 warnings.extend(outlived(minter.expires(), &state));
                 Ok(HandedOver {
@@ -179,6 +184,7 @@ async fn mint<R, D>(
     spec: &Spec,
     origin: &Origin,
     state: State,
+    filter: Option<FilterJournal>,
     Handover {
         mut record,
         open,
@@ -217,8 +223,10 @@ where
                 let connection = door.as_ref().map_or(state.for_job(), |door| &door.connection);
                 // Removing the files also closes the proxy.
                 let undo = || drop(state.files.remove());
-                let written =
-                    mask(&minted).and_then(|()| state.files.write(&minted.token, connection, &state.receipt));
+                let announced = filter.map_or(Ok(()), |filter| filter.announce(&minted.token));
+                let written = announced
+                    .and_then(|()| mask(&minted))
+                    .and_then(|()| state.files.write(&minted.token, connection, &state.receipt));
                 let warning = match door {
                     Some(_) => written.inspect_err(|_| undo())?,
                     None => written?,

@@ -34,6 +34,7 @@ use crate::{
         interrupt::{Interrupt, Signal},
     },
     record::{
+        filter::FilterJournal,
         journal::{Entry, Journal},
         renewal::Renewal,
         state::State,
@@ -52,6 +53,10 @@ const OLD: f64 = 0.8;
 const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait after a failed renewal before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// The greatest number of earlier tokens that the renewer looks for in the kubeconfig. The kubeconfig holds the
+/// last one, unless writing it failed.
+const KEPT: usize = 16;
 
 /// The shortest time between a renewal and an early renewal after an answer 401.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
@@ -149,10 +154,14 @@ pub async fn renew_until_end(
             tokio::time::sleep(LOOK).await;
         }
     };
-    // All tokens that the kubeconfig may hold.
+    // The tokens that the kubeconfig may hold.
     let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
     let replace = |new: &Minted| {
+        FilterJournal::announce_renewed(environment, &new.token)?;
         replace_token(state, new, &handed_over, &journal)?;
+        if handed_over.len() == KEPT {
+            handed_over.remove(0);
+        }
         handed_over.push(new.token.clone());
         Ok(())
     };

@@ -8,8 +8,8 @@ use std::{
 
 pub use super::system::{TEMP, anybody_may_rename_in, create_private_folder};
 use super::system::{
-    append_private, create_private, create_private_folders, is_own, remove_file, rename, rename_new,
-    why_open_to_others, without_following, without_waiting, write_at,
+    append_private, create_private, create_private_folders, names_of_open, remove_file, rename, rename_new,
+    why_not_own, why_open_to_others, without_following, without_waiting, write_at,
 };
 use crate::{
     error::{Error, Kind},
@@ -44,8 +44,7 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
 /// As [`read`]. Also if another user owns the file, or may write to it.
 pub(crate) fn read_own(path: &Path) -> io::Result<String> {
     let file = open(path)?;
-    if !is_own(&file.metadata()?) {
-        let why = "another user owns it, or may write to it";
+    if let Some(why) = why_not_own(&file.metadata()?) {
         return Err(io::Error::new(ErrorKind::PermissionDenied, why));
     }
     let content = read_open(LONGEST, file)?;
@@ -114,6 +113,35 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
             "it is not a regular file",
         )),
     }
+}
+
+/// Opens a regular file, if only this user can have written it. Follows no link.
+///
+/// # Errors
+/// If `path` is not a regular file, or jobpass cannot open it. Also if another user owns the file or may write
+/// to it, or if the file has a second name, under which other programs may know it.
+pub(crate) fn open_own(path: &Path, to_append: bool) -> io::Result<File> {
+    if !path.symlink_metadata()?.is_file() {
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    let file = without_following().read(true).append(to_append).open(path)?;
+    match why_not_only_ours(&file)? {
+        None => Ok(file),
+        Some(why) => Err(io::Error::new(ErrorKind::PermissionDenied, why)),
+    }
+}
+
+/// The reason why an open file may have content that this user did not write.
+pub(crate) fn why_not_only_ours(file: &File) -> io::Result<Option<String>> {
+    let metadata = file.metadata()?;
+    Ok(match metadata.is_file() {
+        false => Some("it is not a regular file".to_owned()),
+        true if names_of_open(file)? > 1 => Some("it has a second name (a hard link)".to_owned()),
+        true => why_not_own(&metadata),
+    })
 }
 
 /// Reads a file that an input or a kubeconfig field names. If there is no such file, the input may hold a

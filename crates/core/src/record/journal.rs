@@ -12,23 +12,33 @@ use std::{
     sync::Arc,
 };
 
+use jiff::SignedDuration;
 use jobpass_mask::SecretSource;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
-    error::Error,
+    claims::Claims,
+    error::{Error, Kind},
     json,
     process::{
         files,
         system::{Identity, create_private, read_at, without_following},
     },
-    text::harmless,
+    record::state::State,
+    text::{self, harmless},
     token::Token,
 };
 
 /// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
+/// The length of the longest token that a filter learns, in bytes. No API server accepts a longer header.
+pub(crate) const LONGEST_TOKEN: usize = 64 << 10;
+/// The number of latest tokens that a filter learns even if they seem to have expired: the clock of this
+/// machine may be wrong.
+const LATEST: usize = 16;
+/// The time for which a filter still learns an expired token: kube-apiserver accepts it for a while.
+const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// An entry of the journal.
 pub enum Entry {
@@ -142,20 +152,74 @@ pub struct Reader {
     file: Option<Arc<File>>,
     /// The number of bytes that this reader has read.
     read: u64,
+    secrets: Secrets,
+}
+
+/// The tokens of a journal that a log filter learns.
+#[derive(Clone)]
+enum Secrets {
+    /// All, as long as only this user can write to the journal.
+    OfOwner,
+    /// The tokens that are bound to the anchor with this uid.
+    OfAnchor(String),
 }
 
 impl Reader {
-    /// Starts at the first entry. A missing journal has no entries.
-    pub fn new(path: &Path) -> Self {
+    /// Starts at the first entry, for the end of the job. A missing journal has no entries.
+    pub(crate) fn new(path: &Path) -> Self {
         Self {
             file: open(path).ok().map(Arc::new),
             read: 0,
+            secrets: Secrets::OfOwner,
         }
+    }
+
+    /// The journal of a [log filter](super::filter), for that filter.
+    pub(crate) fn of_filter(path: &Path) -> Self {
+        Self::new(path)
+    }
+
+    /// The journal of a renewed token, for a log filter. `None` if the state names no journal, or if the end of
+    /// the job has removed it.
+    ///
+    /// The journal is beside the token's file, and in a container every user may write to that folder. So the
+    /// filter learns only tokens that are bound to the anchor of the state.
+    ///
+    /// # Errors
+    /// If another user may have written the journal.
+    pub fn of_renewals(state: &State) -> Result<Option<Self>, Error> {
+        let (Some(path), Some(uid)) = (&state.files.journal, &state.receipt.anchor_uid) else {
+            return Ok(None);
+        };
+        let file = match files::open_own(path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let (path, why) = (text::path(path), harmless(&error.to_string()));
+                let what = format!("cannot trust the journal of the renewed token, `{path}`, because {why}");
+                return Err(Error::new(Kind::Deliver, what).help(
+                    "only jobpass may change that file: find the command that changed it (`chmod`, `chown`, \
+                     `ln`), and remove that command, or choose a `token-file` in a folder that no other user \
+                     can change",
+                ));
+            }
+        };
+        Ok(Some(Self {
+            file: Some(Arc::new(file)),
+            read: 0,
+            secrets: Secrets::OfAnchor(uid.clone()),
+        }))
     }
 
     /// Whether another process holds the lock of the journal. `None` if [`Reader::new`] found no journal.
     pub(crate) fn is_locked(&self) -> Option<bool> {
         Some(self.file.as_ref()?.try_lock_shared().is_err())
+    }
+
+    /// Whether only this user can have written the journal.
+    fn is_own(&self) -> bool {
+        let file = self.file.as_ref();
+        file.is_some_and(|file| matches!(files::why_not_only_ours(file), Ok(None)))
     }
 
     /// The entries since the last call. Ignores other lines: other processes of the job may have written
@@ -192,14 +256,37 @@ impl Reader {
 }
 
 impl SecretSource for Reader {
-    /// Reports the announced tokens. The renewer announces a token before it hands the token over.
+    /// Reports the announced tokens. jobpass announces a token before it hands the token over. Leaves out
+    /// tokens that have expired long ago: a job of a week renews its token a thousand times.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
-        for entry in self.news() {
-            if let Entry::Announced { token } = entry {
+        let tokens = self.news().into_iter().filter_map(|entry| match entry {
+            Entry::Announced { token } => Some(token),
+            _ => None,
+        });
+        let tokens = match &self.secrets {
+            Secrets::OfOwner if !self.is_own() => return,
+            Secrets::OfOwner => tokens.collect::<Vec<_>>(),
+            Secrets::OfAnchor(uid) => tokens.filter(|token| is_bound_to(token, uid)).collect(),
+        };
+        let expired = jiff::Timestamp::now() - LEEWAY;
+        let latest = tokens.len().saturating_sub(LATEST);
+        for (at, token) in tokens.iter().enumerate() {
+            let is_short = token.expose().len() <= LONGEST_TOKEN;
+            if is_short && (at >= latest || expiry(token).is_none_or(|expiry| expiry > expired)) {
                 learn(token.expose());
             }
         }
     }
+}
+
+fn is_bound_to(token: &Token, uid: &str) -> bool {
+    let claims = Claims::decode(token).ok();
+    let anchor = claims.and_then(|claims| claims.kubernetes?.secret?.uid);
+    anchor.as_deref() == Some(uid)
+}
+
+fn expiry(token: &Token) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::from_second(Claims::decode(token).ok()?.exp?).ok()
 }
 
 impl From<Line> for Entry {
@@ -231,13 +318,52 @@ fn open(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
 
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use jobpass_mask::{MARK, Masker};
+    use rstest::rstest;
 
     use super::*;
+    use crate::record::state::tests::least;
 
-    const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+    const UID: &str = "4a1d5b0e-5d0f-4c39-9d0a-2b8f6f1c1c11";
+
+    /// A token that is bound to the anchor with this uid.
+    fn token(uid: &str, expiry: i64) -> String {
+        let claims =
+            format!(r#"{{"exp":{expiry},"kubernetes.io":{{"secret":{{"name":"a","uid":"{uid}"}}}}}}"#);
+        let claims = URL_SAFE_NO_PAD.encode(claims);
+        format!("eyJhbGciOiJub25lIn0.{claims}.c2lnbmF0dXJlLXNpZ25hdHVyZS0{expiry}")
+    }
+
+    fn announced(token: &str) -> String {
+        let token = Token::parse(token, "token").expect("a token");
+        line(&Entry::Announced { token }).expect("it is text")
+    }
+
+    /// A state with this journal.
+    fn state(journal: &Path) -> State {
+        let mut state = least();
+        state.files.journal = Some(journal.into());
+        state.receipt.anchor_uid = Some(UID.into());
+        state
+    }
+
+    /// A file of mode 0600.
+    fn put(path: &Path, text: &str) {
+        let mut file = create_private(path).expect("created");
+        file.write_all(text.as_bytes()).expect("written");
+    }
+
+    fn learned(reader: &mut Reader) -> Vec<String> {
+        let mut learned = Vec::new();
+        reader.new_secrets(&mut |secret| learned.push(secret.to_owned()));
+        learned
+    }
 
     fn masked(masker: &mut Masker, text: &str) -> String {
         let mut out = Vec::new();
@@ -254,22 +380,81 @@ mod tests {
     fn a_token_is_masked_once_it_is_announced() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal");
-        fs::write(&path, "").expect("written");
-        let mut masker = Masker::new([]).with_sources([Reader::new(&path)]);
-        let early = format!("a {TOKEN} b");
+        put(&path, "");
+        let reader = Reader::of_renewals(&state(&path)).expect("it is safe");
+        let mut masker = Masker::new([]).with_sources(reader);
+        let token = token(UID, 2_000_000_000);
+        let early = format!("a {token} b");
         assert_eq!(masked(&mut masker, &early), early);
 
-        let token = Token::parse(TOKEN, "token").expect("a token");
         let junk = [b"no line of ours \xff".as_slice(), &[b'x'; 2 << 20]].concat();
-        let announced = line(&Entry::Announced { token });
-        let journal = [
-            &*junk,
-            announced.expect("it is text").as_bytes(),
-            b"{\"announced\":",
-        ]
-        .concat();
+        let journal = [&*junk, announced(&token).as_bytes(), b"{\"announced\":"].concat();
         fs::write(&path, journal).expect("written");
         fs::remove_file(&path).expect("there");
         assert_eq!(masked(&mut masker, &early), format!("a {MARK} b"));
+    }
+
+    /// The journal is in the folder of the token's file. In a container, every user may write to that folder.
+    #[rstest]
+    #[case::ours(|_: &Path| (), None)]
+    #[case::gone(|path: &Path| fs::remove_file(path).expect("removed"), None)]
+    #[case::for_others_to_write(|path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o606)).expect("set"),
+        Some("other users may write to it (mode 606)"))]
+    #[case::a_link(|path: &Path| {
+        fs::rename(path, path.with_extension("1")).expect("renamed");
+        symlink(path.with_extension("1"), path).expect("linked");
+    }, Some("it is not a regular file"))]
+    #[case::a_second_name(|path: &Path| fs::hard_link(path, path.with_extension("1")).expect("linked"),
+        Some("it has a second name (a hard link)"))]
+    fn a_filter_does_not_begin_with_a_journal_of_others(
+        #[case] change: fn(&Path),
+        #[case] why: Option<&str>,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        put(&path, &announced(&token(UID, 1)));
+        change(&path);
+        match (Reader::of_renewals(&state(&path)), why) {
+            (Ok(_), None) => {}
+            (Err(error), Some(why)) => {
+                assert!(
+                    error
+                        .message()
+                        .starts_with("cannot trust the journal of the renewed token, `")
+                );
+                assert!(error.message().ends_with(why), "{error}");
+            }
+            (opened, why) => panic!("{:?} instead of {why:?}", opened.map(|reader| reader.is_some())),
+        }
+    }
+
+    /// A made-up entry could hide words of the log.
+    #[test]
+    fn only_tokens_of_the_anchor_count() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let ours = token(UID, 1);
+        let others = [
+            token("another", 1),
+            "all-checks-have-failed".into(),
+            "x".repeat(1 << 19),
+        ];
+        let lines = others.iter().chain([&ours]).map(|token| announced(token));
+        put(&path, &lines.collect::<String>());
+        let mut reader = Reader::of_renewals(&state(&path)).expect("safe").expect("there");
+        assert_eq!(learned(&mut reader), [ours]);
+    }
+
+    /// A job of a week has so many tokens. The clock of this machine may be wrong, so the last ones count.
+    #[test]
+    fn tokens_that_expired_long_ago_are_not_learned() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let now = jiff::Timestamp::now().as_second();
+        let all = (0..3000).map(|number| token(UID, now - 600 * (3000 - number)));
+        put(&path, &all.map(|token| announced(&token)).collect::<String>());
+        let mut reader = Reader::of_renewals(&state(&path)).expect("safe").expect("there");
+        assert_eq!(learned(&mut reader).len(), LATEST);
+        assert_eq!(learned(&mut reader), [""; 0]);
     }
 }

@@ -12,7 +12,7 @@
     (: < "$jobpass_pipe") 2> /dev/null &
     sleep 2
     kill -9 "$!" 2> /dev/null || :
-    rm -f "$jobpass_pipe"
+    rm -rf "$jobpass_pipe" "${jobpass_pipe%.log}.filter"
   }
 ) < /dev/null & )
 exec > "$jobpass_pipe" 2>&1

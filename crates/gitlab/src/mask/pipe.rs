@@ -15,20 +15,34 @@ use rustix::{fs::OFlags, io::Errno};
 
 /// The time limit for the shell to write into the pipe, counted from the start of the filter.
 const BEGINNING: Duration = Duration::from_secs(10);
+/// The extension of the folder with the filter's journal. The folder is beside the pipe.
+pub(super) const FILTER: &str = "filter";
 /// The pause between two looks whether the filter has written all text.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Masks the output of a job, up to the mark that its shell writes at the end.
 pub(super) fn mask(masker: Masker, pipe: &Path, mark: &str, output: &mut File) -> io::Result<()> {
-    let masked = open(pipe).and_then(|log| jobpass_mask::copy_to_mark(masker, log, mark, output));
-    // The shell and its folder may no longer exist.
-    let _ = fs::remove_file(pipe);
+    let masked = open(pipe).and_then(|log| {
+        // The shell waits until no process reads the pipe. By then the journal must be gone.
+        let reading = log.try_clone()?;
+        let masked = jobpass_mask::copy_to_mark(masker, log, mark, output);
+        remove(pipe);
+        drop(reading);
+        masked
+    });
+    remove(pipe);
     masked
 }
 
 /// Frees a shell that waits for a filter which did not start. The shell stops when it writes to the pipe.
 pub(super) fn refuse(pipe: &Path) {
     let _ = open(pipe);
+    remove(pipe);
+}
+
+/// Removes the filter's journal and the pipe. The shell and its folder may no longer exist.
+fn remove(pipe: &Path) {
+    let _ = fs::remove_dir_all(pipe.with_extension(FILTER));
     let _ = fs::remove_file(pipe);
 }
 

@@ -34,7 +34,7 @@ use crate::{
     error::{Error, Kind},
     names::{self, is_dns_subdomain},
     process::interrupt::Interrupt,
-    record::receipt::Proof,
+    record::{filter::FilterJournal, receipt::Proof},
     refusal::RequiredPermission,
     token::Token,
 };
@@ -60,6 +60,8 @@ pub struct Rotation<'a> {
     old: OldSecret,
     /// The interrupted rotation that this one continues, if there is one.
     earlier: Option<EarlierRotation>,
+    /// The journal of the filter that masks the output of this process.
+    filter: Option<FilterJournal>,
 }
 
 /// The report of a rotation.
@@ -83,13 +85,23 @@ pub struct Rotated {
 }
 
 impl<'a> Rotation<'a> {
-    /// Reads the token at `location`. Finds the token's Secret, and an earlier rotation of that Secret.
+    /// Reads the token at `location`. Finds the token's Secret, and an earlier rotation of that Secret. Tells
+    /// `filter` about the token.
     ///
     /// # Errors
     /// If there is no token there, if no legacy Secret of `cluster` holds the token, or if the credential of
     /// `cluster` lacks the permission to read that Secret.
-    pub async fn prepare(cluster: &'a Cluster, location: &Location, budget: &Budget) -> Result<Self, Error> {
+    pub async fn prepare(
+        cluster: &'a Cluster,
+        location: &Location,
+        filter: Option<FilterJournal>,
+        budget: &Budget,
+    ) -> Result<Self, Error> {
         let (place, token) = Place::read(location, cluster, budget).await?;
+        if let Some(filter) = &filter {
+            // An interrupted rotation may have put this token there, outside of the filter.
+            filter.announce(&token)?;
+        }
         let claims = Claims::decode(&token)?;
         let (namespace, account, name) = names_in(&claims).ok_or_else(|| not_legacy(&place))?;
         let permission = RequiredPermission::rotating(&namespace, &account);
@@ -131,6 +143,7 @@ impl<'a> Rotation<'a> {
             account,
             old,
             earlier,
+            filter,
         })
     }
 
@@ -167,6 +180,10 @@ impl<'a> Rotation<'a> {
             interrupted = interrupt.wait() => Err(interrupted),
             token = work => token,
         };
+        let token = token.and_then(|token| match &self.filter {
+            Some(filter) => filter.announce(&token).map(|()| token),
+            None => Ok(token),
+        });
         let mut signal = None;
         let written = match &token {
             Ok(token) => {

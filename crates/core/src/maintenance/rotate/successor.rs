@@ -262,6 +262,7 @@ mod tests {
                 secret: old,
             },
             earlier: None,
+            filter: None,
         }
     }
 

@@ -114,9 +114,20 @@ fn why_open_with(mode: u32) -> Option<String> {
     (mode & 0o077 != 0).then(|| format!("its file system turned mode 600 into {mode:03o}"))
 }
 
-/// Whether the file belongs to this user, and no other user may write to it.
-pub(crate) fn is_own(file: &Metadata) -> bool {
-    file.uid() == geteuid().as_raw() && file.mode() & 0o022 == 0
+/// The reason why another user can write to this file, or rename the files in this folder. `None` if no other
+/// user can.
+pub(crate) fn why_not_own(file: &Metadata) -> Option<String> {
+    let mode = file.mode() & 0o777;
+    match (file.uid() == geteuid().as_raw(), mode & 0o022) {
+        (false, _) => Some("another user owns it".to_owned()),
+        (true, 0) => None,
+        (true, _) => Some(format!("other users may write to it (mode {mode:03o})")),
+    }
+}
+
+/// Whether other users may read the file.
+pub(crate) fn is_readable_to_others(file: &Metadata) -> bool {
+    file.mode() & 0o044 != 0
 }
 
 /// Whether every user may rename files in the folder: all users may write to it, and it has no sticky bit.
@@ -151,6 +162,11 @@ impl Identity {
 /// The number of names that the file at this path has.
 pub(crate) fn names_of(path: &Path) -> io::Result<u64> {
     Ok(path.symlink_metadata()?.nlink())
+}
+
+/// The number of names that an open file has.
+pub(crate) fn names_of_open(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.nlink())
 }
 
 /// Gives a file the owner and the mode of another one.

@@ -149,10 +149,15 @@ fn icacls(path: &Path, arguments: [&str; 3]) -> io::Result<()> {
     }
 }
 
-/// Whether the file belongs to this user. Always true: only the owner of a file of [`create_private`], and
-/// users who may delete any file of its folder, can replace it.
-pub(crate) fn is_own(_: &Metadata) -> bool {
-    true
+/// The reason why another user can write to this file. Always `None`: only the owner of a file of
+/// [`create_private`], and users who may delete any file of its folder, can replace it.
+pub(crate) fn why_not_own(_: &Metadata) -> Option<String> {
+    None
+}
+
+/// Whether other users may read the file. Always false, as for [`why_not_own`].
+pub(crate) fn is_readable_to_others(_: &Metadata) -> bool {
+    false
 }
 
 /// Whether every user may rename files in the folder. Always false: only its owner can rename a folder of
@@ -223,8 +228,12 @@ impl Identity {
 
 /// The number of names that the file at this path has.
 pub(crate) fn names_of(path: &Path) -> io::Result<u64> {
-    let file = without_following().read(true).open(path)?;
-    information(&file).map(|file| file.number_of_links())
+    names_of_open(&without_following().read(true).open(path)?)
+}
+
+/// The number of names that an open file has.
+pub(crate) fn names_of_open(file: &File) -> io::Result<u64> {
+    information(file).map(|file| file.number_of_links())
 }
 
 /// Does nothing. A file of [`create_private`] admits its owner alone, and the owner decides about further
