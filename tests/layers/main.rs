@@ -37,6 +37,7 @@ const CORE: Layers = Layers {
         "claims",
         "rbac",
         "process",
+        "masks",
         "token",
         "names",
         "json",

@@ -82,6 +82,8 @@ pub mod rbac;
 // The process that jobpass runs in: environment, files, signals.
 pub mod process;
 
+// The strings with which a CI runner can mask a secret.
+pub mod masks;
 // A secret that nobody can print by mistake.
 pub mod token;
 

@@ -2,33 +2,40 @@
 
 use std::io::{Write as _, stdout};
 
-use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, token::Token};
-use jobpass_mask::forms;
+use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, masks, token::Token};
+use jobpass_mask::{Form, forms};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// Masks a minted token.
+/// Registers every text of a minted token that is one string as a mask. The caller must do this before it writes
+/// any part of the token.
+///
+/// The runner itself derives some encodings of each mask (base64 at its three alignments, JSON, URI and others).
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
-    mask_token(&minted.token)
+    let masks = masks::of(minted.token.expose());
+    add_masks(&commands(masks.iter().map(|mask| &***mask)))
 }
 
-/// Registers every form of a token as a mask. The caller must do this before it writes any part of the token.
-///
-/// The runner itself derives some encodings (base64 at its three alignments, JSON, URI and others). It does
-/// not derive the parts of a JWT, base64 in lines, or base64 with the line break that `echo` adds.
+/// Registers the forms of an ID token as masks. Scripts do not have that token.
 pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
-    add_masks(&masks(token.expose()))
+    add_masks(&masks_of_forms(token.expose()))
 }
 
 /// Masks a credential that the runner keeps for post. Also masks each secret in it.
 pub(crate) fn mask_credential(whole: &str, secrets: &[SecretString]) -> Result<(), Error> {
-    let secrets = secrets.iter().map(|secret| masks(secret.expose_secret()));
+    let secrets = secrets
+        .iter()
+        .map(|secret| masks_of_forms(secret.expose_secret()));
     add_masks(&(format!("::add-mask::{}\n", data(whole)) + &secrets.collect::<String>()))
 }
 
-fn masks(secret: &str) -> String {
-    forms(secret)
-        .iter()
-        .map(|form| format!("::add-mask::{}\n", data(form.expose())))
+fn masks_of_forms(secret: &str) -> String {
+    commands(forms(secret).iter().map(Form::expose))
+}
+
+/// The commands that register masks.
+fn commands<'a>(masks: impl Iterator<Item = &'a str>) -> String {
+    masks
+        .map(|mask| format!("::add-mask::{}\n", data(mask)))
         .collect()
 }
 
@@ -105,7 +112,7 @@ mod tests {
         let payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciJ9";
         let signature = "c2lnbmF0dXJlIHRoYXQgaXMgbG9uZyBlbm91Z2g";
         let whole = format!("eyJhbGciOiJSUzI1NiJ9.{payload}.{signature}");
-        let lines = masks(&whole);
+        let lines = masks_of_forms(&whole);
         let forms = lines.lines().map(|line| line.strip_prefix("::add-mask::"));
         let forms = forms.collect::<Option<Vec<_>>>().expect("nothing but masks");
         for part in [&*whole, payload, signature] {
