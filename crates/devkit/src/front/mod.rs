@@ -79,6 +79,8 @@ struct Shared {
     ahead: Mutex<Duration>,
     /// The change to the answer of every TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,
+    /// Bearers that no API server has issued, each with the token that takes its place.
+    stand_ins: Mutex<HashMap<String, String>>,
 }
 
 /// The server behind the front.
@@ -140,6 +142,7 @@ impl Front {
             users: Mutex::default(),
             ahead: Mutex::default(),
             reissue: Mutex::default(),
+            stand_ins: Mutex::default(),
         });
 
         Ok(Self {
@@ -235,6 +238,11 @@ impl Front {
     /// Replaces the token in the answer to every TokenRequest from now on, and in [`Front::issued`].
     pub fn reissue(&self, rewrite: fn(&mut Value)) {
         *lock(&self.shared.reissue) = Some(rewrite);
+    }
+
+    /// Accepts `bearer` in place of `token` from now on, so that a test can choose each character of a token.
+    pub fn accept(&self, bearer: &str, token: &str) {
+        lock(&self.shared.stand_ins).insert(bearer.to_owned(), token.to_owned());
     }
 
     /// Sends a request to the API server as its administrator. The request meets no fault and is not in the

@@ -101,13 +101,20 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: http::Reques
         .map_or_else(|| parts.uri.path().to_owned(), ToString::to_string);
     let body = body.collect().await;
     let body = body.map_err(|_| h2::Reason::CANCEL)?.to_bytes();
-    let asked = Asked {
+    let mut asked = Asked {
         method: parts.method,
         uri,
         by: asker(&parts.headers, line.certified),
         headers: parts.headers,
         body,
     };
+    if let Asker::Bearer(bearer) = &mut asked.by
+        && let Some(token) = lock(&shared.stand_ins).get(bearer)
+    {
+        let header = HeaderValue::try_from(format!("Bearer {token}")).expect("a token");
+        asked.headers.insert(header::AUTHORIZATION, header);
+        bearer.clone_from(token);
+    }
     let number = shared.log.arrived(LoggedRequest {
         connection: line.number,
         http2: parts.version == Version::HTTP_2,
