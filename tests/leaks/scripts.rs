@@ -304,9 +304,6 @@ fn the_documents_say_which_outputs_each_platform_masks() {
     );
 }
 
-/// The greatest number of scripts whose place in the tables depends on the token.
-const BY_CHANCE: usize = 8;
-
 /// The marks around the tables.
 const BEGIN: &str = "<!-- The tables are made from the results of tests/leaks/scripts.rs. -->\n";
 const END: &str = "<!-- The end of the tables. -->\n";
