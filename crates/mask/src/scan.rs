@@ -133,13 +133,11 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     while let Some(sample) = text.get(at..).and_then(|rest| rest.first_chunk()) {
         let counts = Counts::of(sample);
         let has = |class| counts.get(class);
-        let next = |class, count| {
-            text[at + COUNTED..]
-                .iter()
-                .take(count)
-                .all(|byte| is(*byte, class))
+        let next = |class| {
+            let next = text[at + COUNTED..].first_chunk();
+            next.map_or(COUNTED, |next| Counts::of(next).get(class))
         };
-        if has(Class::Number) == COUNTED && at >= numbers_to && next(Class::Number, 4) {
+        if has(Class::Number) == COUNTED && at >= numbers_to && next(Class::Number) >= COUNTED - 1 {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
             if is_numbers(&text[run.clone()], DIGITS.min(2 * secrets.shortest())) {
@@ -150,7 +148,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
                 }
             }
         }
-        if has(Class::Base64) == COUNTED && at >= base64_to && next(Class::Base64, COUNTED) {
+        if has(Class::Base64) == COUNTED && at >= base64_to && next(Class::Base64) == COUNTED {
             let run = run(text, at, Class::Base64);
             base64_to = run.end;
             let enough = |class| {
@@ -361,12 +359,13 @@ fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     bytes
 }
 
-/// The bytes around a position that are of a class.
+/// The bytes around a sample that are of a class, as all bytes of the sample are.
 fn run(text: &[u8], at: usize, class: Class) -> Range<usize> {
     let is_other = |byte: &u8| !is(*byte, class);
     let before = text[..at].iter().rposition(is_other);
-    let length = text[at..].iter().position(is_other);
-    before.map_or(0, |before| before + 1)..length.map_or(text.len(), |length| at + length)
+    let after = at + COUNTED;
+    let length = text[after..].iter().position(is_other);
+    before.map_or(0, |before| before + 1)..length.map_or(text.len(), |length| after + length)
 }
 
 /// The parts of a run, which overlap.
@@ -382,11 +381,12 @@ fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// does not belong to the number at the end of a line.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
     let mut short = 0;
-    text.split(|byte| *byte == b'\n').any(|line| {
-        let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-        if line.len() <= SHORT {
-            short += found;
-        }
-        found >= digits || short >= digits
-    })
+    text.len() >= digits
+        && text.split(|byte| *byte == b'\n').any(|line| {
+            let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+            if line.len() <= SHORT {
+                short += found;
+            }
+            found >= digits || short >= digits
+        })
 }
