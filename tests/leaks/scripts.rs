@@ -127,11 +127,11 @@ fn prepare(folder: &Path, cluster: &Cluster) {
         fs::write(folder.join(format!("{at}.bash")), script.text).expect("written");
         let _ = writeln!(
             all,
-            "printf '\\n=== {at} ===\\n'\nmkdir run-{at} && cd run-{at} && printf %s \"$TOKEN\" > token\n\
+            "printf '\\n@@@ {at} @@@\\n'\nmkdir run-{at} && cd run-{at} && printf %s \"$TOKEN\" > token\n\
              bash ../{at}.bash 2>&1 < /dev/null\ncd ..; rm -rf run-{at}"
         );
     }
-    fs::write(folder.join("all.bash"), all + "printf '\\n=== end ===\\n'\n").expect("written");
+    fs::write(folder.join("all.bash"), all + "printf '\\n@@@ end @@@\\n'\n").expect("written");
 }
 
 /// The output of each script.
@@ -139,7 +139,7 @@ fn outputs(log: &[u8], scripts: usize) -> Vec<&[u8]> {
     let marks = (0..scripts).map(|at| at.to_string()).chain(["end".to_owned()]);
     let mut from = 0;
     let places = marks.map(|name| {
-        let mark = format!("\n=== {name} ===\n");
+        let mark = format!("\n@@@ {name} @@@\n");
         let found = log[from..]
             .windows(mark.len())
             .position(|window| window == mark.as_bytes());
