@@ -40,5 +40,3 @@ python3 -c 'import base64, os; print(base64.b85encode(os.environ["TOKEN"].encode
 xxd -p token | tr -d '\n' | rev; echo
 ### uuencode
 python3 -c 'import binascii, os; t = os.environ["TOKEN"].encode(); [print(binascii.b2a_uu(t[i:i + 45]).decode(), end="") for i in range(0, len(t), 45)]'
-### names for the characters
-tr . '~' < token | sed 's/[0-9]/<&>/g; s/e/ECHO/g'

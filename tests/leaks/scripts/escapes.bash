@@ -94,3 +94,5 @@ printf 'userPassword:: %s\n' "$(base64 -w 60 token | sed '2,$s/^/ /')"
 printf 'token=%s\n' "$TOKEN" | sed 's/[-.]/\\&/g'
 ### caret escapes of cmd
 printf '%s\n' "$TOKEN" | sed 's/[-._]/^&/g'
+### names for the characters
+tr . '~' < token | sed 's/[0-9]/<&>/g; s/e/ECHO/g'
