@@ -129,7 +129,9 @@ impl Forward {
         let answer = match protocol {
             Some(protocol) => self.upgrade(request, protocol, pending).await?,
             None => {
-                let (answer, stream) = self.far.send(request).await.map_err(|error| unanswered(&error))?;
+                let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+                let sent = self.far.send(request).await;
+                let (answer, stream) = sent.map_err(|error| unanswered(&error, is_read))?;
                 passed_back(answer, Some(stream))
             }
         };
@@ -198,7 +200,7 @@ impl Forward {
             .far
             .upgrade(request)
             .await
-            .map_err(|error| unanswered(&error))?;
+            .map_err(|error| unanswered(&error, false))?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(passed_back(answer, None));
         }
@@ -317,21 +319,22 @@ fn passed_back(answer: Response<Incoming>, stream: Option<Stream>) -> Response<A
 }
 
 /// The proxy's own answer if the API server gave none. The client may send the request again if the API
-/// server has not seen it.
-fn unanswered(error: &AttemptError) -> Status {
+/// server has not seen it, or if the request only reads. client-go repeats both without a proxy.
+fn unanswered(error: &AttemptError, is_read: bool) -> Status {
     let AttemptError { why, help, sent, .. } = error;
-    match sent {
-        true => Status::new(
+    let (code, what) = match sent {
+        true => (
             StatusCode::BAD_GATEWAY,
-            format!("the connection to the API server broke before its answer: {why}; {help}"),
+            "the connection to the API server broke before its answer",
         ),
-        false => Status {
-            again: true,
-            ..Status::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("jobpass cannot reach the API server: {why}; {help}"),
-            )
-        },
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "jobpass cannot reach the API server",
+        ),
+    };
+    Status {
+        again: is_read || !sent,
+        ..Status::new(code, format!("{what}: {why}; {help}"))
     }
 }
 

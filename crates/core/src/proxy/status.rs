@@ -14,7 +14,7 @@ pub(super) struct Status {
     pub(super) code: StatusCode,
     /// Harmless text.
     pub(super) message: String,
-    /// Whether the client may send the request once more, because the API server has not seen it.
+    /// Whether the client may send the request once more.
     pub(super) again: bool,
 }
 
