@@ -23,7 +23,7 @@ use crate::{
         files::{cannot_write, open_own},
         system::{create_private, is_readable_to_others, why_not_own},
     },
-    record::journal::{self, Entry, LONGEST_TOKEN, Reader},
+    record::journal::{self, Entry, Reader},
     text::{self, harmless},
     token::Token,
 };
@@ -114,8 +114,9 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn write(path: &Path, token: &Token) -> io::Result<()> {
-    if token.expose().len() > LONGEST_TOKEN {
-        let why = format!("the token is longer than {} KiB", LONGEST_TOKEN >> 10);
+    let length = token.expose().len();
+    if !journal::TOKEN.contains(&length) {
+        let why = format!("a token of {length} characters is not one of Kubernetes");
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     let line = journal::line(&Entry::Announced { token: token.clone() });
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
     use crate::process::files::create_private_folder;
 
-    const TOKEN: &str = "an-opaque-token-of-a-Secret";
+    const TOKEN: &str = "an-opaque-bearer-of-a-proxy-with-43-letters";
 
     fn token() -> Token {
         Token::parse(TOKEN, "token").expect("a token")
@@ -236,12 +237,22 @@ mod tests {
         let (journal, _above) = journal();
         let mut reader = journal.reader();
         set(journal.path(), 0o622);
-        write(journal.path(), "{\"announced\":{\"token\":\"innocent-words\"}}\n").expect("written");
+        write(journal.path(), format!("{{\"announced\":{{\"token\":\"{TOKEN}\"}}}}\n")).expect("written");
         assert_eq!(learned(&mut reader), [""; 0]);
         set(journal.path(), 0o600);
         assert_eq!(learned(&mut reader), [""; 0], "that entry never counts");
         journal.announce(&token()).expect("announced");
         assert_eq!(learned(&mut reader), [TOKEN]);
+    }
+
+    /// The command itself can write to the journal. Such an entry hides no word.
+    #[test]
+    fn an_entry_that_is_not_as_long_as_a_token_does_not_count() {
+        let (journal, _above) = journal();
+        let lines = ["all-checks-have-failed".to_owned(), "x".repeat(17 << 10), TOKEN.to_owned()]
+            .map(|token| format!("{{\"announced\":{{\"token\":\"{token}\"}}}}\n"));
+        write(journal.path(), lines.concat()).expect("written");
+        assert_eq!(learned(&mut journal.reader()), [TOKEN]);
     }
 
     #[test]

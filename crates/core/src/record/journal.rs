@@ -8,6 +8,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,8 +33,9 @@ use crate::{
 
 /// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
-/// The length of the longest token that a filter learns, in bytes. No API server accepts a longer header.
-pub(crate) const LONGEST_TOKEN: usize = 64 << 10;
+/// The lengths of the tokens that a filter learns, in bytes. The bearer of a proxy has 43 characters, and the
+/// token of a ServiceAccount some thousand. A shorter entry could hide a word of the log.
+pub(crate) const TOKEN: RangeInclusive<usize> = 32..=16 << 10;
 /// The number of latest tokens that a filter learns even if they seem to have expired: the clock of this
 /// machine may be wrong.
 const LATEST: usize = 16;
@@ -271,8 +273,8 @@ impl SecretSource for Reader {
         let expired = jiff::Timestamp::now() - LEEWAY;
         let latest = tokens.len().saturating_sub(LATEST);
         for (at, token) in tokens.iter().enumerate() {
-            let is_short = token.expose().len() <= LONGEST_TOKEN;
-            if is_short && (at >= latest || expiry(token).is_none_or(|expiry| expiry > expired)) {
+            let counts = TOKEN.contains(&token.expose().len());
+            if counts && (at >= latest || expiry(token).is_none_or(|expiry| expiry > expired)) {
                 learn(token.expose());
             }
         }
