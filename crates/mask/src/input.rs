@@ -9,7 +9,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub trait Input: Read {
     /// Waits for more input. Returns `true` if none comes for 2 ms.
     ///
-    /// On Windows, no function of the standard library can wait for a pipe, so this returns `false`.
+    /// On Windows, no function of the standard library can wait for a pipe, so this returns `true`.
     fn pauses(&self) -> bool;
 
     /// Lets the processes go on that still write to the input, although nobody reads it any more.
@@ -71,7 +71,7 @@ mod unix {
 #[cfg(windows)]
 impl<I: Read + std::os::windows::io::AsHandle> Input for I {
     fn pauses(&self) -> bool {
-        false
+        true
     }
 
     fn discard_the_rest(self) {}

@@ -142,23 +142,17 @@ impl<'a> Search<'a> {
 
     /// Finds every part of a secret in a text.
     fn find(&mut self, text: &Text, is_joined: bool) {
-        let secrets = self.secrets;
-        {
-            let mut at = 0;
-            while let Some(found) = text
-                .bytes
-                .get(at..)
-                .and_then(|rest| secrets.grams().find(rest, 1))
-            {
-                let word_at = at + found;
-                at = match self.around(text, word_at, is_joined) {
-                    Some((place, part)) => {
-                        self.add(text, place, part.clone());
-                        (word_at + 1).max(part.end + 1 - LEAST)
-                    }
-                    None => word_at + 1,
-                };
-            }
+        let grams = self.secrets.grams();
+        let mut at = 0;
+        while let Some(found) = text.bytes.get(at..).and_then(|rest| grams.find(rest, 1)) {
+            at += found;
+            at = match self.around(text, at, is_joined) {
+                Some((place, part)) => {
+                    self.add(text, place, part.clone());
+                    (at + 1).max(part.end + 1 - LEAST)
+                }
+                None => at + 1,
+            };
         }
         self.end(text, is_joined);
     }

@@ -415,11 +415,13 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
     let mut written = Instant::now();
     loop {
         if masker.waits() {
-            if input.pauses() {
+            let is_pause = input.pauses();
+            if is_pause {
                 masker.pause(&mut output)?;
-                output.flush()?;
             } else if written.elapsed() > PATIENCE {
                 masker.flush(&mut output)?;
+            }
+            if is_pause || written.elapsed() > PATIENCE {
                 output.flush()?;
                 written = Instant::now();
             }

@@ -237,7 +237,11 @@ mod tests {
         let (journal, _above) = journal();
         let mut reader = journal.reader();
         set(journal.path(), 0o622);
-        write(journal.path(), format!("{{\"announced\":{{\"token\":\"{TOKEN}\"}}}}\n")).expect("written");
+        write(
+            journal.path(),
+            format!("{{\"announced\":{{\"token\":\"{TOKEN}\"}}}}\n"),
+        )
+        .expect("written");
         assert_eq!(learned(&mut reader), [""; 0]);
         set(journal.path(), 0o600);
         assert_eq!(learned(&mut reader), [""; 0], "that entry never counts");
@@ -249,8 +253,12 @@ mod tests {
     #[test]
     fn an_entry_that_is_not_as_long_as_a_token_does_not_count() {
         let (journal, _above) = journal();
-        let lines = ["all-checks-have-failed".to_owned(), "x".repeat(17 << 10), TOKEN.to_owned()]
-            .map(|token| format!("{{\"announced\":{{\"token\":\"{token}\"}}}}\n"));
+        let lines = [
+            "all-checks-have-failed".to_owned(),
+            "x".repeat(17 << 10),
+            TOKEN.to_owned(),
+        ]
+        .map(|token| format!("{{\"announced\":{{\"token\":\"{token}\"}}}}\n"));
         write(journal.path(), lines.concat()).expect("written");
         assert_eq!(learned(&mut journal.reader()), [TOKEN]);
     }

@@ -234,6 +234,39 @@ fn compare(seed: u64) {
     }
 }
 
+/// Text that a program writes slowly shows no more than a few bytes of a secret at each pause.
+fn pause(seed: u64) {
+    const MOST: usize = 24;
+    let random = &mut Random::new(seed);
+    let token = long_jwt(1_790_000_000 + seed);
+    let log = log(&[token.as_str()], random);
+    let masker = Masker::new([token.as_str()]);
+    let shown = |out: &[u8]| String::from_utf8_lossy(out).replace(MARK, "").len();
+    let whole = shown(&masked(&masker, [log.as_slice()]));
+    let (mut masker, mut out, mut rest, mut pauses) = (masker, Vec::new(), log.as_slice(), 0);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(1 + random.below(1500)));
+        masker.push(now, &mut out).expect("memory takes all");
+        match random.below(2) {
+            0 => masker.pause(&mut out).expect("memory takes all"),
+            _ => masker.flush(&mut out).expect("memory takes all"),
+        }
+        (rest, pauses) = (later, pauses + 1);
+    }
+    masker.finish(&mut out).expect("memory takes all");
+    assert!(
+        shown(&out) <= whole + MOST * pauses,
+        "seed {seed}: it shows {} bytes, and {whole} without {pauses} pauses: {}",
+        shown(&out),
+        String::from_utf8_lossy(&out)
+    );
+}
+
+#[test]
+fn pauses_show_no_more() {
+    (0..60).for_each(pause);
+}
+
 #[test]
 fn the_stream_agrees_with_the_definition() {
     let cases = std::env::var("JOBPASS_MASK_CASES")
