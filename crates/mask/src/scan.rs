@@ -35,7 +35,7 @@ const DIGITS: usize = 28;
 const COLUMN: usize = 64;
 
 /// The greatest length of a short line of numbers.
-const SHORT: usize = 8;
+const SHORT: usize = 24;
 
 /// The number of bytes that are decoded at once, and the number of them that the next bytes follow again.
 const PART: usize = 2048;
@@ -83,7 +83,8 @@ const CLASSES: [u64; 256] = {
         if matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<') {
             counts |= 1 << Class::Escape as u32;
         }
-        let is_mark = matches!(byte, 9 | 10 | 13 | b' '..=b'/' | b':'..=b'>' | b'['..=b']' | b'{'..=b'}');
+        let is_mark =
+            matches!(byte, 9 | 10 | 13 | b' '..=b'/' | b':'..=b'>' | b'['..=b']' | b'_' | b'{'..=b'}');
         if is_mark
             || byte.is_ascii_hexdigit()
             || matches!(byte, b'x' | b'X' | b'u' | b'U' | b'o' | b'i' | b'n' | b't')
@@ -266,7 +267,7 @@ fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range
 /// Scans the bytes that numbers stand for.
 fn numbers(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     let mut read = Numbers::default();
-    for token in tokens(text).0.iter().filter(|token| token.kind != Kind::Word) {
+    for token in &tokens(text).0 {
         read.add(token, &text[token.digits.clone()]);
     }
     let mut pairs = Vec::with_capacity(read.digits.len() / 2);
@@ -276,9 +277,14 @@ fn numbers(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Ran
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
         decoded(secrets, &pairs, SEEN_IN_NUMBERS, depth, see);
     }
-    for bytes in read.bytes {
+    for (bytes, word) in read.bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1]) {
         if bytes.len() >= LEAST {
-            decoded(secrets, &bytes, SEEN_IN_NUMBERS, depth, see);
+            decoded(secrets, bytes, SEEN_IN_NUMBERS, depth, see);
+            // The same words with their first byte first.
+            if word > 1 {
+                bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
+                decoded(secrets, bytes, SEEN_IN_NUMBERS, depth, see);
+            }
         }
     }
 }
@@ -288,9 +294,9 @@ fn numbers(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Ran
 struct Numbers {
     /// All hexadecimal digits.
     digits: Vec<u8>,
-    /// Little-endian words, decimal bytes, decimal words of 2 and of 4 bytes, octal bytes and words, and
-    /// binary bytes.
-    bytes: [Vec<u8>; 7],
+    /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, and binary
+    /// bytes.
+    bytes: [Vec<u8>; 8],
 }
 
 impl Numbers {
@@ -323,17 +329,18 @@ impl Numbers {
             }
         };
         match decimal {
-            _ if most > 9 || length > 10 => {}
+            _ if most > 9 || length > 20 => {}
             0..0x100 => add(1, signed(decimal), 1),
             0x100..0x1_0000 => add(2, signed(decimal), 2),
-            _ => add(3, signed(decimal), 4),
+            0x1_0000..0x1_0000_0000 => add(3, signed(decimal), 4),
+            _ => add(4, signed(decimal), 8),
         }
         match length {
             _ if most > 7 => {}
-            1..=4 if octal < 0x100 => add(4, octal, 1),
-            6 => add(5, octal, 2),
-            11 => add(5, octal, 4),
-            8 if most < 2 => add(6, binary, 1),
+            1..=4 if octal < 0x100 => add(5, octal, 1),
+            6 => add(6, octal, 2),
+            11 => add(6, octal, 4),
+            8 if most < 2 => add(7, binary, 1),
             _ => {}
         }
     }

@@ -11,6 +11,9 @@ const ADDRESS: std::ops::RangeInclusive<usize> = 4..=16;
 /// The least number of numbers before a text column in a line without an address.
 const FEW: usize = 4;
 
+/// The least number of steps by one after which every second number is a counter.
+const COUNTERS: usize = 4;
+
 /// The number of binary digits of a byte.
 const BITS: usize = 8;
 
@@ -55,14 +58,20 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
             emit(reader.pairs(&digits, last, phase));
         }
     }
-    let ways: [(View, Way); 7] = [
+    let ways: [(View, Way); 11] = [
         (View::LittleEndian, little_endian),
         (View::Decimal, decimal),
+        (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 2)),
+        (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 4)),
+        (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 8)),
         (View::DecimalWords, |digits, minus| {
-            decimal_words(digits, minus, 2)
+            big_endian(decimal_word(digits, minus, 2)?)
         }),
         (View::DecimalWords, |digits, minus| {
-            decimal_words(digits, minus, 4)
+            big_endian(decimal_word(digits, minus, 4)?)
+        }),
+        (View::DecimalWords, |digits, minus| {
+            big_endian(decimal_word(digits, minus, 8)?)
         }),
         (View::Octal, |digits, _| octal_byte(digits)),
         (View::OctalWords, |digits, _| {
@@ -108,21 +117,14 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The hexadecimal digits, with the positions of each. Other words are breaks.
+    /// The hexadecimal digits, with the positions of each.
     fn hex_digits(&self) -> (Vec<(u8, u32, bool)>, usize) {
-        const BREAK: (u8, u32, bool) = (u8::MAX, 0, true);
         let mut digits: Vec<(u8, u32, bool)> = Vec::with_capacity(self.text.len());
         let mut last = 0;
         let mut begins = false;
         for token in &self.tokens {
             begins |= token.begins_line;
             let mut range = token.digits.clone();
-            if token.kind == Kind::Word {
-                if digits.last().is_some_and(|last| last.0 != u8::MAX) && !self.is_open(token) {
-                    digits.push(BREAK);
-                }
-                continue;
-            }
             last = digits.len();
             if token.kind == Kind::Prefixed
                 && range.len() == 4
@@ -143,24 +145,13 @@ impl Reader<'_> {
 
     fn pairs(&self, digits: &[(u8, u32, bool)], last: usize, phase: usize) -> Text {
         let mut out = Text::with_room(digits.len() / 2);
-        let mut unsure = None;
-        for run in digits.split(|digit| digit.0 == u8::MAX) {
-            out.cut();
-            let run = run.get(phase..).unwrap_or_default();
-            let pairs = run.chunks_exact(2);
-            unsure = pairs
-                .remainder()
-                .first()
-                .map(|rest| self.text.from(rest.1 as usize));
-            for pair in pairs {
-                let [(high, first, one), (low, second, other)] = [pair[0], pair[1]];
-                out.push_near(
-                    high << 4 | low,
-                    self.text.from(first as usize),
-                    self.text.to(second as usize),
-                    one || other,
-                );
-            }
+        let pairs = digits.get(phase..).unwrap_or_default().chunks_exact(2);
+        let rest = pairs.remainder().first();
+        let unsure = rest.map(|rest| self.text.from(rest.1 as usize));
+        for pair in pairs {
+            let [(high, first, one), (low, second, other)] = [pair[0], pair[1]];
+            let (from, to) = (self.text.from(first as usize), self.text.to(second as usize));
+            out.push_near(high << 4 | low, from, to, one || other);
         }
         // A long token stays a number, whatever follows.
         let is_long = self.tokens.last().is_some_and(|token| token.digits.len() >= LONG);
@@ -176,10 +167,7 @@ impl Reader<'_> {
         for token in &self.tokens {
             begins |= token.begins_line;
             let digits = &self.text.bytes[token.digits.clone()];
-            let read = (token.kind != Kind::Word)
-                .then(|| way(digits, token.is_negative))
-                .flatten();
-            let Some((bytes, count)) = read else {
+            let Some((bytes, count)) = way(digits, token.is_negative) else {
                 // A number at the very end may be incomplete.
                 if !self.is_open(token) {
                     out.cut();
@@ -259,7 +247,7 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
             continue;
         }
         latest = if kind == Kind::Word { 0 } else { digits.len() };
-        if is_index(text, &digits) || is_call(text, kind, digits.end) {
+        if kind == Kind::Word || is_index(text, &digits) {
             at += length;
             continue;
         }
@@ -271,7 +259,29 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
         });
         at += length;
     }
-    (tokens, columns)
+    (without_counters(text, tokens), columns)
+}
+
+/// The tokens without every second one, if these count: the indexes of a table or of a list of pairs.
+fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
+    let count = |token: &Token| value(&text[token.digits.clone()], 10).filter(|_| token.digits.len() <= 5);
+    let counts: Vec<_> = tokens.iter().map(count).collect();
+    let follows = |at: usize| {
+        let (one, other) = (
+            counts.get(at).copied().flatten(),
+            counts.get(at + 2).copied().flatten(),
+        );
+        one.zip(other).is_some_and(|(one, other)| one + 1 == other)
+    };
+    let mut is_counter = vec![false; tokens.len()];
+    for at in 0..tokens.len() {
+        if (0..COUNTERS).all(|step| follows(at + 2 * step)) {
+            (0..=COUNTERS).for_each(|step| is_counter[at + 2 * step] = true);
+        }
+    }
+    let mut counters = is_counter.into_iter();
+    tokens.retain(|_| !counters.next().unwrap_or_default());
+    tokens
 }
 
 /// The length of the word with which a text begins. A long run of digits in a longer word is a word, and so
@@ -284,10 +294,17 @@ fn word_length(text: &[u8]) -> usize {
     if bits.count() == 2 * BITS {
         return BITS;
     }
-    let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    // A letter after whole bytes is a unit, or ends an escape sequence.
+    // A letter after a whole number is a unit or a type, or ends an escape sequence.
     let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
-    if digits >= LONG || digits > 0 && digits % 2 == 0 && text.get(digits).is_some_and(is_unit) {
+    if let [b'0', b'x' | b'X', rest @ ..] = text {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        if digits > 0 && rest.get(digits).is_some_and(is_unit) {
+            return 2 + digits;
+        }
+    }
+    let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let is_whole = digits % 2 == 0 || text[..digits].iter().all(u8::is_ascii_digit);
+    if digits >= LONG || digits > 0 && is_whole && text.get(digits).is_some_and(is_unit) {
         return digits;
     }
     let mut run = 0;
@@ -327,11 +344,6 @@ fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
         [b'"' | b'\'', b':' | b' ', ..] => matches!(before, Some(b'"' | b'\'')),
         _ => false,
     }
-}
-
-/// Whether a word is the name of a function or a type, as in `int(101)`.
-fn is_call(text: &[u8], kind: Kind, end: usize) -> bool {
-    kind == Kind::Word && text.get(end) == Some(&b'(')
 }
 
 /// Whether a number is an address wherever it is in a line, as those of `xxd`, `od` and `hexdump`.
@@ -414,13 +426,21 @@ fn decimal(digits: &[u8], is_negative: bool) -> Option<([u8; 8], usize)> {
     }
 }
 
-fn decimal_words(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8; 8], usize)> {
+/// A decimal word whose last byte comes first. Smaller numbers are words of fewer bytes.
+fn decimal_word(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8; 8], usize)> {
     let value = value(digits, 10)?;
-    match is_negative {
-        true => bytes((1_u64 << (8 * count)).checked_sub(value)?, count),
-        // Smaller numbers are single bytes.
-        false => bytes(value, count).filter(|_| value >> (4 * count) > 0),
+    let is_word = value >> (4 * count) > 0;
+    if is_negative {
+        let fits = value <= 1 << (8 * count - 1);
+        (is_word && fits).then(|| (value.wrapping_neg().to_le_bytes(), count))
+    } else {
+        bytes(value, count).filter(|_| is_word)
     }
+}
+
+fn big_endian((mut bytes, count): ([u8; 8], usize)) -> Option<([u8; 8], usize)> {
+    bytes[..count].reverse();
+    Some((bytes, count))
 }
 
 fn octal(digits: &[u8], length: usize, count: usize) -> Option<([u8; 8], usize)> {
