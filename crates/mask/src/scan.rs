@@ -10,7 +10,7 @@ use crate::{
     grams::word,
     secrets::Secrets,
     text::Text,
-    views::{Kind, Token, base64_value, has_escapes, is_token_byte, tokens, unescaped},
+    views::{Kind, Token, base64_value, has_escapes, is_token_byte, latin, tokens, unescaped},
 };
 
 /// The least number of bytes in a row that count as seen in a text. Fewer are common words.
@@ -47,6 +47,12 @@ const AROUND: usize = 48;
 /// The number of samples in a row with an escape after which escapes are dense.
 const DENSE: usize = 3;
 
+/// The number of samples, of eight in a row, with a digit in text that may be a list of numbers.
+const SAMPLES_WITH_DIGITS: u32 = 6;
+
+/// The least number of equal texts between the numbers of a list.
+const EQUAL: usize = 5;
+
 /// The number of bytes of each class in some text. Each class has a byte of the number.
 #[derive(Clone, Copy, Default)]
 struct Counts(u64);
@@ -61,6 +67,9 @@ enum Class {
     Small = 24,
     Separator = 32,
     Escape = 40,
+    Digit = 48,
+    /// The first bytes of the characters U+0080 to U+00FF in UTF-8.
+    Latin = 56,
 }
 
 const CLASSES: [u64; 256] = {
@@ -82,6 +91,12 @@ const CLASSES: [u64; 256] = {
         }
         if matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<') {
             counts |= 1 << Class::Escape as u32;
+        }
+        if byte.is_ascii_digit() {
+            counts |= 1 << Class::Digit as u32;
+        }
+        if matches!(byte, 0xc2 | 0xc3) {
+            counts |= 1 << Class::Latin as u32;
         }
         let is_mark =
             matches!(byte, 9 | 10 | 13 | b' '..=b'/' | b':'..=b'>' | b'['..=b']' | b'_' | b'{'..=b'}');
@@ -119,6 +134,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     }
     let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed) = (0, 0, 0, 0);
     let (mut escapes_to, mut escapes) = (0, 0);
+    let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
     let mut dump: Option<Range<usize>> = None;
     let numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
@@ -172,6 +188,22 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
             words(secrets, &joined, SEEN, &mut |_| see(part.clone()));
+        }
+        digits = digits << 1 | u8::from(has(Class::Digit) > 0);
+        if digits.count_ones() >= SAMPLES_WITH_DIGITS && at >= listed_to {
+            let part = at.saturating_sub(2 * AROUND)..text.len().min(at + 2 * AROUND);
+            listed_to = part.end;
+            if is_list(&text[part.clone()]) {
+                let part = part.start..text.len().min(part.start + PART);
+                listed_to = part.end - AROUND;
+                numbers(Some(part), see);
+            }
+        }
+        if has(Class::Latin) >= 2 && at >= latin_to {
+            let part = at.saturating_sub(AROUND)..text.len().min(at + OVERLAP);
+            latin_to = at + OVERLAP - AROUND;
+            let bytes = latin(&Text::plain(&text[part.clone()])).bytes;
+            words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
         }
         escapes = if has(Class::Escape) > 0 { escapes + 1 } else { 0 };
         if escapes >= DENSE && at >= escapes_to {
@@ -382,6 +414,25 @@ fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let start = run.start + part * (PART - OVERLAP);
         start..run.end.min(start + PART)
     })
+}
+
+/// Whether the texts between numbers are often equal, or every second one is, as in `byte(101), byte(121)`.
+fn is_list(text: &[u8]) -> bool {
+    let mut gaps: [&[u8]; 2] = [&[], &[]];
+    let mut equal = [0; 2];
+    let mut at = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
+    while at < text.len() {
+        let is_digit = |byte: &u8| byte.is_ascii_digit();
+        at += text[at..].iter().take_while(|byte| is_digit(byte)).count();
+        let length = text[at..].iter().position(is_digit).unwrap_or(text.len() - at);
+        let gap = &text[at..at + length];
+        for (equal, other) in equal.iter_mut().zip(gaps) {
+            *equal += usize::from(gap == other && length > 1);
+        }
+        gaps = [gap, gaps[0]];
+        at += length;
+    }
+    equal.iter().any(|equal| *equal >= EQUAL)
 }
 
 /// Whether there are many digits in one line, or in short lines. The time at the beginning of the next line

@@ -7,7 +7,7 @@ use crate::{
     grams::word,
     secrets::{Place, Secrets},
     text::Text,
-    views::{View, base64, has_escapes, hidden, is_token_byte, joined, numbers, unescaped, uses},
+    views::{View, base64, has_escapes, hidden, is_token_byte, joined, latin, numbers, unescaped, uses},
 };
 
 /// The number of views through which a secret is found, one after the other.
@@ -71,6 +71,9 @@ impl<'a> Search<'a> {
         self.find(text, false);
         if uses(View::Joined) {
             self.find(&together, true);
+        }
+        if uses(View::Latin) && memchr::memchr2(0xc2, 0xc3, &text.bytes).is_some() {
+            self.find(&latin(text), false);
         }
         if depth == 0 {
             return;

@@ -28,6 +28,7 @@ pub(crate) enum View {
     /// The text beside the numbers of a dump.
     Column,
     Escapes,
+    Latin,
     Terminal,
     /// Any view of the bytes that another view reads.
     Second,
@@ -64,6 +65,27 @@ const TOKEN_BYTES: [bool; 256] = {
     }
     table
 };
+
+/// The bytes that the characters up to U+00FF stand for in Latin-1, as programs print bytes that they take for
+/// text.
+pub(crate) fn latin(text: &Text) -> Text {
+    let mut out = Text::with_room(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let (length, byte) = match text.bytes[at..] {
+            [lead @ 0xc2..=0xc3, next @ 0x80..=0xbf, ..] => (2, lead << 6 | next & 0x3f),
+            [byte, ..] => (1, byte),
+            [] => break,
+        };
+        out.push_from(byte, text, at, at + length - 1);
+        at += length;
+    }
+    out.parted_at_end = text.parted_at_end;
+    out.unsure = text.unsure;
+    out.is_padded = text.is_padded;
+    out.goes_on = text.goes_on;
+    out
+}
 
 /// The text without its separators.
 pub(crate) fn joined(text: &Text) -> Text {
