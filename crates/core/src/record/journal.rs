@@ -6,6 +6,7 @@
 //! job removes the journal, which stops the renewer or the proxy. The journal of a proxy holds no token.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, Write as _},
     ops::RangeInclusive,
@@ -227,13 +228,15 @@ impl Reader {
     /// The entries since the last call. Ignores other lines: other processes of the job may have written
     /// them.
     pub fn news(&mut self) -> Vec<Entry> {
-        let mut news = Vec::new();
-        for lines in (0..PIECES).map_while(|_| self.lines()) {
-            let lines = lines.split(|&byte| byte == b'\n');
-            let lines = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
-            news.extend(lines.map(Entry::from));
-        }
-        news
+        (0..PIECES).map_while(|_| self.piece()).flatten().collect()
+    }
+
+    /// The entries in the next piece of the journal. `None` at its end.
+    fn piece(&mut self) -> Option<Vec<Entry>> {
+        let lines = self.lines()?;
+        let lines = lines.split(|&byte| byte == b'\n');
+        let lines = lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+        Some(lines.map(Entry::from).collect())
     }
 
     /// The new lines that are complete.
@@ -261,23 +264,30 @@ impl SecretSource for Reader {
     /// Reports the announced tokens. jobpass announces a token before it hands the token over. Leaves out
     /// tokens that have expired long ago: a job of a week renews its token a thousand times.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
-        let tokens = self.news().into_iter().filter_map(|entry| match entry {
-            Entry::Announced { token } => Some(token),
-            _ => None,
-        });
-        let tokens = match &self.secrets {
-            Secrets::OfOwner if !self.is_own() => return,
-            Secrets::OfOwner => tokens.collect::<Vec<_>>(),
-            Secrets::OfAnchor(uid) => tokens.filter(|token| is_bound_to(token, uid)).collect(),
+        let is_own = self.is_own();
+        let secrets = self.secrets.clone();
+        let counts = |token: &Token| {
+            let is_ours = match &secrets {
+                Secrets::OfOwner => is_own,
+                Secrets::OfAnchor(uid) => is_bound_to(token, uid),
+            };
+            is_ours && TOKEN.contains(&token.expose().len())
         };
         let expired = jiff::Timestamp::now() - LEEWAY;
-        let latest = tokens.len().saturating_sub(LATEST);
-        for (at, token) in tokens.iter().enumerate() {
-            let counts = TOKEN.contains(&token.expose().len());
-            if counts && (at >= latest || expiry(token).is_none_or(|expiry| expiry > expired)) {
+        let mut latest = VecDeque::new();
+        for entry in (0..PIECES).map_while(|_| self.piece()).flatten() {
+            match entry {
+                Entry::Announced { token } if counts(&token) => latest.push_back(token),
+                _ => continue,
+            }
+            if latest.len() > LATEST
+                && let Some(token) = latest.pop_front()
+                && expiry(&token).is_none_or(|expiry| expiry > expired)
+            {
                 learn(token.expose());
             }
         }
+        latest.iter().for_each(|token| learn(token.expose()));
     }
 }
 
