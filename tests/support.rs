@@ -174,8 +174,13 @@ pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Outp
         .expect("kubectl starts")
 }
 
-/// A program of this workspace, built from the current source.
+/// A program of this workspace, built from the current source. JOBPASS_TEST_PROGRAMS may name a folder with the
+/// programs of another target.
 pub(crate) fn binary(name: &str) -> PathBuf {
+    let elsewhere = env::var_os("JOBPASS_TEST_PROGRAMS").map(|folder| PathBuf::from(folder).join(name));
+    if let Some(program) = elsewhere.filter(|program| program.exists()) {
+        return program;
+    }
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,4 +1,4 @@
-//! `cargo xtask targets`: builds the programs for other targets, and mints and revokes with each program on the
+//! `cargo xtask targets`: builds the programs for other targets, and runs the main paths with each program on the
 //! dev cluster. Programs for another processor run under qemu, programs for Windows under wine.
 //!
 //! Releases need rustup's targets, and this verb does not: Debian has a compiler with the source of its
@@ -79,7 +79,7 @@ impl Target {
 
 fn command() -> clap::Command {
     clap::Command::new("targets")
-        .about("Build for other targets on a Debian x64 machine, and mint and revoke with each program")
+        .about("Build for other targets on a Debian x64 machine, and run the main paths with each program")
         .arg(
             Arg::new("triple")
                 .value_parser(TARGETS.map(|target| target.triple))

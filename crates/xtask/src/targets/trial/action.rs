@@ -92,7 +92,7 @@ impl<'a> Step<'a> {
     /// The name of the kubeconfig, without the folder, whose path may be a Windows path.
     fn kubeconfig(&self) -> Result<String> {
         let outputs = self.answers("GITHUB_OUTPUT")?;
-        let path = value(&outputs, "kubeconfig-file").context("no output `kubeconfig-file`")?;
+        let path = value(&outputs, "kubeconfig").context("no output `kubeconfig`")?;
         Ok(path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned())
     }
 
@@ -102,8 +102,7 @@ impl<'a> Step<'a> {
         for (name, value) in self.answers("GITHUB_STATE")? {
             post.env(format!("STATE_{name}"), value);
         }
-        let said = output(&mut post)?;
-        ensure!(said.contains("revoked"), "the token is not revoked: {said}");
+        output(&mut post)?;
         // On Windows, the journal is gone only when the renewer has noticed the end of the job and closed the
         // file.
         wait_until("the job's temporary folder is empty", || {

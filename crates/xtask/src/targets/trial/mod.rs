@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// minutes.
 const SHORT: i64 = 5;
 
+/// The path of the Pods. The dev cluster does not answer the questions with which kubectl finds it.
+const PODS: &str = "/api/v1/namespaces/ci/pods";
+
 /// Runs each path on a cluster of its own. `kubectl` is the client of the jobs.
 pub(super) fn run_all(machine: &Runner, programs: &Path, kubectl: &Path) -> Result<()> {
     let trial = || Trial::new(machine, programs, kubectl);
@@ -59,7 +62,7 @@ impl<'a> Trial<'a> {
     fn new(machine: &'a Runner, programs: &'a Path, kubectl: &'a Path) -> Result<Self> {
         let cluster = DevCluster::start();
         cluster.apply(MANIFESTS);
-        let minter = cluster.service_account_token("ci", "jobpass-minter", Duration::from_secs(3600));
+        let minter = cluster.service_account_token("ci", "jobpass-minter", Duration::from_secs(2 * 3600));
         let folder = tempfile::tempdir()?;
         fs::write(
             folder.path().join("minter.yaml"),
@@ -84,7 +87,7 @@ impl<'a> Trial<'a> {
     fn list_pods(&self, kubeconfig: &Path) -> Result<()> {
         let mut kubectl = Command::new(self.kubectl);
         kubectl
-            .args(["get", "pods", "--kubeconfig"])
+            .args(["get", "--raw", PODS, "--kubeconfig"])
             .arg(kubeconfig)
             .current_dir(&self.folder);
         output(&mut kubectl).map(drop)
