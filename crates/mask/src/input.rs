@@ -2,7 +2,7 @@
 
 use std::{io::Read, time::Duration};
 
-/// The time without input after which [`Input::pauses`].
+/// The time without input after which [`Input::pauses`] returns `true`.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// An input with a log, such as the reading end of a pipe.
@@ -12,7 +12,7 @@ pub trait Input: Read {
     /// On Windows, no function of the standard library can wait for a pipe, so this returns `true`.
     fn pauses(&self) -> bool;
 
-    /// Lets the processes go on that still write to the input, although nobody reads it any more.
+    /// Lets processes that still write to the input go on, although nobody needs their text any more.
     ///
     /// On Unix, a write to a pipe without a reader ends a process (SIGPIPE), so the program `cat` reads on.
     /// On Windows, such a write fails.
@@ -43,7 +43,7 @@ mod unix {
         }
 
         fn discard_the_rest(self) {
-            // The end of the pipe is an event for which nobody has to ask.
+            // `poll` reports the end of the pipe (POLLHUP) although this asks for no event.
             if happens(&self, PollFlags::empty(), LETTING_GO) {
                 return;
             }

@@ -31,30 +31,32 @@
 //! - [`forms()`] lists common forms of a secret, for a masker that only replaces whole values.
 //!
 //! # What is masked
-//! The masker reads a log through *views*, and up to two views one after the other. It searches the secrets,
-//! and the bytes of a JWT's signature, in all that they read:
+//! The masker reads a log through *views*. A second view can read the text that the first one returns. In all
+//! these texts, the masker searches for the secrets, and for the bytes behind a JWT's signature:
 //!
 //! | view | reads |
 //! |---|---|
-//! | terminal | text without control sequences, overstruck, zero-width and zero bytes (so also ASCII in UTF-16) |
-//! | joined | text of a secret of at least 16 bytes without the separators in it: line breaks, quotes, columns |
+//! | terminal | text without control sequences, overstruck or invisible characters, and zero bytes (ASCII in UTF-16) |
+//! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes |
 //! | base64 | both alphabets, every alignment, over line breaks |
 //! | hexadecimal | any case and grouping, lists, escapes, dumps with addresses and text columns, words |
 //! | numbers | decimal, octal and binary bytes; decimal and octal words of dumps; the text beside them |
 //! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
 //!
-//! A whole secret is masked, and a *piece* of it: at least [`PIECE`] bytes in a row, if the piece
+//! The masker masks each whole secret. It also masks each *piece* of a secret, which is at least [`PIECE`]
+//! bytes of it in a row, if the piece
 //! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
-//! - continues the piece before it, over a decoration of at most 256 bytes, also from a JWT's header on;
+//! - continues the piece before it, which may be a JWT's header, with at most 256 bytes of decoration between
+//!   the two;
 //! - begins a line, after spaces, tabs or the address of a dump, or follows masked text;
-//! - has 24 bytes or more. Then it may be anywhere.
+//! - has 24 bytes or more, anywhere in a line.
 //!
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
 //!
 //! The header and the first claims of a JWT do not count as part of a piece. Other tokens of its issuer have
 //! the same header and claims, and masks for them would hide text that is not secret. For the last two rules,
-//! only its signature counts.
+//! only the bytes of its signature count.
 //!
 //! # What is not masked
 //! - Pieces of fewer than 16 bytes, unless only separators are between them.
@@ -62,19 +64,21 @@
 //! - Numbers of fewer than 16 bytes in a line, and encodings that are folded at fewer than 16 columns, if
 //!   other text is between the lines.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32.
-//! - Secrets from a [`SecretSource`] that has already told about 256 valid ones. The masker also forgets the
-//!   oldest tokens that have expired by their claim `exp`, but keeps at least 16.
+//! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
+//!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
 //! - A line of base64 that has claims of a JWT, but not its signature, in the middle of other text.
 //! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
 //!
 //! # How it keeps up
-//! The masker reads most of a log only once, without views. It looks up every fifth 8-byte word in a set of all
-//! words of the secrets and of their base64, and counts the kinds of characters in half of the log. It decodes
-//! what looks like base64, numbers or escapes, and looks up the words in that. It reads only the text around
-//! the words that it knows with views. If there is a piece, it reads all the text around that piece.
+//! The masker reads most of a log only once, without views. It looks up every fifth 8-byte word in a set of
+//! all words of the secrets and of their base64, and counts the kinds of characters in half of the log. It
+//! decodes text that looks like base64, numbers or escapes, and looks up the decoded words. With views, it
+//! reads only the text around words of secrets. If it finds a piece there, it also reads the text around that
+//! piece.
 //!
 //! It does this for 64 KiB at once, at positions that do not depend on the chunks in which the log comes. So
-//! the chunks make no difference, unless the caller asks for all decided text in between.
+//! the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
+//! [`pause`](Masker::pause) between them.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -109,17 +113,18 @@ struct Readme;
 pub const MARK: &str = "[MASKED]";
 
 /// The least number of bytes of a secret. The masker ignores shorter ones: they are words that a log has
-/// anyway, and a mask for each word would tell what the secret is.
+/// anyway, and a mask for each word would reveal the secret.
 pub const LEAST: usize = 8;
 
 /// The least number of bytes of a form that count as a piece. Also the least number of bytes of a part of a
 /// secret that is a form.
 ///
-/// One line of a dump shows 16 characters. They are 96 bits of a secret in base64, which no log has by
-/// chance.
+/// One line of a dump shows 16 characters. In base64, 16 characters are 96 bits of a secret, and no log has
+/// those by chance.
 pub const PIECE: usize = 16;
 
-/// The number of bytes in a row, which no other secret has, that count as a piece anywhere in a log.
+/// The least number of bytes in a row that the masker masks anywhere in a log. Bytes that other secrets also
+/// have do not count.
 const ANYWHERE: usize = 24;
 
 /// The byte with which an escape sequence begins.

@@ -15,8 +15,8 @@ const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 /// The greatest distance, in bytes of the log, between a piece and the one that continues it.
 const DISTANCE: u64 = 256;
 
-/// The number of bytes by which the end of one piece and the beginning of the next may overlap. A decoration
-/// between them can continue the one or precede the other by chance.
+/// The number of bytes by which the end of one piece and the beginning of the next may overlap. By chance, a
+/// decoration between them can look like the end of the one or the beginning of the other.
 const OVERLAP: i64 = 4;
 
 /// The number of pieces that the masker remembers.
@@ -98,7 +98,8 @@ impl Pieces {
         is_masked
     }
 
-    /// Replaces the indexes of secrets in `old` by those in `new`.
+    /// Replaces the indexes of secrets in `old` by those in `new`. Forgets the pieces of secrets that `new`
+    /// lacks.
     pub(crate) fn follow(&mut self, new: &Secrets, old: &Secrets) {
         self.0.retain_mut(|known| {
             let index = new.index_of(known.secret, old);
@@ -113,7 +114,7 @@ impl Pieces {
     }
 
     fn follows_mark(&self, span: &Range<u64>, window: &[u8], base: u64) -> bool {
-        // The lines of a dump end with text, and continue one piece.
+        // In a dump, a text column parts the stretches of one piece. So each end of a stretch counts.
         let ends = self.0.iter().filter(|known| known.is_masked).flat_map(|known| {
             let after = known.ends.partition_point(|end| *end <= span.start);
             known.ends[..after].last()
@@ -167,7 +168,8 @@ impl Known {
     }
 }
 
-/// Whether a line has only spaces, tabs or the address of a dump before its end.
+/// Whether a text ends at the beginning of a line, or after only spaces, tabs or the address of a dump in
+/// that line.
 fn begins_line(before: &[u8]) -> bool {
     let before = &before[before.len().saturating_sub(INDENT)..];
     let trimmed = |text: &'_ [u8], remove: fn(u8) -> bool| {

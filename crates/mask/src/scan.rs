@@ -1,7 +1,8 @@
 //! A first look at a text: the places where a view may find a piece.
 //!
-//! The masker reads most of a log only here, at a few bytes in each sixteen. What looks like an encoding is
-//! decoded without the positions of its bytes, and only the places of known words are read with views.
+//! Of most of a log, the masker reads only this, and looks at a few bytes in each sixteen. It decodes text
+//! that looks like an encoding, without the positions of the bytes. Then views read only the places of known
+//! words.
 
 use std::ops::Range;
 
@@ -13,10 +14,11 @@ use crate::{
     views::{Kind, Token, base64_value, has_escapes, is_token_byte, latin, tokens, unescaped},
 };
 
-/// The least number of bytes in a row that count as seen in a text. Fewer are common words.
+/// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
+/// common words.
 const SEEN: usize = 12;
 
-/// The same in the bytes of numbers, of which a fold can leave a few together.
+/// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;
 
 /// The distance between two places whose characters are counted, and the number of bytes that are counted.
@@ -37,7 +39,7 @@ const COLUMN: usize = 64;
 /// The greatest length of a short line of numbers.
 const SHORT: usize = 24;
 
-/// The number of bytes that are decoded at once, and the number of them that the next bytes follow again.
+/// The number of bytes in a part that is decoded at once, and the number of bytes that two such parts share.
 const PART: usize = 2048;
 const OVERLAP: usize = 256;
 
@@ -53,11 +55,11 @@ const SAMPLES_WITH_DIGITS: u32 = 6;
 /// The least number of equal texts between the numbers of a list.
 const EQUAL: usize = 5;
 
-/// The number of bytes of each class in some text. Each class has a byte of the number.
+/// The number of bytes of each class in some text. Each class has one byte of the integer.
 #[derive(Clone, Copy, Default)]
 struct Counts(u64);
 
-/// The classes, as the number of bits below their count.
+/// A class of bytes. Its value is the number of bits below its count in [`Counts`].
 #[derive(Clone, Copy)]
 enum Class {
     Base64 = 0,
@@ -221,7 +223,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     numbers(dump, see);
 }
 
-/// Looks up words of a text, so that a stretch of `least` known bytes has one of them.
+/// Looks up words of a text, enough to find each stretch of `least` known bytes.
 fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range<usize>)) {
     let stride = least.min(secrets.shortest()) + 1 - LEAST;
     let mut at = 0;
@@ -241,7 +243,7 @@ fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range
 fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     words(secrets, bytes, least, see);
     if depth > 0 {
-        // Other encodings are text. Most bytes that are read at a wrong place are not.
+        // Other encodings are text. Most bytes that are decoded at a wrong alignment are not text.
         let mut at = 0;
         while let Some(eight) = bytes.get(at..).and_then(word) {
             if eight & 0x8080_8080_8080_8080 != 0 {
@@ -389,7 +391,7 @@ fn unescape(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Ra
 /// The bytes of a text that belong to some kind.
 fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     let (mut found, mut bytes) = (0, vec![0; text.len()]);
-    // Without a branch for each byte, which no processor can foresee.
+    // This has no branch for each byte, because a processor cannot predict it.
     for &byte in text {
         bytes[found] = byte;
         found += usize::from(belongs(byte));
@@ -398,7 +400,7 @@ fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     bytes
 }
 
-/// The bytes around a sample that are of a class, as all bytes of the sample are.
+/// The run of bytes of a class around a sample. All bytes of the sample are of that class.
 fn run(text: &[u8], at: usize, class: Class) -> Range<usize> {
     let is_other = |byte: &u8| !is(*byte, class);
     let before = text[..at].iter().rposition(is_other);

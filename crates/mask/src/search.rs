@@ -10,7 +10,7 @@ use crate::{
     views::{View, base64, has_escapes, hidden, is_token_byte, joined, latin, numbers, unescaped, uses},
 };
 
-/// The number of views through which a secret is found, one after the other.
+/// The greatest number of views through which a secret is found, one after the other.
 pub(crate) const DEPTH: usize = 2;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
@@ -19,10 +19,10 @@ const HEAD: usize = 4;
 /// The number of bytes that base64 can lose at its ends: it has three bytes in four characters.
 pub(crate) const LOSS: usize = 2;
 
-/// The least length of text in the bytes that a view reads.
+/// The least length of a text, in the bytes that one view returns, that the other views read.
 const RUN: usize = 8;
 
-/// The number of bytes at the end of a text that a view reads again with other views.
+/// The number of bytes at the end of decoded base64 that may be the beginning of a piece.
 const TAIL: usize = 96;
 
 /// A stretch of the log that stands for a part of a secret. Positions count from the beginning of the window.
@@ -44,7 +44,7 @@ pub(crate) struct Search<'a> {
     secrets: &'a Secrets,
     window: &'a [u8],
     pub(crate) pieces: Vec<Piece>,
-    /// The first position from which on a piece may continue after the window.
+    /// The first position at which a piece may begin that continues after the window.
     pub(crate) open: u32,
     /// Like `open`, for beginnings of pieces that are too long to be there by chance.
     pub(crate) firm: u32,
@@ -65,7 +65,7 @@ impl<'a> Search<'a> {
         self.window
     }
 
-    /// Searches a text, and what up to `depth` views read in it.
+    /// Searches a text, and the texts that up to `depth` views read in it.
     pub(crate) fn text(&mut self, text: &Text, depth: usize) {
         let together = joined(text);
         self.find(text, false);
@@ -252,7 +252,7 @@ impl<'a> Search<'a> {
         });
     }
 
-    /// The separators in the stretch of one byte, if they have the end of a line.
+    /// The separators in the stretch of one byte, if the end of a line is among them.
     fn fold(&self, from: u32, to: u32) -> Option<Range<u32>> {
         let bytes = &self.window[from as usize..to as usize];
         let is_separator = |byte: &u8| !is_token_byte(*byte);
@@ -262,7 +262,7 @@ impl<'a> Search<'a> {
             .then(|| from + first as u32..from + last as u32 + 1)
     }
 
-    /// The number of bytes that a piece may lack. The masker also knows the forms of a short secret.
+    /// The number of bytes that a piece may lack. A short secret lacks none: the masker also knows its forms.
     fn loss(&self, text: &Text, secret: u32) -> usize {
         let is_long = self.secrets.get(secret).need(PIECE) == PIECE;
         if text.is_padded && is_long { LOSS } else { 0 }
@@ -318,7 +318,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether the byte at a position of the window can be a part of a piece, and not only stand in it.
+    /// Whether the byte at a position of the window can belong to a secret. Spaces and control characters
+    /// cannot.
     fn may_begin(&self, position: u32) -> bool {
         self.window
             .get(position as usize)
@@ -336,7 +337,7 @@ impl<'a> Search<'a> {
                 let Some((place, part)) = self.part_at(bytes, place, at, is_joined) else {
                     continue;
                 };
-                // The end of a secret does not go on, but base64 can.
+                // After the end of a secret no more of it can follow, but more of its base64 can.
                 if !self.is_end_of_secret(place, &part) {
                     start = start.min(part.start);
                 } else if text.is_padded {
@@ -358,7 +359,8 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The beginning of a part, without a few characters before the first separator.
+/// The beginning of a part. Leaves out a few characters before the first separator: they can be there by
+/// chance.
 fn after_head(text: &Text, part: Range<usize>) -> usize {
     let head = part.start + 1..part.end.min(part.start + HEAD);
     head.into_iter()
@@ -366,7 +368,7 @@ fn after_head(text: &Text, part: Range<usize>) -> usize {
         .unwrap_or(part.start)
 }
 
-/// The runs of text in bytes.
+/// The runs of text in bytes that are long enough, or that may go on after the end.
 fn runs(bytes: &[u8], goes_on: bool) -> impl Iterator<Item = Range<usize>> {
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b);
     let mut at = 0;

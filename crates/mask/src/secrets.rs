@@ -21,10 +21,11 @@ use crate::{
     views,
 };
 
-/// The length from which on the masker searches a secret in text without its separators.
+/// The least length of a secret that the masker also searches for in text without separators.
 const LONG: usize = PIECE;
 
-/// The length up to which the masker searches every form of a secret as it is.
+/// The length from which on views find all forms of a secret. For a shorter secret, the masker searches for
+/// each form.
 const SHORT: usize = 32;
 
 /// The secrets that the masker searches for.
@@ -39,7 +40,7 @@ pub(crate) struct Secrets {
     gate: Grams,
     /// The secrets and their base64, without public beginnings, one after the other.
     shown: Zeroizing<Vec<u8>>,
-    /// The same words with their positions in `shown`, sorted by the word.
+    /// The words of `gate` with their positions in `shown`, sorted by the word.
     words: Vec<(u64, u32)>,
     shortest: usize,
 }
@@ -59,9 +60,9 @@ pub(crate) struct Secret {
     own: Vec<u32>,
     /// For each position, the number of bytes before it that no other token has.
     sole: Vec<u32>,
-    /// Whether the text of the secret has no separators.
+    /// Whether the secret is long and has no separators.
     is_token: bool,
-    /// Whether the secret is any bytes, and not text.
+    /// Whether the secret is bytes of any value, not text.
     is_binary: bool,
 }
 
@@ -73,14 +74,15 @@ pub(crate) struct Known {
     learned: Vec<Zeroizing<String>>,
 }
 
-/// The greatest number of secrets from sources that a masker knows, so that its memory has a bound. A job that
-/// renews its token each minute for two days makes fewer.
+/// The greatest number of secrets from sources that a masker knows, so that its memory has a bound. A job
+/// that renews a token of one hour each minute has fewer valid ones.
 const MOST_LEARNED: usize = 256;
 
 /// The number of secrets from sources that a masker keeps even if they have expired.
 const KEPT: usize = 16;
 
-/// The number of seconds for which kube-apiserver still accepts an expired token, and for which clocks differ.
+/// The number of seconds for which an expired token counts as valid: kube-apiserver accepts it for a while,
+/// and clocks differ.
 const LEEWAY: u64 = 300;
 
 impl Known {
@@ -109,8 +111,8 @@ impl Known {
         is_new
     }
 
-    /// Forgets the oldest tokens from sources that have expired by their own claim `exp`, and then the latest
-    /// secrets if there are too many: made-up secrets cannot push out a token that the masker knows.
+    /// Forgets the oldest tokens from sources that have expired by their own claim `exp`. If there are still
+    /// too many secrets, it forgets the latest ones, so that made-up secrets cannot push out a token.
     pub(crate) fn forget(&mut self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.forget_at(now.unwrap_or_default().as_secs());
@@ -150,7 +152,7 @@ impl Secrets {
             list.push(Secret::new(text));
             list.extend(Secret::decoded(text));
             let forms = forms(text);
-            // A part of a short secret's form may be less than a view can read.
+            // A part of a short secret's form may be too short for a view.
             if text.len() < SHORT {
                 list.extend(forms.iter().skip(1).map(|form| Secret::new(form.expose())));
             }
@@ -169,7 +171,7 @@ impl Secrets {
         let mut ends = Grams::with_room(7 * list.iter().map(|secret| secret.bytes.len()).sum::<usize>());
         for secret in &list {
             for length in 1 + secret.hidden_after()..LEAST {
-                // The end of a secret does not go on.
+                // After the last byte of a secret, no more of it can follow.
                 let words = secret.bytes[..secret.bytes.len() - 1].windows(length);
                 words.for_each(|bytes| ends.add(short_word(bytes)));
             }
@@ -219,7 +221,7 @@ impl Secrets {
     }
 
     /// The longest stretch around a word of a text that a secret or its base64 also has. `None` if it has
-    /// fewer than `least` bytes, and no secret is as short.
+    /// fewer than `least` bytes and is shorter than any piece.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
         let first = self.words.partition_point(|(known, _)| *known < word);
@@ -258,7 +260,7 @@ impl Secrets {
             .map(|(_, place)| *place)
     }
 
-    /// The length of the longest word of a secret with which a text ends, up to 7 bytes.
+    /// The length of the longest word of a secret, up to 7 bytes, at the end of a text.
     pub(crate) fn short_end(&self, text: &[u8]) -> usize {
         let lengths = 1..=text.len().min(LEAST - 1);
         lengths
@@ -267,7 +269,7 @@ impl Secrets {
             .unwrap_or(0)
     }
 
-    /// The number of secret bytes from which on the masker holds back the beginning of a piece even if the
+    /// The least number of secret bytes at the beginning of a piece that the masker holds back even if the
     /// log pauses.
     pub(crate) fn firm(&self) -> usize {
         (self.shortest / 4).clamp(2, 4)
@@ -291,7 +293,7 @@ impl Secret {
         }
     }
 
-    /// The bytes that the signature of a JWT stands for, or an opaque secret in base64.
+    /// The decoded signature of a JWT. For an opaque secret that is base64, its decoded bytes.
     fn decoded(text: &str) -> Option<Self> {
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
@@ -302,7 +304,7 @@ impl Secret {
             None => STANDARD.decode(text).or_else(|_| LENIENT.decode(text)).ok()?,
         };
         let bytes = Zeroizing::new(bytes);
-        // A program's words are no secret, even if they come from base64.
+        // Words of a program are not secret, even if they come from base64.
         let is_random = bytes.iter().filter(|byte| !byte.is_ascii_graphic()).count() > bytes.len() / 4;
         (bytes.len() >= ANYWHERE && is_random).then(|| Self {
             own: count(bytes.len(), |_| true),
@@ -333,17 +335,19 @@ impl Secret {
         most.min(self.own(0, self.bytes.len()))
     }
 
-    /// The number of bytes that no other token has, from which on they make a piece anywhere.
+    /// The least number of bytes that the masker masks anywhere in a log. Only bytes that no other token has
+    /// count.
     pub(crate) fn need_of_sole(&self) -> usize {
         ANYWHERE.min(self.sole(0, self.bytes.len()))
     }
 
-    /// The number of bytes at the beginning of a piece that stay. A log has any two bytes by chance.
+    /// The number of bytes at the beginning of a piece that the masker does not replace. Two bytes can be
+    /// there by chance.
     pub(crate) fn hidden_after(&self) -> usize {
         if self.is_binary { 2 } else { 0 }
     }
 
-    /// Whether the masker also searches the secret in text without separators.
+    /// Whether the masker also searches for the secret in text without separators.
     pub(crate) fn is_token(&self) -> bool {
         self.is_token
     }

@@ -18,8 +18,8 @@ use crate::{
     views::{Visible, visible},
 };
 
-/// The number of bytes that the masker searches at once: the size of a pipe (pipe(7)). Their limits are
-/// positions in the stream, so that they do not depend on the chunks in which the stream comes.
+/// The number of bytes that the masker searches at once: the size of a pipe (pipe(7)). It searches at each
+/// multiple of this number, so that the chunks in which the stream comes make no difference.
 const SLICE: usize = 64 << 10;
 
 /// The number of bytes before the undecided ones that the masker keeps, for the views to begin in.
@@ -28,11 +28,11 @@ const CONTEXT: usize = 1024;
 /// The number of bytes around a known word that the masker reads with all views.
 const SIGHT: usize = 128;
 
-/// The same around a piece: the next piece may be there.
+/// Like [`SIGHT`], around a piece: the next piece may be there.
 const NEAR: usize = 512;
 
-/// The number of bytes at the end of the text that the masker always reads: a piece may begin there that is
-/// still too short to be seen.
+/// The number of bytes at the end of the text that the masker always reads. A piece that begins there may
+/// still be too short for the first look.
 const TAIL: usize = 128;
 
 /// The greatest number of bytes by which a stretch to read grows so that it begins with a line. In the middle
@@ -45,8 +45,8 @@ const MOST: usize = 2 * SLICE;
 /// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
 /// it into chunks.
 ///
-/// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked), and
-/// writes all others at once. Its memory does not grow with the stream.
+/// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked).
+/// [`flush`](Self::flush) writes all others. Its memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
     known: Known,
@@ -111,8 +111,8 @@ impl Masker {
         }
     }
 
-    /// Reads the next bytes of the stream. Writes the bytes before them that cannot be a part of a secret, if
-    /// they are many. [`flush`](Self::flush) writes all of them.
+    /// Reads the next bytes of the stream. Each time that 64 KiB are complete, it writes the bytes that
+    /// cannot be a part of a secret. [`flush`](Self::flush) writes them at once.
     ///
     /// This writes before and after each mark, so give it a buffered writer and flush that writer.
     ///
@@ -198,7 +198,7 @@ impl Masker {
         }
     }
 
-    /// Finds the pieces in the window, and decides about all text before the one that may go on.
+    /// Finds the pieces in the window. Decides about all text before the first piece that may go on.
     fn search(&mut self, next: Next) {
         let secrets = Arc::clone(&self.secrets);
         let end = self.end();
@@ -212,7 +212,7 @@ impl Masker {
             );
             found = search.pieces;
         }
-        // Text that is written now stands for what it stands for if nothing follows.
+        // The masker writes this text now, so it reads the text as if nothing followed.
         if next != Next::Text || is_long {
             open = if next == Next::Pause && !is_long {
                 firm
@@ -353,7 +353,7 @@ fn around(window: &[u8], stretch: Range<usize>, near: usize) -> Range<usize> {
     line_start(window, stretch.start.saturating_sub(near))..window.len().min(stretch.end + near)
 }
 
-/// Stretches in order. Those that touch are one.
+/// The stretches in order. Stretches that touch become one.
 fn merged(mut stretches: Vec<Range<usize>>) -> Vec<Range<usize>> {
     stretches.sort_by_key(|stretch| stretch.start);
     stretches.dedup_by(|next, last| {
@@ -399,13 +399,13 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The time for which [`copy`] collects text before it writes what is decided.
+/// The time for which [`copy`] collects text before it writes the decided part.
 const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Masks all of `input` into `output`. Writes all text that is decided after 2 ms, or when the input pauses.
 ///
-/// If the input pauses, it also writes a last word that could be the very beginning of a piece: a program may
-/// be asking a question.
+/// If the input pauses, it also writes up to 3 last bytes that could be the beginning of a piece: a program
+/// may be asking a question.
 ///
 /// # Errors
 /// If reading `input` or writing `output` fails.

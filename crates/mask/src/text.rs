@@ -14,7 +14,7 @@ pub(crate) struct Text {
     places: Vec<Place>,
     /// Whether the view left out a separator after the last byte.
     pub(crate) parted_at_end: bool,
-    /// The position in the log from which on the bytes depend on the text that follows.
+    /// The first position in the log at which the bytes still depend on the text that follows.
     pub(crate) unsure: Option<u32>,
     /// Whether the text comes from base64, which can end in padding.
     pub(crate) is_padded: bool,
@@ -74,7 +74,7 @@ impl Text {
         }
     }
 
-    /// Adds a byte that replaces the ones before it if it is far away from them.
+    /// Adds a byte. If it is far away from the byte before it, no piece spans the two.
     pub(crate) fn push_near(&mut self, byte: u8, from: u32, to: u32, parted: bool) {
         if self
             .places

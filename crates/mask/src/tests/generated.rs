@@ -195,7 +195,7 @@ pub(super) fn log(secrets: &[&str], random: &mut Random) -> Vec<u8> {
     log
 }
 
-/// The streaming search finds the same as the plain one.
+/// Asserts that the streaming search finds the same text as the plain one.
 fn compare(seed: u64) {
     let random = &mut Random::new(seed);
     let token = long_jwt(1_790_000_000 + seed);

@@ -1,4 +1,4 @@
-//! The definition of what is masked: every view of the whole text at once.
+//! The definition of masked text: every view reads the whole text at once.
 
 use super::*;
 use crate::{

@@ -45,7 +45,7 @@ fn binary_dump(text: &str) -> String {
     text.as_bytes().chunks(6).enumerate().map(line).collect()
 }
 
-/// A view finds what no other view finds.
+/// Each view finds a secret that no other view finds.
 #[rstest]
 #[case(View::Joined, &|t: &str| lines(t, 16, "> "))]
 #[case(View::Base64, &|t: &str| STANDARD.encode(t))]

@@ -24,7 +24,7 @@ const DIGITS: [u8; 256] = {
     table
 };
 
-/// The value of a digit of base64. Other bytes have none.
+/// The value of a digit of base64, or 0xff for any other byte.
 pub(crate) fn base64_value(byte: u8) -> u8 {
     DIGITS[usize::from(byte)]
 }
@@ -63,7 +63,8 @@ impl Digits<'_> {
         self.values.len()
     }
 
-    /// The bytes that the digits from one of the first four on stand for.
+    /// Decodes the digits into `out`. `alignment` is the index of the digit to begin with: one of the first
+    /// four.
     pub(crate) fn bytes(&self, alignment: usize, out: &mut Vec<u8>) {
         out.clear();
         let digits = self.values.get(alignment..).unwrap_or_default();
@@ -81,7 +82,7 @@ impl Digits<'_> {
         }
     }
 
-    /// A part of these bytes as a text.
+    /// A part of the decoded bytes as a text.
     pub(crate) fn text(&self, alignment: usize, bytes: &[u8], part: std::ops::Range<usize>) -> Text {
         let mut text = Text::with_room(part.len());
         let is_end = part.end == bytes.len();

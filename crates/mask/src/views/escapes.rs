@@ -61,7 +61,7 @@ fn one(byte: u8) -> Meaning {
 
 fn character(code: u32) -> Meaning {
     let mut bytes = [0; 4];
-    // A byte over 0x7f that is a character of its own means that byte, as in `\xff`.
+    // The character in UTF-8. `\xff` does not come here, because it means a byte.
     match char::from_u32(code) {
         Some(character) => {
             let length = character.encode_utf8(&mut bytes).len();

@@ -50,7 +50,7 @@ pub(crate) fn uses(view: View) -> bool {
     }
 }
 
-/// The bytes of tokens and of base64. All others are separators: folds, quotes, columns.
+/// Whether a token or base64 can have this byte. All other bytes are separators: folds, quotes, columns.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }

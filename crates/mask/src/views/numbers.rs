@@ -17,7 +17,7 @@ const COUNTERS: usize = 4;
 /// The number of binary digits of a byte.
 const BITS: usize = 8;
 
-/// The number of hexadecimal digits from which on they are a number, whatever letters are around them.
+/// The least number of hexadecimal digits in a row that are a number even between other letters.
 const LONG: usize = 16;
 
 /// A run of letters and digits.
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
     Prefixed,
 }
 
-/// The bytes that the numbers in a text stand for, as one text for each way to read them.
+/// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them.
 pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     let (tokens, columns) = tokens(&text.bytes);
     if uses(View::Column) && !columns.is_empty() {
@@ -117,7 +117,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The hexadecimal digits, with the positions of each.
+    /// The hexadecimal digits: the value, the position, and whether a line begins before it. Also returns the
+    /// index of the first digit of the last number.
     fn hex_digits(&self) -> (Vec<(u8, u32, bool)>, usize) {
         let mut digits: Vec<(u8, u32, bool)> = Vec::with_capacity(self.text.len());
         let mut last = 0;
@@ -190,7 +191,7 @@ impl Reader<'_> {
         self.text.goes_on && token.digits.end == self.text.len()
     }
 
-    /// Says what may follow. The last token is unsure if it is at the very end.
+    /// Marks the end of a text that may go on. The last token is unsure if it is at the very end.
     fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<u32>) {
         let end = self.tokens.last().map_or(0, |token| token.digits.end);
         let after = &self.text.bytes[end..];
@@ -284,8 +285,8 @@ fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
     tokens
 }
 
-/// The length of the word with which a text begins. A long run of digits in a longer word is a word, and so
-/// is each byte in a long run of binary digits.
+/// The length of the word with which a text begins. A long run of hexadecimal digits is a word even inside a
+/// longer word. In a long run of binary digits, each byte is a word.
 fn word_length(text: &[u8]) -> usize {
     let bits = text
         .iter()
@@ -346,7 +347,7 @@ fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
     }
 }
 
-/// Whether a number is an address wherever it is in a line, as those of `xxd`, `od` and `hexdump`.
+/// Whether a number is an address anywhere in a line, such as those of `xxd`, `od` and `hexdump`.
 fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
     digits.len() >= 7 && matches!(text[digits.end..], [b':' | b' ', b' ', ..] | [b':'])
 }
@@ -406,7 +407,7 @@ fn bytes(value: u64, count: usize) -> Option<([u8; 8], usize)> {
     fits.then_some((value.to_le_bytes(), count))
 }
 
-/// Words of 2, 4 or 8 bytes, whose last byte comes first.
+/// Words of 2, 4 or 8 bytes with the last byte first.
 fn little_endian(digits: &[u8], _: bool) -> Option<([u8; 8], usize)> {
     matches!(digits.len(), 4 | 8 | 16)
         .then(|| bytes(value(digits, 16)?, digits.len() / 2))
@@ -449,7 +450,7 @@ fn octal(digits: &[u8], length: usize, count: usize) -> Option<([u8; 8], usize)>
         .flatten()
 }
 
-/// Bytes of `\\0145`, `0o61` and `%o`.
+/// A byte as `\0145`, `0o61` or `%o` of `printf` shows it.
 fn octal_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
     bytes(value(digits, 8).filter(|_| digits.len() <= 4)?, 1)
 }

@@ -157,7 +157,7 @@ impl<'a> Visible<'a> {
     }
 }
 
-/// The bytes with which hidden text can begin.
+/// A search for the bytes with which hidden text can begin.
 struct Specials<'a> {
     text: &'a [u8],
     next: [usize; 3],
