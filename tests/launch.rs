@@ -77,7 +77,7 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
     }
 }
 
-/// Adds a node to the running control plane of the program of this name.
+/// Adds a node to a running control plane. `program` is the name of the program that runs it.
 ///
 /// # Panics
 ///

@@ -1,5 +1,5 @@
-//! Tokens that a command gets after its filter has begun: it mints and rotates itself, and its own commands
-//! have filters, too.
+//! Tokens that a command gets after its filter has begun. The command mints and rotates tokens, and runs
+//! commands that have filters of their own.
 
 use std::fs;
 
@@ -99,8 +99,8 @@ fn a_journal_that_others_could_write_gets_no_token() {
     let log = desk.assert_masked(text);
     assert!(log.contains("over"), "{log}");
     for says in [
-        "cannot tell the filter of this log about the token, because the journal `",
-        "which the variable JOBPASS_MASK_JOURNAL names, cannot be used: other users may write to it (mode 666)",
+        "cannot tell the log filter about the token, because jobpass cannot use the journal `",
+        "which JOBPASS_MASK_JOURNAL names: other users may write to it (mode 666)",
         "find the command that changed them",
     ] {
         assert!(log.contains(says), "{log}");

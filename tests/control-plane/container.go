@@ -73,7 +73,8 @@ func (c *container) change(change func()) {
 	c.changed = make(chan struct{})
 }
 
-// copyLog writes the log from a position on. With follow, it returns when the process has ended or when the reader has gone.
+// copyLog writes the log after its first from bytes. With follow, it returns only when the process has ended
+// or the reader has gone.
 func (c *container) copyLog(out io.Writer, from int, follow bool, gone <-chan struct{}) {
 	for {
 		c.mutex.Lock()

@@ -26,7 +26,8 @@ import (
 // nodeName is the name of the one Node.
 const nodeName = "local"
 
-// idle is the time after which the kubelet closes a stream without data, as the kubelet of Kubernetes does.
+// idle is the time after which the kubelet closes a stream without data. The kubelet of Kubernetes waits as
+// long.
 const idle = 4 * time.Hour
 
 // kubelet is a node for tests. The container of a Pod is a process of this machine: there are no images, no isolation and no terminals.
@@ -50,7 +51,7 @@ func init() {
 	}
 }
 
-// runKubelet adds a node to the control plane of a folder, until standard input ends.
+// runKubelet adds a node to the control plane of a folder. It ends when standard input ends.
 func runKubelet() error {
 	dir := flag.String("dir", "", "the folder of a running control plane")
 	if err := flag.CommandLine.Parse(arguments()); err != nil {
@@ -172,7 +173,7 @@ func (k *kubelet) sync(ctx context.Context, pod *core.Pod) {
 	}
 }
 
-// handler serves the paths of the kubelet's API that kube-apiserver uses. All others are not found.
+// handler serves the paths of the kubelet's API that kube-apiserver uses. It answers all others with 404.
 func (k *kubelet) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.serveLogs)
@@ -182,7 +183,8 @@ func (k *kubelet) handler() http.Handler {
 	return mux
 }
 
-// container returns the container of a request. If there is none, it answers the request.
+// container returns the container of a request. If the Pod does not run here, it answers the request with
+// 404.
 func (k *kubelet) container(w http.ResponseWriter, r *http.Request) *container {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
@@ -205,7 +207,7 @@ func (k *kubelet) serveLogs(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveStreams serves exec, if the request has a command, and attach.
+// serveStreams serves exec if the request has a command, and attach otherwise.
 func (k *kubelet) serveStreams(w http.ResponseWriter, r *http.Request) {
 	c := k.container(w, r)
 	if c == nil {

@@ -7,7 +7,7 @@ import (
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 )
 
-// The names in the module with the kubelet's streaming that differ from those of an older Kubernetes.
+// The names of the kubelet's streaming code. An older Kubernetes has this code in other modules.
 type (
 	podUID       = string
 	terminalSize = remotecommand.TerminalSize

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{cluster::Cluster, leaks::corpus::pieces, support};
 
-/// Runs a job with this script, in which no variable of the template names files. Panics if the log shows a piece of one of the tokens, or if one of their files
-/// is left.
+/// Runs a job with this script. No variable of the template names files in it. Panics if the log shows a
+/// piece of one of the tokens, or if a file of a token is left.
 fn run(cluster: Cluster, script: &str, shell: &str) -> (Project, Ended) {
     let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
     let commands = script

@@ -98,8 +98,8 @@ fn token() -> String {
     parts.map(|part: Vec<u8>| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
-/// A kubeconfig of jobpass with [`token`]. It has the same length in every run: the length of a certificate
-/// differs, and line breaks after it have no meaning.
+/// A kubeconfig of jobpass with [`token`], of the same length in every run. The length of a certificate
+/// differs, so line breaks, which have no meaning, fill it up.
 fn kubeconfig(desk: &Desk) -> String {
     desk.mint(&["--kubeconfig-file", "minted"]).succeeded();
     let minted = fs::read_to_string(desk.path("minted")).expect("a kubeconfig");

@@ -1,9 +1,9 @@
 //! The strings with which a CI runner can mask a secret.
 //!
-//! A runner replaces only whole strings. So this lists each text of one line that a single standard tool makes
-//! of a secret. Of a JWT, these are texts of its signature: without it, nobody can use the token, and another
-//! tool may show the signature alone. The runner itself derives further encodings of each string: base64, and
-//! quotes for JSON, URLs and XML.
+//! A runner replaces only whole strings. So this lists the strings that a single standard tool prints for a
+//! secret in one line. For a JWT, most of them come from its signature: nobody can use the token without it,
+//! and a tool may show the signature alone. The runner itself derives further encodings of each string:
+//! base64, and quotes for JSON, URLs and XML.
 
 use std::fmt::Write as _;
 
@@ -84,7 +84,8 @@ impl Masks {
         }
     }
 
-    /// Adds the forms that a filter searches. A short secret has short forms.
+    /// Adds the forms that a log filter finds. The forms of a short secret may have fewer than [`LEAST`]
+    /// characters.
     fn forms(&mut self, secret: &str) {
         for form in jobpass_mask::forms(secret) {
             let form = Zeroizing::new(form.expose().to_owned());
@@ -137,7 +138,7 @@ impl Masks {
         }
     }
 
-    /// Adds the lines that `xxd -p` prints. Leaves out lines of the first `public` bytes.
+    /// Adds the lines that `xxd -p` prints. Leaves out lines that show almost only the first `public` bytes.
     fn hex_lines(&mut self, bytes: &[u8], public: usize) {
         let hex = joined(bytes, |byte| format!("{byte:02x}"), "");
         self.lines(&hex, HEX_COLUMNS, 2 * public);
@@ -194,8 +195,8 @@ impl Masks {
         self.add(utf_16);
     }
 
-    /// Adds the decoded bytes of a signature: in the standard alphabet of base64, whole and in lines, as digits,
-    /// and as Python and Java show bytes.
+    /// Adds the decoded bytes of a signature in several forms: base64 with the standard alphabet (whole and
+    /// in lines), hexadecimal and decimal digits, and bytes as Python and Java show them.
     fn decoded(&mut self, bytes: &[u8]) {
         self.add(STANDARD.encode(bytes));
         let standard = Zeroizing::new(STANDARD_NO_PAD.encode(bytes));
@@ -226,7 +227,8 @@ fn joined(bytes: &[u8], byte: impl Fn(u8) -> String, separator: &str) -> Zeroizi
     text
 }
 
-/// The characters of the base64 of `bytes` that do not depend on the text around them, after `shift` bytes.
+/// The base64 of `bytes` after `shift` other bytes, without the characters that depend on the text around
+/// `bytes`.
 fn inside_base64(bytes: &[u8], shift: usize) -> String {
     let text = Zeroizing::new(STANDARD_NO_PAD.encode([&[0; 3][..shift], bytes].concat()));
     let known = 8 * (shift + bytes.len()) / 6;
@@ -261,7 +263,7 @@ mod tests {
 
     use super::*;
 
-    /// The signature of a JWT in three forms: 256 bytes, as of RS256.
+    /// A JWT, its signature, and the decoded signature of 256 bytes, which is the length in RS256.
     fn jwt() -> (String, String, Vec<u8>) {
         let decoded = (0..256u32).map(|at| (at * 167 + 13) as u8).collect::<Vec<_>>();
         let signature = URL_SAFE_NO_PAD.encode(&decoded);
@@ -297,7 +299,7 @@ mod tests {
         }
     }
 
-    /// Texts that other programs print: Python, Perl, node, Go and iconv.
+    /// Texts that other programs print, such as Python, Go, Java and openssl.
     #[test]
     fn texts_of_one_string_are_masks() {
         let (token, signature, decoded) = jwt();

@@ -6,8 +6,7 @@ use jobpass_core::{Error, Kind, access::Report, life::token_request::Minted, mas
 use jobpass_mask::{Form, forms};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// Registers every text of a minted token that is one string as a mask. The caller must do this before it writes
-/// any part of the token.
+/// Registers all masks of a minted token. The caller must do this before it writes any part of the token.
 ///
 /// The runner itself derives some encodings of each mask (base64 at its three alignments, JSON, URI and others).
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {

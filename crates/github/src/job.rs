@@ -34,7 +34,7 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(environment: Environment) -> Self {
-        // The runner masks the log, and no filter of jobpass. An earlier step may have set this variable.
+        // GitHub's runner masks the log, not a filter of jobpass. An earlier step may have set this variable.
         let environment = environment.with(FilterJournal::VARIABLE, None);
         let id_tokens = id_token::source(&environment);
         Self {

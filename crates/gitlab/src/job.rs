@@ -135,8 +135,8 @@ impl Job {
         files.map(|(_, path)| path).collect()
     }
 
-    /// The states that this job recorded. Removes an unfinished file: somebody killed the job while it wrote,
-    /// and so before it sent a request.
+    /// The states that this job recorded. Removes an unfinished file: a killed job left it, before the job
+    /// sent a request.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let mut recorded = Vec::new();
         for (name, path) in self.names() {

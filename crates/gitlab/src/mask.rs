@@ -140,8 +140,8 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Secre
     Ok(secrets)
 }
 
-/// The journals that tell about later tokens: those of the renewed tokens that this job has minted, and the
-/// journal that the shell's commands name.
+/// The journals from which the filter learns later tokens: one for each renewed token of this job, and the
+/// journal of log filters that the environment names.
 fn sources(job: &Job) -> Result<Vec<Reader>, Error> {
     let minted = job.recorded().into_iter().filter(|recorded| recorded.is_ours);
     let minted = minted.filter_map(|recorded| State::read(&recorded.path).ok());

@@ -1,4 +1,4 @@
-//! Checks what crates.io and cargo-binstall get.
+//! Checks the packages that crates.io and cargo-binstall get.
 
 use std::{path::Path, process::Command};
 

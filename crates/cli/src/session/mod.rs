@@ -47,7 +47,7 @@ pub(crate) struct Session<'a> {
     pub(crate) environment: &'a Environment,
     /// The proxy that holds the token, if the input `proxy` is `true`.
     pub(crate) proxy: Option<Arc<JobProxy>>,
-    /// The journal with which the command's own tokens reach the masker.
+    /// The journal in which the masker learns of tokens that the command itself mints.
     filter: FilterJournal,
     folder: Folder,
     revoked: bool,
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Error> {
         let folder = Folder::make()?;
         let filter = match FilterJournal::of(environment)? {
-            // A filter outside of this one also learns what the command mints.
+            // A filter around this one also learns the tokens that the command mints.
             Some(outer) => outer,
             None => FilterJournal::create(folder.path())?,
         };

@@ -86,7 +86,7 @@ impl Drop for Progress {
     }
 }
 
-/// Whether the log gets another line, this long after the last one.
+/// Whether the log gets another line. `since_last` is the time since the last one.
 fn is_due(since_last: Option<Duration>) -> bool {
     since_last.is_none_or(|since| since >= LOG_INTERVAL)
 }

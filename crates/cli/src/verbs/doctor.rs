@@ -139,7 +139,7 @@ fn last_line(findings: &[Finding]) -> String {
     };
     let warnings = match count(Health::Warning) {
         (0, _) => String::new(),
-        (number, plural) => format!(" {number} warning{plural} above: something should change."),
+        (number, plural) => format!(" See {number} warning{plural} above."),
     };
     format!("Minting should work{unknown}.{warnings}")
 }
@@ -173,10 +173,7 @@ mod tests {
 
                  setup
         ");
-        assert_eq!(
-            last_line(&findings),
-            "Minting should work. 1 warning above: something should change."
-        );
+        assert_eq!(last_line(&findings), "Minting should work. See 1 warning above.");
         assert_eq!(last_line(&findings[..1]), "Minting should work.");
         let unknown = [Health::Unknown, Health::Unknown].map(|health| finding("x", health, "", ""));
         assert_eq!(

@@ -99,7 +99,7 @@ pub(crate) async fn run(
     Ok(failure.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.exit_code())))
 }
 
-/// The token's claims, and what jobpass found out about them.
+/// The token's claims, and jobpass's findings about them.
 struct Inspection {
     claims: Claims,
     /// The answers of the cluster. `None` without `--verify`.

@@ -30,7 +30,7 @@ use crate::{
 pub(crate) fn command() -> Command {
     let options = Opt::on(FrontEnd::CommandLine).filter(|option| *option != Opt::FailOnRevokeError);
     Command::new("mint")
-        .about("Mint a token into a file, until `jobpass revoke` revokes it")
+        .about("Mint a token into a file. `jobpass revoke` revokes it")
         .args(options.map(|option| {
             match option {
             Opt::Duration => flag(option).help(

@@ -265,7 +265,7 @@ fn annotation<'a>(metadata: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     Some(metadata.annotations.as_ref()?.get(key)?)
 }
 
-/// Whether a Secret has a lifetime.
+/// Whether a Secret has the annotation that limits the life of a legacy token.
 fn has_expiration(metadata: &ObjectMeta) -> bool {
     annotation(metadata, legacy::EXPIRATION).is_some()
 }

@@ -57,8 +57,8 @@ impl ApiChecks<'_> {
                     return match error.kind() {
                         Kind::Refused => {
                             let said = format!(
-                                "this minter may not list Secrets in namespace {namespace}, as it should be. So \
-                                 doctor does not see legacy tokens"
+                                "this minter may not list Secrets in namespace {namespace}, which is right. So \
+                                 doctor cannot look for legacy tokens"
                             );
                             Finding::new(CHECK, Health::Ok, said)
                         }

@@ -168,7 +168,7 @@ fn about_list(answer: &Answer, call: &Call) -> Finding {
     let others = match answer.status {
         200 => answer.parse::<List>(call),
         403 => {
-            let said = "this minter may not list Secrets, as it should be. So doctor does not see whether the \
+            let said = "this minter may not list Secrets, which is right. So doctor cannot tell whether the \
                         namespace holds Secrets other than anchors";
             return Finding::new(OTHER_SECRETS, Health::Ok, said);
         }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[rstest]
-    #[case::may_not(403, RBAC, "ok", "may not list Secrets, as it should be")]
+    #[case::may_not(403, RBAC, "ok", "may not list Secrets, which is right")]
     #[case::only_anchors(200, r#"{"items":[]}"#, "warning", "holds only anchors")]
     #[case::null(200, r#"{"items":null}"#, "warning", "holds only anchors")]
     #[case::others(

@@ -27,7 +27,7 @@ Exit codes:
   7         not revoked, or not proven
   130, 143  stopped by a signal
 
-After 3 to 6, 130 and 143, what existed was revoked, unless the message says otherwise.";
+After 3 to 6, 130 and 143, jobpass has revoked the token, unless the message says otherwise.";
 
 /// A flag for each option of the command line, in the table's order.
 pub fn flags() -> impl Iterator<Item = Arg> {

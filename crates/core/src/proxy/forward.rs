@@ -234,8 +234,8 @@ impl Forward {
 /// Copies one direction of an upgraded connection until one side ends it.
 ///
 /// # Errors
-/// If the side that is read breaks. Then the other direction has no reader, and ends as well. If the side that
-/// is written breaks, its last words may not have arrived yet: they come in the other direction.
+/// If a read fails. The caller then closes both connections. A failed write is not an error, because the side
+/// that no longer reads may still send its last words in the other direction.
 async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     let mut buffer = vec![0; COPY];
     loop {
@@ -249,7 +249,7 @@ async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
 
 async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     to.write_all(bytes).await?;
-    // TLS may keep a part of the bytes until then.
+    // TLS may keep a part of the bytes until the flush.
     to.flush().await
 }
 
@@ -319,7 +319,8 @@ fn passed_back(answer: Response<Incoming>, stream: Option<Stream>) -> Response<A
 }
 
 /// The proxy's own answer if the API server gave none. The client may send the request again if the API
-/// server has not seen it, or if the request only reads. client-go repeats both without a proxy.
+/// server has not seen the request, or if the request only reads. Without a proxy, client-go repeats the same
+/// requests.
 fn unanswered(error: &AttemptError, is_read: bool) -> Status {
     let AttemptError { why, help, sent, .. } = error;
     let (code, what) = match sent {

@@ -497,8 +497,8 @@ async fn a_client_that_goes_away_ends_its_watch(
         .expect("the API server's side ends");
 }
 
-/// A client that ends its side of the connection after a request has gone away, as for kube-apiserver: the
-/// proxy ends the request, and both connections.
+/// A client closes its side of the connection after it sent a request. kube-apiserver takes such a client for
+/// gone, and so does the proxy: it ends the request and both connections.
 #[rstest]
 #[tokio::test]
 async fn a_client_that_closes_one_half_ends_its_requests(#[values(false, true)] far: bool) {

@@ -1,12 +1,12 @@
 //! The journal of a log filter.
 //!
-//! A filter masks the output of a job or of a command. The job may get more tokens meanwhile: its script runs
-//! `mint` again, or `rotate`. So the filter creates a journal, and names it in the variable
-//! [`JOURNAL`](FilterJournal::VARIABLE). Each jobpass process below the filter announces a token there before
-//! it hands the token over, and the filter reads the journal before it shows more text. A filter inside
-//! another filter uses the same journal, so that both know all tokens.
+//! A filter masks the output of a job or of a command. Meanwhile, the script may get more tokens, for example
+//! with `mint` or `rotate`. So the filter creates a journal, and names it in the variable
+//! [`JOURNAL`](FilterJournal::VARIABLE). Each jobpass process of the script announces a token there before it
+//! hands the token over. The filter reads the journal before it shows more text. A filter inside another
+//! filter uses the same journal, so that both know all tokens.
 //!
-//! The journal has mode 0600, in a folder that only this user can change. jobpass refuses any other journal.
+//! The journal has mode 0600, and only this user can change its folder. jobpass refuses any other journal.
 
 use std::{
     fs::{self, File},
@@ -78,8 +78,8 @@ impl FilterJournal {
         write(&self.path, token).map_err(|error| refused(&self.path, &error))
     }
 
-    /// Like [`FilterJournal::announce`], for the renewer of a token, which may outlive the filter. Without a
-    /// journal, no filter is left to tell.
+    /// Like [`FilterJournal::announce`], for the renewer of a token, which may outlive the filter. If the
+    /// journal is gone, no filter is left, and this does nothing.
     ///
     /// # Errors
     /// If another user could read the journal or write to it, or if the write fails.
@@ -99,7 +99,7 @@ impl FilterJournal {
     }
 }
 
-/// Opens a journal in which only this user can have written, and which only this user can read.
+/// Opens a journal. Fails if another user may read it or write to it.
 fn open(path: &Path) -> io::Result<File> {
     let denied = |why: String| io::Error::new(ErrorKind::PermissionDenied, why);
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -116,7 +116,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn write(path: &Path, token: &Token) -> io::Result<()> {
     let length = token.expose().len();
     if !journal::TOKEN.contains(&length) {
-        let why = format!("a token of {length} characters is not one of Kubernetes");
+        let why = format!("Kubernetes issues no token of {length} characters");
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     let line = journal::line(&Entry::Announced { token: token.clone() });
@@ -140,8 +140,8 @@ fn refused(path: &Path, error: &io::Error) -> Error {
     };
     let variable = FilterJournal::VARIABLE;
     let what = format!(
-        "cannot tell the filter of this log about the token, because the journal `{shown}`, which the variable \
-         {variable} names, cannot be used: {why}"
+        "cannot tell the log filter about the token, because jobpass cannot use the journal `{shown}`, which \
+         {variable} names: {why}"
     );
     Error::new(Kind::Deliver, what).help(help)
 }
@@ -249,7 +249,8 @@ mod tests {
         assert_eq!(learned(&mut reader), [TOKEN]);
     }
 
-    /// The command itself can write to the journal. Such an entry hides no word.
+    /// The filtered command itself can write to the journal. An entry that is too short for a token hides no
+    /// word.
     #[test]
     fn an_entry_that_is_not_as_long_as_a_token_does_not_count() {
         let (journal, _above) = journal();

@@ -35,7 +35,7 @@ use crate::{
 /// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
 /// The lengths of the tokens that a filter learns, in bytes. The bearer of a proxy has 43 characters, and the
-/// token of a ServiceAccount some thousand. A shorter entry could hide a word of the log.
+/// token of a ServiceAccount about a thousand. A shorter entry could hide a word of the log.
 pub(crate) const TOKEN: RangeInclusive<usize> = 32..=16 << 10;
 /// The number of latest tokens that a filter learns even if they seem to have expired: the clock of this
 /// machine may be wrong.
@@ -148,8 +148,8 @@ pub(crate) fn line(entry: &Entry) -> Result<String, Error> {
     Ok(format!("\n{}\n", json::text(&line)?))
 }
 
-/// The reading end of the journal, for log filters and for the end of the job. The file stays open. So a
-/// filter masks text that the job printed before the end of the job removed the journal.
+/// The reading end of the journal, for log filters and for the end of the job. The file stays open, so a
+/// filter can read it even after the end of the job has removed it.
 #[derive(Clone)]
 pub struct Reader {
     file: Option<Arc<File>>,
@@ -177,7 +177,7 @@ impl Reader {
         }
     }
 
-    /// The journal of a [log filter](super::filter), for that filter.
+    /// Reads the journal of a [log filter](super::filter), for that filter.
     pub(crate) fn of_filter(path: &Path) -> Self {
         Self::new(path)
     }
@@ -250,7 +250,7 @@ impl Reader {
         let mut text = Zeroizing::new(vec![0; wanted]);
         let read = read_at(file, &mut text, self.read).ok()?;
         text.truncate(read);
-        // The last line may be incomplete. An entry is never this long.
+        // The last line may be incomplete. A line that fills the buffer is not an entry, so this skips it.
         let whole = text.iter().rposition(|&byte| byte == b'\n').map(|end| end + 1);
         if read < files::LONGEST as usize || whole.is_some() {
             text.truncate(whole.unwrap_or_default());
@@ -262,7 +262,7 @@ impl Reader {
 
 impl SecretSource for Reader {
     /// Reports the announced tokens. jobpass announces a token before it hands the token over. Leaves out
-    /// tokens that have expired long ago: a job of a week renews its token a thousand times.
+    /// tokens that expired long ago: a job of a week renews its token a thousand times.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
         let is_own = self.is_own();
         let secrets = self.secrets.clone();
@@ -457,7 +457,8 @@ mod tests {
         assert_eq!(learned(&mut reader), [ours]);
     }
 
-    /// A job of a week has so many tokens. The clock of this machine may be wrong, so the last ones count.
+    /// A job of a week has this many tokens. The clock of this machine may be wrong, so the filter learns the
+    /// last tokens even if they seem to have expired.
     #[test]
     fn tokens_that_expired_long_ago_are_not_learned() {
         let folder = tempfile::tempdir().expect("a folder");

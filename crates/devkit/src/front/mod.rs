@@ -156,7 +156,7 @@ impl Front {
         })
     }
 
-    /// Closes all connections and refuses new ones, as an API server that restarts.
+    /// Closes all connections and refuses new ones, like an API server that restarts.
     ///
     /// # Panics
     ///

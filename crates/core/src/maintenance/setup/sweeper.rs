@@ -1,4 +1,4 @@
-//! The warning of anchors that nothing deletes: neither the set-up nor the cluster has a sweeper.
+//! The warning that nothing deletes expired anchors: neither the set-up nor the cluster has a sweeper.
 
 use k8s_openapi::api::{
     batch::v1::CronJob,
@@ -64,7 +64,7 @@ enum Swept<'a> {
 /// The namespaces that a container sweeps. `None` if it does not run `jobpass sweep`.
 fn scope(container: &Container) -> Option<Swept<'_>> {
     let texts = container.command.iter().chain(&container.args).flatten();
-    // A text may be a whole line for a shell.
+    // One argument may be a whole command line for a shell.
     let words = texts.flat_map(|text| text.split_whitespace());
     let words = words.map(|word| word.trim_matches(['"', '\'', ';']));
     let words = words.collect::<Vec<_>>();
