@@ -158,7 +158,7 @@ In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may
     jobpass revoke --token-file token
     jobpass exec --service-account scanner -- jobpass whoami
 
-It answers what jobpass asks, and 501 to all else: for kubectl, see tests/control-plane. Everything is in memory.
+It answers the requests of jobpass, and 501 to all others: for kubectl, see tests/control-plane. Everything is in memory.
 End it with Ctrl-C.
 ",
         url = cluster.url(),

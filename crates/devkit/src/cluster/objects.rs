@@ -154,7 +154,9 @@ impl Call<'_> {
                 ("limit", None) => page.limit = value.parse().ok().filter(|limit| *limit > 0),
                 ("continue", _) => {
                     let after = begin(&value, namespace);
-                    page.after = Some(after.ok_or_else(|| self.not_made_for("as no list was left off so"))?);
+                    page.after = Some(
+                        after.ok_or_else(|| self.not_made_for("with a continue token of another list"))?,
+                    );
                 }
                 _ => return Err(self.not_made_for("")),
             }

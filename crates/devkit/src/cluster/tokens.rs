@@ -156,8 +156,8 @@ impl Call<'_> {
         let lifetime = spec["expirationSeconds"]
             .as_i64()
             .filter(|it| LIFETIMES.contains(it));
-        let lifetime =
-            lifetime.ok_or_else(|| self.not_made_for("without a lifetime, or with one that is refused"))?;
+        let lifetime = lifetime
+            .ok_or_else(|| self.not_made_for("without a lifetime, or with one that Kubernetes refuses"))?;
         let (namespace, name) = (self.target.namespace, self.target.name);
         if self.state.store.get(&NAMESPACES, "", namespace).is_none() {
             return Err(Status::not_found(&NAMESPACES, namespace));

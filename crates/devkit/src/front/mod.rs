@@ -75,7 +75,7 @@ struct Shared {
     issued: Mutex<Vec<String>>,
     /// The user of each bearer token.
     users: Mutex<HashMap<String, String>>,
-    /// The time by which the `Date` headers are ahead.
+    /// The time by which the `Date` headers are ahead of the real time.
     ahead: Mutex<Duration>,
     /// The change to the answer of every TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,

@@ -127,7 +127,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()>
     while !is_so()? {
         ensure!(
             Instant::now() < end,
-            "{} s later, it is not so: {what}",
+            "this did not come true within {} s: {what}",
             PATIENCE.as_secs()
         );
         sleep(Duration::from_millis(50));
