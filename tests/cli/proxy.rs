@@ -134,7 +134,7 @@ fn clients_work_as_always() {
         "curl 1.1 200",
         "curl 2 200",
         "stranger 401",
-        "jobpass passes on no impersonation",
+        "jobpass does not pass on impersonation",
     ] {
         assert!(ended.log.contains(says), "{says}: {}", ended.log);
     }

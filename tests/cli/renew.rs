@@ -136,7 +136,7 @@ fn nothing_is_renewed_without_its_journal() {
 }
 
 #[rstest]
-#[case(&["exec", "--renew-for", "1h", "--", "true"], "that is no longer than one token lives (`duration`)")]
+#[case(&["exec", "--renew-for", "1h", "--", "true"], "that is not longer than the life of one token (`duration`)")]
 #[case(&["exec", "--renew-for", "soon", "--", "true"], "which jobpass cannot use as a duration")]
 #[case(&["exec", "--renew-for", "2h", "--env", "TOKEN", "--", "true"], "is given with `env`, but jobpass cannot change a variable of a running command")]
 #[case(&["exec", "--renew-for", "2h", "--duration", "30s", "--", "true"], "a `duration` of less than 10 minutes")]

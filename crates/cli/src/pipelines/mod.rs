@@ -70,7 +70,7 @@ struct Memory {
     /// The reason for the last failed request.
     last_failure: Option<String>,
     first_request: Option<Instant>,
-    /// The reason for which jobpass sends the site no more requests.
+    /// The reason why jobpass sends the site no more requests.
     stopped: Option<String>,
 }
 

@@ -61,7 +61,7 @@ impl Progress {
         }
     }
 
-    /// Shows which `part` of the wait (0 to 1) is over.
+    /// Shows the progress: `part` (0 to 1) is the fraction of the wait that is over.
     pub(crate) fn show(&mut self, part: f64, text: &str) {
         if self.screen.escapes {
             let _ = write!(stderr(), "\r\x1b[2K{}", self.screen.bar(part, text));

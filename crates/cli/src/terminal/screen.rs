@@ -128,7 +128,7 @@ impl Screen {
         paragraphs.collect::<Vec<_>>().join("\n\n")
     }
 
-    /// A bar of which `part` (0 to 1) is full, with `text` beside it.
+    /// A bar that is full to the fraction `part` (0 to 1), with `text` beside it.
     ///
     /// Both fit into one line, because a terminal can redraw only its last line. The bar gets the room that
     /// `text` leaves. Cuts a `text` that is longer than a line.

@@ -93,7 +93,7 @@ pub(crate) async fn run(
     }
     if runs.is_cut() {
         output::warning(
-            "a record is incomplete, because it reached 16 MiB: the rules lack what the job did after that",
+            "a record is incomplete, because it reached 16 MiB: the rules do not cover the requests after that",
         );
     }
     let needs = Needs::of(&runs);
@@ -136,8 +136,9 @@ pub(crate) async fn run(
             };
             let path = text::path(Path::new(path));
             let what = format!("the rules in `{path}` grant {rights} that no run used");
-            Err(Error::new(Kind::Claims, what)
-                .help("remove what is listed as unused, or add the records of the runs that need it"))
+            Err(Error::new(Kind::Claims, what).help(
+                "remove the rights that are listed as unused, or add the records of the runs that need them",
+            ))
         }
         _ => Ok(()),
     }

@@ -90,8 +90,8 @@ pub(crate) fn command() -> Command {
             flag(
                 "owner-id",
                 "ID",
-                "Only jobs of a repository whose owner (GitHub), or of a project whose namespace (GitLab), \
-                 has this id.",
+                "Only jobs of repositories of the owner (GitHub), or of projects in the namespace (GitLab), \
+                 with this id.",
             ),
             flag(
                 "issuer",

@@ -37,7 +37,7 @@ pub(super) struct ApiChecks<'a> {
     pub(super) budget: &'a Budget,
 }
 
-/// Checks the connection to the job's server. Whether that server accepts tokens, only a token could show.
+/// Checks the connection to the job's server. Only a token could show whether that server accepts tokens.
 pub(super) async fn check_job_server(server: &Connection, budget: &Budget) -> Finding {
     let answered = async {
         let cluster = Cluster::other("the job's server", server, &Identity::default())?;

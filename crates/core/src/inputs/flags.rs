@@ -76,8 +76,8 @@ pub fn flag(option: Opt) -> Arg {
     }
 }
 
-/// The words that a shell offers for an option. Another word is an error of [`Inputs`], which says what the
-/// words mean, and not one of clap.
+/// The words that a shell offers for an option. clap accepts any other word, because the error of [`Inputs`]
+/// explains the words and clap's does not.
 #[derive(Clone)]
 struct Words(&'static [&'static str]);
 

@@ -120,7 +120,9 @@ pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Stri
 fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {
     let time = time(Opt::RenewFor.name(), text)?;
     let problem = match time.as_secs() {
-        seconds if seconds <= lifetime.seconds() => "that is no longer than one token lives (`duration`)",
+        seconds if seconds <= lifetime.seconds() => {
+            "that is not longer than the life of one token (`duration`)"
+        }
         seconds if seconds > Lifetime::MOST => "that is longer than any job takes",
         _ => return Ok(time),
     };

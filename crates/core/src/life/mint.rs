@@ -261,8 +261,9 @@ where
     })
 }
 
-/// Whether neither a file nor an anchor can appear later. A stuck delivery may still write its files. An API
-/// server that did not answer may still create the anchor. In both cases, the end of the job needs the state.
+/// Whether it is certain that no file and no anchor appears later. A stuck delivery may still write its
+/// files. An API server that did not answer may still create the anchor. In both cases, the end of the job
+/// needs the state.
 fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
     let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
     !matches!(delivery, Delivery::Stuck(_)) && !may_come

@@ -29,12 +29,12 @@ use crate::{
     token::Token,
 };
 
-/// The time between two checks whether the end of the job has removed the journal. All connections must be
+/// The time between two looks at the journal, which the end of the job removes. All connections must be
 /// closed within 100 ms of the removal.
 const LOOK: Duration = Duration::from_millis(25);
 /// The time limit for closing a proxy.
 const CLOSING: Duration = Duration::from_secs(1);
-/// The time between two checks whether a proxy has closed.
+/// The time between two checks of whether a proxy has closed.
 const CLOSED: Duration = Duration::from_millis(5);
 
 /// An open proxy of a job.

@@ -37,7 +37,7 @@ thread_local! {
 }
 
 /// Runs a parser that panics on some wrong inputs. Returns `None` after a panic. Prints nothing about the
-/// panic, because the input is wrong and not this program.
+/// panic, because the fault is in the input, not in this program.
 pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
     IS_EXPECTED.set(true);
     let parsed = catch_unwind(AssertUnwindSafe(parse));

@@ -160,7 +160,7 @@ impl Forward {
             Verdict::NotAlone => {
                 return Err(Status::new(
                     StatusCode::FORBIDDEN,
-                    "jobpass passes on no second `Authorization`: send the bearer of the job's kubeconfig alone",
+                    "jobpass does not pass on a second `Authorization`: send the bearer of the job's kubeconfig alone",
                 ));
             }
         }
@@ -170,7 +170,7 @@ impl Forward {
         {
             return Err(Status::new(
                 StatusCode::FORBIDDEN,
-                "jobpass passes on no impersonation: the token of a job speaks for its ServiceAccount alone. \
+                "jobpass does not pass on impersonation: the token of a job speaks for its ServiceAccount alone. \
                  Leave out `--as`, `--as-group` and `--as-uid`",
             ));
         }
@@ -178,7 +178,7 @@ impl Forward {
         if protocols.any(|value| String::from_utf8_lossy(value.as_bytes()).contains(WEBSOCKET_BEARER)) {
             return Err(Status::new(
                 StatusCode::FORBIDDEN,
-                "jobpass passes on no credential in `Sec-WebSocket-Protocol`: send the bearer of the job's \
+                "jobpass does not pass on a credential in `Sec-WebSocket-Protocol`: send the bearer of the job's \
                  kubeconfig as `Authorization`",
             ));
         }

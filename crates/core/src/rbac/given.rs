@@ -7,8 +7,8 @@ use crate::text::harmless;
 /// The greatest length of a verb, group, resource or name, in bytes: the longest name of a Kubernetes object.
 const LONGEST: usize = 253;
 
-/// The rules that jobpass gives no job: verbs, group, resources, and the reason. An entry without verbs is
-/// about all verbs. A resource that ends in `/` stands for all its subresources.
+/// The rules that jobpass gives no job: verbs, group, resources, and the reason. An entry without verbs
+/// covers all verbs. A resource that ends in `/` stands for all its subresources.
 const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
     (&[], "", &["secrets"], SECRETS),
     (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),

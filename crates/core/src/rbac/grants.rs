@@ -3,8 +3,8 @@
 use super::{Request, Rule};
 
 impl Rule {
-    /// Whether the rule grants a request in the namespace in which the rule counts. For a path, every
-    /// namespace is that one.
+    /// Whether the rule grants a request in the namespace in which the rule counts. A path belongs to no
+    /// namespace, so a rule about paths counts everywhere.
     pub(crate) fn grants(&self, request: &Request) -> bool {
         let has = |list: &[String], value: &str| list.iter().any(|entry| names(entry, value));
         if !has(&self.verbs, &request.verb) {

@@ -17,7 +17,7 @@ use rustix::{fs::OFlags, io::Errno};
 const BEGINNING: Duration = Duration::from_secs(10);
 /// The extension of the folder with the filter's journal. The folder is beside the pipe.
 pub(super) const FILTER: &str = "filter";
-/// The pause between two looks whether the filter has written all text.
+/// The pause between two checks of whether the filter has written all text.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Masks the output of a job, up to the mark that its shell writes at the end.

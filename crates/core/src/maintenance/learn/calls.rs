@@ -179,7 +179,7 @@ impl Runs {
         match has_ids {
             true => Error::input(
                 "credential-id",
-                format!("is the id of no event in `{name}`"),
+                format!("is not the id of any event in `{name}`"),
                 "take `credential-id` from the receipt of the job. If the id is right, the audit policy \
                  leaves this job's requests out, or another file has them: kube-apiserver begins a new file \
                  when one is full",

@@ -1,5 +1,5 @@
-//! The rights that some runs needed: those that the API server allowed, those that it denied, and those about
-//! which no answer tells.
+//! The rights that some runs needed: those that the API server allowed, those that it denied, and those whose
+//! answers show no decision.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,8 @@ const ABOUT_ONESELF: [(&str, &str); 3] = [
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
     ("authorization.k8s.io", "selfsubjectrulesreviews"),
 ];
-/// The paths that the ClusterRole `system:service-account-issuer-discovery` allows beside the discovery.
+/// The paths that the ClusterRole `system:service-account-issuer-discovery` allows in addition to the
+/// discovery paths.
 const ISSUER: [&str; 3] = [
     "/.well-known/openid-configuration/",
     "/openid/v1/jwks",

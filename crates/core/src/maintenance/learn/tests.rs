@@ -497,7 +497,7 @@ fn a_job_is_chosen_from_an_audit_log(#[case] ids: &[&str], #[case] expected: u64
 
 #[rstest]
 #[case::nobody(&event("1", "ResponseComplete"), &[], "`log` is an audit log, which has the requests of")]
-#[case::another(&event("1", "ResponseComplete"), &["2"], "is the id of no event in `log`")]
+#[case::another(&event("1", "ResponseComplete"), &["2"], "is not the id of any event in `log`")]
 #[case::text("hello\n", &[], "wrong in line 1: it is not a JSON object")]
 #[case::later("\n\n{\"a\":1}\n", &[], "wrong in line 3: it is neither a request of a record nor an event")]
 #[case::half("{\"time\":", &[], "wrong in line 1")]

@@ -34,7 +34,7 @@ impl Setup {
         };
         Some(format!(
             "{found}. If a runner dies, and nothing sweeps, its job's anchor stays in the cluster, although the \
-             token expires. With `--sweeper-image IMAGE`, the set-up also has a CronJob that deletes such anchors"
+             token expires. Add `--sweeper-image IMAGE` for a CronJob that deletes such anchors"
         ))
     }
 }

@@ -30,7 +30,8 @@ pub use self::reconstruct::lost;
 /// jobpass ignores an unknown field. A later jobpass adds a field under the same number only if a revocation
 /// that ignores the field leaves nothing behind. Any other change raises the number, such as another object
 /// to delete or another kind of authentication. If the number is higher, jobpass refuses the state, and shows
-/// the command that deletes the anchor. The ends of CI jobs warn, and do what that command does.
+/// the command that deletes the anchor. At the end of a CI job, the front end warns, and deletes the anchor
+/// itself.
 const VERSION: u32 = 1;
 
 /// A state in its recorded form.
