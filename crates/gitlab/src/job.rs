@@ -18,7 +18,7 @@ use jobpass_core::{
 };
 use rustix::{fs::Mode, process::geteuid};
 
-/// The age from which a job's mark counts as left over: its job has ended by then.
+/// The least age of a mark that counts as left over: its job has ended by then.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job in which this program runs.

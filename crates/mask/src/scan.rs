@@ -63,7 +63,7 @@ struct Counts(u64);
 #[derive(Clone, Copy)]
 enum Class {
     Base64 = 0,
-    /// All characters in lists of numbers, also separators.
+    /// All characters in lists of numbers, including the separators.
     Number = 8,
     Capital = 16,
     Small = 24,
@@ -388,7 +388,7 @@ fn unescape(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Ra
     }
 }
 
-/// The bytes of a text that belong to some kind.
+/// The bytes of a text for which `belongs` returns `true`.
 fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     let (mut found, mut bytes) = (0, vec![0; text.len()]);
     // This has no branch for each byte, because a processor cannot predict it.

@@ -24,8 +24,8 @@ use crate::{
 /// The least length of a secret that the masker also searches for in text without separators.
 const LONG: usize = PIECE;
 
-/// The length from which on views find all forms of a secret. For a shorter secret, the masker searches for
-/// each form.
+/// The least length of a secret whose forms the views find. For a shorter secret, the masker searches for
+/// each form as it is.
 const SHORT: usize = 32;
 
 /// The secrets that the masker searches for.

@@ -35,8 +35,8 @@ const NEAR: usize = 512;
 /// still be too short for the first look.
 const TAIL: usize = 128;
 
-/// The greatest number of bytes by which a stretch to read grows so that it begins with a line. In the middle
-/// of a line, a view can take the text column of a dump for numbers, or a title for text.
+/// The greatest number of bytes before a stretch that the masker also reads, so that it begins with a whole
+/// line. In the middle of a line, a view can take the text column of a dump for numbers, or a title for text.
 const LINE: usize = 1024;
 
 /// The greatest number of bytes that the masker holds back.

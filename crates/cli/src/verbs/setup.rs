@@ -167,7 +167,7 @@ pub(crate) fn command() -> Command {
             ),
             switch(
                 "apply",
-                "Apply the objects as the administrator that `kubeconfig` names, and print what changed. \
+                "Apply the objects as the administrator that `kubeconfig` names, and print the changes. \
                  jobpass binds the minters only when the policies that restrict them are in effect.",
             ),
             switch(
@@ -194,7 +194,7 @@ pub(crate) fn command() -> Command {
             .requires("delete"),
             switch(
                 "dry-run",
-                "With --delete, delete nothing, and print what would be deleted.",
+                "With --delete, delete nothing, and print the objects that jobpass would delete.",
             )
             .requires("delete"),
         ])

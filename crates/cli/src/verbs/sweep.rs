@@ -36,7 +36,7 @@ pub(crate) fn command() -> Command {
             Arg::new("dry-run")
                 .long("dry-run")
                 .action(ArgAction::SetTrue)
-                .help("Delete nothing, and print what jobpass would delete."),
+                .help("Delete nothing, and print the anchors that jobpass would delete."),
         )
         .arg(
             output::flag()

@@ -15,7 +15,7 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The difference between two clocks, in seconds, from which doctor warns. A smaller difference proves
+/// The greatest difference between two clocks without a warning, in seconds. Such a difference proves
 /// nothing: the Date header has no fractions, and an answer takes some time to arrive.
 const SKEW: i64 = 30;
 /// The first minor release that jobpass supports.
@@ -78,7 +78,7 @@ impl<'a> ApiChecks<'a> {
         let now = Timestamp::now();
         findings.extend(answer.date.map(|server| clock(server, now)));
         if let Some(step) = answer.refused_by_another() {
-            let said = format!("something that is not the API server answered {}", answer.status);
+            let said = format!("a program other than the API server answered {}", answer.status);
             findings.push(Finding::new("user", Health::Failed(Kind::Refused), said).fix(step));
             return None;
         }

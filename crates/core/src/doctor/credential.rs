@@ -15,10 +15,10 @@ use crate::{
     token::Token,
 };
 
-/// The time before the expiry of a certificate from which doctor warns, in seconds. People need some days to
+/// The remaining lifetime of a certificate below which doctor warns, in seconds. People need some days to
 /// renew a certificate.
 const SOON: i64 = 14 * 86_400;
-/// The time before a stored token expires from which doctor warns, in seconds.
+/// The remaining lifetime of a stored token below which doctor warns, in seconds.
 const TOKEN_SOON: i64 = 7 * 86_400;
 
 /// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is the

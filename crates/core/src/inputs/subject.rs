@@ -120,8 +120,8 @@ mod tests {
         MinterSubject::parse(text, "ci", Some("scanner"))
     }
 
-    /// `setup` proposes commands that contain a parsed subject. So the subject must read as it did in the
-    /// option.
+    /// `setup` proposes commands that contain a parsed subject. So the text of the subject must be a value
+    /// that the option accepts.
     #[rstest]
     #[case("user:jane doe", "user:jane doe")]
     #[case("user:ci:github:2", "user:ci:github:2")]

@@ -255,8 +255,8 @@ struct Retries {
 }
 
 impl Retries {
-    /// Starts with all waits. An API server cannot create an anchor late if its uid is known: that anchor
-    /// exists already.
+    /// Starts with all waits. If the uid is known, leaves out the waits for a late anchor: the anchor exists
+    /// already.
     fn new(is_uid_known: bool) -> Self {
         Self {
             late: match is_uid_known {

@@ -24,8 +24,8 @@ use crate::{
 /// up to 45 s after that expiry, because jobpass mints it after it creates the anchor. The rest of the time is
 /// for clocks that differ.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The age from which the sweep asks the CI platform about an anchor's run. A younger anchor belongs to a job
-/// that usually deletes it soon.
+/// The least age of an anchor at which the sweep asks the CI platform about its run. A younger anchor belongs
+/// to a job that usually deletes it soon.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// The greatest number of deletions at a time.
 const CONCURRENT: usize = 32;

@@ -37,8 +37,8 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// The length in bytes from which a variable's value counts as a document. A document may hold a secret under
-/// any name.
+/// The least length of a variable's value that counts as a document, in bytes. A document may hold a secret
+/// under any name.
 const DOCUMENT: usize = 200;
 /// The greatest total length of the secrets for a masker, in bytes. A masker searches for the
 /// [`jobpass_mask::forms`] of each secret, which are 40 times as long.

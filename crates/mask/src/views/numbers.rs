@@ -34,7 +34,7 @@ pub(crate) struct Token {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Word,
-    /// Digits, also hexadecimal ones.
+    /// Digits, including hexadecimal ones.
     Digits,
     /// Digits after a prefix such as `0x`.
     Prefixed,

@@ -59,8 +59,8 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     screen.quote(&format!("$ {USER_SCRIPT}\n{used}"))?;
     screen.station(
         "hidden",
-        "the log has no part of the token. A runner cannot mask what the job made itself, so it is in no variable and\n\
-         no output; from job to job (template handover.yml) it goes as glpat-..., which every runner masks",
+        "the log has no part of the token. A runner cannot mask a value that the job made, so the token is in no variable\n\
+         and no output. The template handover.yml hands it to later jobs as glpat-..., which every runner masks",
     );
 
     let whole = script.end().await?;

@@ -52,7 +52,7 @@ pub(super) struct Call {
 pub(super) enum Outcome {
     Allowed,
     Denied,
-    /// No answer tells the decision.
+    /// No answer shows a decision.
     Unknown,
 }
 

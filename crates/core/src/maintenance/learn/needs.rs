@@ -36,7 +36,7 @@ pub struct Needs {
     pub(super) allowed: BTreeSet<Request>,
     /// The rights that the runs lacked.
     pub(super) denied: BTreeSet<Request>,
-    /// The rights about which no answer tells.
+    /// The rights for which no answer shows a decision.
     pub(super) unknown: BTreeSet<Request>,
     /// The number of requests that every ServiceAccount may make.
     pub(super) of_everybody: u64,

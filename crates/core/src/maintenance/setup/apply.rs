@@ -238,7 +238,7 @@ struct Probe {
 enum NotRefused {
     /// The API server allowed the request.
     Allowed,
-    /// The probe got no answer, or one from which jobpass cannot tell whether a policy refused it. Holds that
+    /// The probe got no answer, or an answer that does not show whether a policy refused it. Holds that
     /// answer or error.
     Unknown(String),
 }
