@@ -16,7 +16,7 @@ const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "kubeconfig",
         "KUBECONFIG",
-        "The kubeconfigs, separated by colons, if no option names one. Without it: ~/.kube/config, or the \
+        "The kubeconfigs, separated by colons, if no option names one. Without this variable: ~/.kube/config, or the \
          ServiceAccount of the Pod.",
     ),
     (
@@ -27,7 +27,7 @@ const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "env",
         "TMPDIR",
-        "The folder in which jobpass creates the folder of the token's files. Without it: /tmp.",
+        "The folder in which jobpass creates the folder of the token's files. Without this variable: /tmp.",
     ),
     (
         "log-format",

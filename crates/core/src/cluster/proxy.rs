@@ -150,7 +150,7 @@ struct NoProxy {
 }
 
 struct Domain {
-    /// The name with a dot before it, as the end of the names of its subdomains.
+    /// The name with a dot before it: the end of the name of each subdomain.
     suffix: String,
     /// Whether the entry also matches the name itself.
     itself: bool,
