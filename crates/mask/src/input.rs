@@ -51,7 +51,7 @@ mod unix {
                 return;
             };
             let mut reader = Command::new("cat");
-            // On a system without `cat`, those processes have lost their reader.
+            // On a system without `cat`, the processes that still write lose their reader.
             let _ = reader
                 .stdin(pipe)
                 .stdout(Stdio::null())

@@ -16,8 +16,8 @@ const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "kubeconfig",
         "KUBECONFIG",
-        "The kubeconfigs, separated by colons, if no option names one. Without this variable: ~/.kube/config, or the \
-         ServiceAccount of the Pod.",
+        "The kubeconfigs, separated by colons, if no option names one. Without this variable: \
+         ~/.kube/config, or the ServiceAccount of the Pod.",
     ),
     (
         "kubeconfig",
