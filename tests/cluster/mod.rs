@@ -178,8 +178,8 @@ impl Cluster {
         }
     }
 
-    /// Runs a Pod of the ServiceAccount `scanner`, and waits until it runs. Its container is this shell script,
-    /// on this machine, with its standard input open.
+    /// Runs a Pod of the ServiceAccount `scanner`, and waits until it runs. Its container is this shell
+    /// script, on this machine, with its standard input open.
     pub(crate) fn run_pod(&self, name: &str, script: &str) {
         let namespace = &self.namespace;
         let pod = json!({
@@ -188,7 +188,9 @@ impl Cluster {
             "spec": {
                 "nodeName": ControlPlane::shared().node(),
                 "serviceAccountName": "scanner", "automountServiceAccountToken": false,
-                "containers": [{"name": "main", "image": "none", "stdin": true, "command": ["sh", "-c", script]}],
+                "containers": [
+                    {"name": "main", "image": "none", "stdin": true, "command": ["sh", "-c", script]},
+                ],
             },
         });
         self.apply(&pod.to_string());
