@@ -203,8 +203,8 @@ impl Runner {
 
 /// Builds the programs. Returns their folder.
 ///
-/// Unlike a release, this builds all programs at once, and does not optimise them as a whole. That takes a
-/// quarter of the time, and decides nothing about a target.
+/// Unlike a release, this builds all programs at once, and does not optimise them as a whole. That takes two
+/// thirds of the processor time, and decides nothing about a target.
 fn build(workspace: &Workspace, bin: &Path, target: &Target) -> Result<PathBuf> {
     let flag = match target.machine {
         // As in a release: no library has to be beside the program.
