@@ -11,6 +11,9 @@ const ADDRESS: std::ops::RangeInclusive<usize> = 4..=16;
 /// The least number of numbers before a text column in a line without an address.
 const FEW: usize = 4;
 
+/// The greatest number of digits of an index.
+const INDEX: usize = 5;
+
 /// The least number of steps by one after which every second number is a counter.
 const COUNTERS: usize = 4;
 
@@ -265,7 +268,8 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
 
 /// The tokens without every second one, if these count: the indexes of a table or of a list of pairs.
 fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
-    let count = |token: &Token| value(&text[token.digits.clone()], 10).filter(|_| token.digits.len() <= 5);
+    let count =
+        |token: &Token| value(&text[token.digits.clone()], 10).filter(|_| token.digits.len() <= INDEX);
     let counts: Vec<_> = tokens.iter().map(count).collect();
     let follows = |at: usize| {
         let (one, other) = (
@@ -339,12 +343,13 @@ fn kind(word: &[u8], before: Option<u8>) -> (usize, Kind) {
 /// Whether a number is the index of a list: `[7]=>` of PHP, `[7]="` of a shell, `"7":` of JSON.
 fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
     let before = digits.start.checked_sub(1).map(|before| text[before]);
-    match &text[digits.end..] {
-        [b']', b'=' | b':', ..] => before == Some(b'['),
-        [b']', b' ', b'=' | b':', ..] => before == Some(b'['),
-        [b'"' | b'\'', b':' | b' ', ..] => matches!(before, Some(b'"' | b'\'')),
-        _ => false,
-    }
+    let is_short = digits.len() <= INDEX && text[digits.clone()].iter().all(u8::is_ascii_digit);
+    is_short
+        && match &text[digits.end..] {
+            [b']', b'=' | b':', ..] | [b']', b' ', b'=' | b':', ..] => before == Some(b'['),
+            [b'"', b':', ..] | [b'"', b' ', b':', ..] => before == Some(b'"'),
+            _ => false,
+        }
 }
 
 /// Whether a number is an address anywhere in a line, such as those of `xxd`, `od` and `hexdump`.
