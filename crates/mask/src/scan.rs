@@ -11,7 +11,7 @@ use crate::{
     grams::word,
     secrets::Secrets,
     text::Text,
-    views::{Kind, Token, base64_value, has_escapes, is_token_byte, latin, tokens, unescaped},
+    views::{Kind, Token, base64_value, characters, has_escapes, is_token_byte, latin, tokens, unescaped},
 };
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
@@ -32,6 +32,9 @@ const LETTERS: usize = 3;
 
 /// The least number of digits in a run of numbers.
 const DIGITS: usize = 28;
+
+/// The least number of digits of an address at the beginning of a line.
+const ADDRESS: usize = 7;
 
 /// The greatest number of bytes between the numbers of two lines of a dump.
 const COLUMN: usize = 64;
@@ -134,7 +137,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     if depth == 0 {
         return;
     }
-    let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed) = (0, 0, 0, 0);
+    let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed, mut alone_to) = (0, 0, 0, 0, 0);
     let (mut escapes_to, mut escapes) = (0, 0);
     let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
     let mut dump: Option<Range<usize>> = None;
@@ -190,6 +193,13 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
             words(secrets, &joined, SEEN, &mut |_| see(part.clone()));
+            if at >= alone_to {
+                let part = part.start..text.len().min(at + OVERLAP);
+                alone_to = at + OVERLAP - 2 * AROUND;
+                characters(&Text::plain(&text[part.clone()]), &mut |alone| {
+                    words(secrets, &alone.bytes, LEAST, &mut |_| see(part.clone()));
+                });
+            }
         }
         digits = digits << 1 | u8::from(has(Class::Digit) > 0);
         if digits.count_ones() >= SAMPLES_WITH_DIGITS && at >= listed_to {
@@ -441,12 +451,18 @@ fn is_list(text: &[u8]) -> bool {
 /// does not belong to the number at the end of a line.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
     let mut short = 0;
-    text.len() >= digits
+    text.len() >= digits.min(ADDRESS)
         && text.split(|byte| *byte == b'\n').any(|line| {
             let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
             if line.len() <= SHORT {
                 short += found;
             }
-            found >= digits || short >= digits
+            found >= digits || short >= digits || begins_with_address(line)
         })
+}
+
+/// Whether a line begins with the address of a dump, and goes on.
+fn begins_with_address(line: &[u8]) -> bool {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    digits >= ADDRESS && matches!(line[digits..], [b':' | b' ', b' ', b'0'..=b'9' | b'a'..=b'f', ..])
 }

@@ -7,11 +7,13 @@ use crate::{
     grams::word,
     secrets::{Place, Secrets},
     text::Text,
-    views::{View, base64, has_escapes, hidden, is_token_byte, joined, latin, numbers, unescaped, uses},
+    views::{
+        View, base64, characters, has_escapes, hidden, is_token_byte, joined, latin, numbers, unescaped, uses,
+    },
 };
 
 /// The greatest number of views through which a secret is found, one after the other.
-pub(crate) const DEPTH: usize = 2;
+pub(crate) const DEPTH: usize = 3;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
@@ -71,6 +73,9 @@ impl<'a> Search<'a> {
         self.find(text, false);
         if uses(View::Joined) {
             self.find(&together, true);
+        }
+        if uses(View::Characters) {
+            characters(text, &mut |alone| self.find(&alone, true));
         }
         if uses(View::Latin) && memchr::memchr2(0xc2, 0xc3, &text.bytes).is_some() {
             self.find(&latin(text), false);

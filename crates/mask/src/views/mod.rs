@@ -1,6 +1,7 @@
 //! The views: each reads the bytes that a text stands for.
 
 mod base64;
+mod characters;
 mod escapes;
 mod numbers;
 mod terminal;
@@ -8,6 +9,7 @@ mod terminal;
 use crate::text::{LONGEST_GAP, Text};
 
 pub(crate) use base64::{base64, base64_value};
+pub(crate) use characters::characters;
 pub(crate) use escapes::{has_escapes, unescaped};
 pub(crate) use numbers::{Kind, Token, numbers, tokens};
 pub(crate) use terminal::{Visible, hidden, visible};
@@ -17,6 +19,7 @@ pub(crate) use terminal::{Visible, hidden, visible};
 pub(crate) enum View {
     /// Text without its separators.
     Joined,
+    Characters,
     Base64,
     Hexadecimal,
     LittleEndian,
