@@ -31,22 +31,25 @@
 //! - [`forms()`] lists common forms of a secret, for a masker that only replaces whole values.
 //!
 //! # What is masked
-//! The masker reads a log through *views*. A second view can read the text that the first one returns. In all
-//! these texts, the masker searches for the secrets, and for the bytes behind a JWT's signature:
+//! The masker reads a log through *views*. Another view can read the text that a view returns, up to three
+//! one after the other. In all these texts, the masker searches for the secrets, and for the bytes behind a
+//! JWT's signature:
 //!
 //! | view | reads |
 //! |---|---|
 //! | terminal | text without control sequences, overstruck or invisible characters, and zero bytes (ASCII in UTF-16) |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes |
+//! | characters | characters that stand alone: in a list, in a table, or one in each line |
 //! | base64 | both alphabets, every alignment, over line breaks |
 //! | hexadecimal | any case and grouping, lists, escapes, dumps with addresses and text columns, words |
-//! | numbers | decimal, octal and binary bytes; decimal and octal words of dumps; the text beside them |
+//! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; the text beside dumps |
+//! | Latin-1 | bytes that a program printed as if they were characters |
 //! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
 //!
 //! The masker masks each whole secret. It also masks each *piece* of a secret, which is at least [`PIECE`]
 //! bytes of it in a row, if the piece
 //! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
-//! - continues the piece before it, which may be a JWT's header, with at most 256 bytes of decoration between
+//! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration between
 //!   the two;
 //! - begins a line, after spaces, tabs or the address of a dump, or follows masked text;
 //! - has 24 bytes or more, anywhere in a line.

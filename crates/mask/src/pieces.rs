@@ -13,7 +13,7 @@ use crate::{
 const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 
 /// The greatest distance, in bytes of the log, between a piece and the one that continues it.
-const DISTANCE: u64 = 256;
+const DISTANCE: u64 = 1024;
 
 /// The number of bytes by which the end of one piece and the beginning of the next may overlap. By chance, a
 /// decoration between them can look like the end of the one or the beginning of the other.
@@ -68,9 +68,13 @@ impl Pieces {
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
         let sole = lost(secret.sole(from, to));
         let (piece_of_any, most) = (secret.need(PIECE), secret.need_of_sole());
+        // A part can also begin a few characters before the beginning of the claims.
+        let begins = secret.starts.iter().any(|start| {
+            *start == from || (from..to).contains(start) && lost(secret.own(*start, to)) >= piece_of_any
+        });
         let is_masked = sole >= most
             || before.is_some() && chain >= piece_of_any
-            || secret.starts.contains(&from) && lost(own) >= piece_of_any
+            || begins && lost(own) >= piece_of_any
             || sole >= piece_of_any
                 && (begins_line(&window[..piece.from as usize]) || self.follows_mark(&span, window, base));
         let new = Known {

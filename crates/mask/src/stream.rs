@@ -23,13 +23,13 @@ use crate::{
 const SLICE: usize = 64 << 10;
 
 /// The number of bytes before the undecided ones that the masker keeps, for the views to begin in.
-const CONTEXT: usize = 1024;
+const CONTEXT: usize = 2048;
 
 /// The number of bytes around a known word that the masker reads with all views.
 const SIGHT: usize = 128;
 
 /// Like [`SIGHT`], around a piece: the next piece may be there.
-const NEAR: usize = 512;
+const NEAR: usize = 1536;
 
 /// The number of bytes at the end of the text that the masker always reads. A piece that begins there may
 /// still be too short for the first look.

@@ -1,7 +1,7 @@
 //! A text as a view reads it: bytes, each with the stretch of the log that it stands for.
 
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
-pub(crate) const LONGEST_GAP: u32 = 256;
+pub(crate) const LONGEST_GAP: u32 = 1024;
 
 /// The byte that stands for a place where a view reads no further. No piece spans it.
 const BREAK: u8 = b'\n';

@@ -172,10 +172,6 @@ impl Reader<'_> {
             begins |= token.begins_line;
             let digits = &self.text.bytes[token.digits.clone()];
             let Some((bytes, count)) = way(digits, token.is_negative) else {
-                // A number at the very end may be incomplete.
-                if !self.is_open(token) {
-                    out.cut();
-                }
                 continue;
             };
             let from = self.text.from(token.digits.start);
@@ -231,7 +227,7 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
             {
                 let length = memchr::memchr(b'\n', &text[at..]);
                 let end = length.map_or(text.len(), |length| at + length);
-                columns.push(at..end);
+                columns.push(at..end.min(at + column_width(&tokens[before..], text)));
                 at = end;
                 continue;
             }
@@ -377,6 +373,25 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
             blanks > 0 && next > 0 && next != digits.len()
         }
     }
+}
+
+/// The greatest length of the text column after the numbers of a line, with the blanks before it.
+fn column_width(numbers: &[Token], text: &[u8]) -> usize {
+    let is_bits = |token: &Token| {
+        let digits = &text[token.digits.clone()];
+        digits.len() == BITS && digits.iter().all(|digit| matches!(digit, b'0' | b'1'))
+    };
+    let digits: usize = numbers.iter().map(|token| token.digits.len()).sum();
+    let bytes = if numbers.iter().all(is_bits) {
+        numbers.len()
+    } else {
+        digits.div_ceil(2)
+    };
+    let last = numbers.last().map_or(0, |token| token.digits.end);
+    let blanks = text[last..]
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'|' | b'>'));
+    blanks.count() + bytes + 1
 }
 
 /// Whether the text column of a dump begins here, after a number with `latest` digits.
