@@ -227,7 +227,10 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
             {
                 let length = memchr::memchr(b'\n', &text[at..]);
                 let end = length.map_or(text.len(), |length| at + length);
-                columns.push(at..end.min(at + column_width(&tokens[before..], text)));
+                let end = end.min(at + column_width(&tokens[before..], text));
+                columns.push(at..end);
+                // The next line of the dump can follow in the same line of the log.
+                (begins_line, has_address, latest, before) = (true, false, 0, tokens.len());
                 at = end;
                 continue;
             }
@@ -238,7 +241,7 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
         let word = &text[at..at + length];
         let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]));
         let digits = at + skipped..at + length;
-        let may_be_address = begins_line || tokens.len() < before + FEW && is_sure_address(text, &digits);
+        let may_be_address = begins_line || is_sure_address(text, &digits);
         if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
             // A log's prefix can be before the address.
             tokens.truncate(before);
@@ -350,7 +353,13 @@ fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
 
 /// Whether a number is an address anywhere in a line, such as those of `xxd`, `od` and `hexdump`.
 fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
-    digits.len() >= 7 && matches!(text[digits.end..], [b':' | b' ', b' ', ..] | [b':'])
+    let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
+    digits.len() >= 7
+        && match &text[digits.end..] {
+            [b':', b' ', ..] | [b':'] => true,
+            [b' ', b' ', first, second, b' ', ..] => is_digit(first) && is_digit(second),
+            _ => false,
+        }
 }
 
 /// Whether the first number of a line is the address of a dump.
