@@ -27,7 +27,7 @@ use super::views::Random;
 use crate::{cli::Desk, cluster::Cluster, support};
 
 /// The kinds of outputs, in the order of the documents.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     include_str!("scripts/plain.bash"),
     include_str!("scripts/clients.bash"),
     include_str!("scripts/parts.bash"),
@@ -39,6 +39,7 @@ const KINDS: [&str; 12] = [
     include_str!("scripts/folded.bash"),
     include_str!("scripts/decorated.bash"),
     include_str!("scripts/terminal.bash"),
+    include_str!("scripts/debugging.bash"),
     include_str!("scripts/beyond.bash"),
 ];
 const EXCEPTIONS: &str = include_str!("scripts/exceptions.txt");
