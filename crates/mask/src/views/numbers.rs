@@ -185,11 +185,6 @@ impl Reader<'_> {
         out
     }
 
-    /// Whether the text may continue a token.
-    fn is_open(&self, token: &Token) -> bool {
-        self.text.goes_on && token.digits.end == self.text.len()
-    }
-
     /// Marks the end of a text that may go on. The last token is unsure if it is at the very end.
     fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<u32>) {
         let end = self.tokens.last().map_or(0, |token| token.digits.end);
