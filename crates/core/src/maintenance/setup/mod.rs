@@ -147,7 +147,8 @@ impl Setup {
         if let Some(oidc) = &self.oidc {
             notes.push(
                 "the API server must trust the issuer of the ID tokens: run the same command with \
-                 `--authentication-config`, and give its output to the API server"
+                 `--authentication-config` in place of `--apply` and `--kubeconfig`, and give its output to the API \
+                 server"
                     .to_owned(),
             );
             notes.extend(oidc.breadth().map(str::to_owned));
