@@ -9,7 +9,7 @@ use crate::{
     views::{View, is_token_byte, uses},
 };
 
-/// The bytes that may be between two pieces of one secret.
+/// The bytes that may be between masked text and a piece that follows it.
 const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 
 /// The greatest distance, in bytes of the log, between a piece and the one that continues it.
@@ -28,7 +28,7 @@ const CUT: u32 = 64;
 /// The least number of hexadecimal digits of the address at the start of a dump's line.
 const ADDRESS: usize = 4;
 
-/// The greatest number of bytes of a line before a piece that begins the line.
+/// The number of bytes before a piece in which the masker looks for the beginning of the line.
 const INDENT: usize = 64;
 
 /// The latest pieces, by which the masker judges the next ones.

@@ -1,8 +1,8 @@
 //! A first look at a text: the places where a view may find a piece.
 //!
-//! Of most of a log, the masker reads only this, and looks at a few bytes in each sixteen. It decodes text
-//! that looks like an encoding, without the positions of the bytes. Then views read only the places of known
-//! words.
+//! Most of a log gets only this look. It looks up 8-byte words, and counts the kinds of characters in half of
+//! the text. It decodes text that looks like an encoding, but keeps no positions of the decoded bytes. Then
+//! the views read only the text around known words.
 
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ const AROUND: usize = 48;
 /// The number of samples in a row with an escape after which escapes are dense.
 const DENSE: usize = 3;
 
-/// The number of samples, of eight in a row, with a digit in text that may be a list of numbers.
+/// The least number of samples with a digit, among eight in a row, in text that may be a list of numbers.
 const SAMPLES_WITH_DIGITS: u32 = 6;
 
 /// The least number of equal texts between the numbers of a list.
@@ -288,7 +288,7 @@ fn is_text(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b)
 }
 
-/// Scans what a run of base64 stands for, at all four alignments.
+/// Scans the bytes that a run of base64 stands for, at all four alignments.
 fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     // More digits complete the last group.
     let mut values: Vec<u8> = run.iter().map(|byte| base64_value(*byte)).collect();
@@ -390,7 +390,7 @@ impl Numbers {
     }
 }
 
-/// Scans a text without its escapes.
+/// Replaces the escapes in a text by the bytes that they stand for, and scans the result.
 fn unescape(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     if has_escapes(text) {
         let plain = unescaped(&Text::plain(text));
@@ -428,7 +428,8 @@ fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether the texts between numbers are often equal, or every second one is, as in `byte(101), byte(121)`.
+/// Whether the texts between numbers are often equal, as in `byte(101), byte(121)`. It is enough if every
+/// second text is equal, as in `0 => 101, 1 => 121`.
 fn is_list(text: &[u8]) -> bool {
     let mut gaps: [&[u8]; 2] = [&[], &[]];
     let mut equal = [0; 2];
@@ -447,8 +448,8 @@ fn is_list(text: &[u8]) -> bool {
     equal.iter().any(|equal| *equal >= EQUAL)
 }
 
-/// Whether there are many digits in one line, or in short lines. The time at the beginning of the next line
-/// does not belong to the number at the end of a line.
+/// Whether there are many digits in one line, or in all short lines together, or a line begins with the
+/// address of a dump. Longer lines do not add up: a log may have the time at the beginning of each line.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
     let mut short = 0;
     text.len() >= digits.min(ADDRESS)
@@ -461,7 +462,7 @@ fn is_numbers(text: &[u8], digits: usize) -> bool {
         })
 }
 
-/// Whether a line begins with the address of a dump, and goes on.
+/// Whether a line begins with the address of a dump and a digit after it.
 fn begins_with_address(line: &[u8]) -> bool {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     digits >= ADDRESS && matches!(line[digits..], [b':' | b' ', b' ', b'0'..=b'9' | b'a'..=b'f', ..])

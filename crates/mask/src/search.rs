@@ -21,7 +21,7 @@ const HEAD: usize = 4;
 /// The number of bytes that base64 can lose at its ends: it has three bytes in four characters.
 pub(crate) const LOSS: usize = 2;
 
-/// The least length of a text, in the bytes that one view returns, that the other views read.
+/// The least length of a run of text in the bytes that a view returns. Other views do not read shorter runs.
 const RUN: usize = 8;
 
 /// The number of bytes at the end of decoded base64 that may be the beginning of a piece.
@@ -35,7 +35,7 @@ pub(crate) struct Piece {
     pub(crate) secret: u32,
     /// The part of the secret.
     pub(crate) part: Range<u32>,
-    /// The number of bytes that the view may have lost at each end.
+    /// The number of bytes that the view may have lost at both ends together.
     pub(crate) loss: usize,
     /// The stretches that the masker replaces: all but the ends of lines.
     pub(crate) stretches: Vec<Range<u32>>,
@@ -165,7 +165,8 @@ impl<'a> Search<'a> {
         self.end(text, is_joined);
     }
 
-    /// The longest part of a secret around a word, and its place in the secret.
+    /// The longest part of a secret around a word, and its place in the secret. Parts that are long enough
+    /// for a mask come first.
     fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
         let places = self.secrets.places(word(&text.bytes[word_at..])?);
         let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
@@ -323,8 +324,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether the byte at a position of the window can belong to a secret. Spaces and control characters
-    /// cannot.
+    /// Whether the byte at a position of the window can begin an encoded piece. Only visible ASCII characters
+    /// can.
     fn may_begin(&self, position: u32) -> bool {
         self.window
             .get(position as usize)
@@ -373,7 +374,7 @@ fn after_head(text: &Text, part: Range<usize>) -> usize {
         .unwrap_or(part.start)
 }
 
-/// The runs of text in bytes that are long enough, or that may go on after the end.
+/// The runs of text in some bytes. Leaves out runs shorter than [`RUN`], unless they may go on after the end.
 fn runs(bytes: &[u8], goes_on: bool) -> impl Iterator<Item = Range<usize>> {
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b);
     let mut at = 0;

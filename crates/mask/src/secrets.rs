@@ -36,9 +36,9 @@ pub(crate) struct Secrets {
     grams: Grams,
     /// All words of 1 to 7 bytes of all secrets.
     ends: Grams,
-    /// Words of the secrets, and of their base64.
+    /// The 8-byte words of the secrets and of most of their forms.
     gate: Grams,
-    /// The secrets and their base64, without public beginnings, one after the other.
+    /// The secrets and most of their forms, without public beginnings, one after the other.
     shown: Zeroizing<Vec<u8>>,
     /// The words of `gate` with their positions in `shown`, sorted by the word.
     words: Vec<(u64, u32)>,
@@ -54,7 +54,7 @@ pub(crate) struct Place {
 
 pub(crate) struct Secret {
     bytes: Zeroizing<Vec<u8>>,
-    /// The positions at which a part of the secret begins.
+    /// The positions at which the secret begins and, in a JWT, its claims and its signature.
     pub(crate) starts: Vec<usize>,
     /// For each position, the number of secret bytes before it: all but a JWT's header and first claims.
     own: Vec<u32>,
@@ -111,8 +111,9 @@ impl Known {
         is_new
     }
 
-    /// Forgets the oldest tokens from sources that have expired by their own claim `exp`. If there are still
-    /// too many secrets, it forgets the latest ones, so that made-up secrets cannot push out a token.
+    /// Forgets expired tokens that sources told about, the oldest first. The claim `exp` tells the expiry. If
+    /// there are still too many secrets, this forgets the latest ones, so that made-up secrets cannot push
+    /// out a token.
     pub(crate) fn forget(&mut self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.forget_at(now.unwrap_or_default().as_secs());
@@ -220,8 +221,8 @@ impl Secrets {
         &self.gate
     }
 
-    /// The longest stretch around a word of a text that a secret or its base64 also has. `None` if it has
-    /// fewer than `least` bytes and is shorter than any piece.
+    /// The longest stretch around a word of a text that a secret or one of its forms also has. `None` if it
+    /// has fewer than `least` bytes and is shorter than any piece.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
         let first = self.words.partition_point(|(known, _)| *known < word);
@@ -335,8 +336,8 @@ impl Secret {
         most.min(self.own(0, self.bytes.len()))
     }
 
-    /// The least number of bytes that the masker masks anywhere in a log. Only bytes that no other token has
-    /// count.
+    /// The least number of bytes that the masker masks anywhere in a log. Counts only bytes that no other
+    /// token has.
     pub(crate) fn need_of_sole(&self) -> usize {
         ANYWHERE.min(self.sole(0, self.bytes.len()))
     }

@@ -22,7 +22,7 @@ use crate::{
 /// multiple of this number, so that the chunks in which the stream comes make no difference.
 const SLICE: usize = 64 << 10;
 
-/// The number of bytes before the undecided ones that the masker keeps, for the views to begin in.
+/// The number of bytes that the masker keeps before the undecided ones. The views begin to read in them.
 const CONTEXT: usize = 2048;
 
 /// The number of bytes around a known word that the masker reads with all views.
@@ -35,8 +35,9 @@ const NEAR: usize = 1536;
 /// still be too short for the first look.
 const TAIL: usize = 128;
 
-/// The greatest number of bytes before a stretch that the masker also reads, so that it begins with a whole
-/// line. In the middle of a line, a view can take the text column of a dump for numbers, or a title for text.
+/// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
+/// whole line. From the middle of a line on, a view can take the text column of a dump for numbers, or the
+/// title of a window for text.
 const LINE: usize = 1024;
 
 /// The greatest number of bytes that the masker holds back.
@@ -66,9 +67,9 @@ pub struct Masker {
     /// Like `decided`, if the text pauses here.
     firm: u64,
     pieces: Pieces,
-    /// The ranges to mask that the masker has not written yet, in order.
+    /// The ranges to mask that the masker has not written yet.
     spans: Vec<Range<u64>>,
-    /// The position in the stream after the last mark.
+    /// The position in the stream at which the last masked range ends.
     marked_to: Option<u64>,
 }
 
@@ -78,7 +79,7 @@ impl Masker {
         Self::with(Known::new(secrets), Vec::new())
     }
 
-    /// Also masks the secrets that these sources learn later. Every [`push`](Self::push) asks the sources for
+    /// Also masks the secrets that these sources tell about later. Every [`push`](Self::push) asks them for
     /// new secrets.
     ///
     /// A clone of the masker asks a clone of each source, so that each masker learns of every secret.
@@ -144,10 +145,10 @@ impl Masker {
         self.write(out)
     }
 
-    /// Says that the stream pauses. Writes what [`flush`](Self::flush) writes, and also the last bytes if only
-    /// a few of them (at most 3) could be the beginning of a piece.
+    /// Tells the masker that the stream pauses. Writes all bytes that [`flush`](Self::flush) writes. Also
+    /// writes the last bytes if they stand for only a few bytes of a secret (at most 3).
     ///
-    /// A program that pauses within the first 3 bytes of a piece shows these bytes.
+    /// So a program that pauses within the first 3 bytes of a piece can show these bytes.
     ///
     /// # Errors
     /// If the write to `out` fails.
@@ -240,7 +241,7 @@ impl Masker {
         self.decided = self.decided.max(open);
     }
 
-    /// Writes all decided text, and forgets it.
+    /// Writes all decided text. Keeps its last [`CONTEXT`] bytes, from the beginning of their line.
     fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let (base, to) = (self.base, self.decided);
         let index = |position: u64| (position - base) as usize;
@@ -270,7 +271,7 @@ impl Masker {
     }
 }
 
-/// What comes after the text that the masker has read.
+/// The continuation of the text that the masker has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// More text.
@@ -311,8 +312,8 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], is_last: bool) -> Search<'a>
 
 /// Reads some stretches of the window with all views, and everything around the pieces in them.
 ///
-/// A stretch that grows is read anew. So the pieces depend on the text around them, and not on the stretches
-/// in which the masker saw the first of them.
+/// If a stretch grows, this reads it anew. So the pieces depend only on the text around them, and not on the
+/// stretch in which this found the first piece.
 fn read(search: &mut Search<'_>, views: &[&Visible<'_>], sights: Vec<Range<usize>>, is_last: bool) {
     let window = search.window();
     let mut near = NEAR;
@@ -366,7 +367,8 @@ fn merged(mut stretches: Vec<Range<usize>>) -> Vec<Range<usize>> {
     stretches
 }
 
-/// The beginning of the line around a position, if it is near.
+/// The beginning of the line around a position. If that is more than [`LINE`] bytes before, the
+/// position itself.
 fn line_start(text: &[u8], position: usize) -> usize {
     let from = position.saturating_sub(LINE);
     memchr::memrchr(b'\n', &text[from..position])
@@ -383,7 +385,7 @@ fn part(seen: &Visible<'_>, zone: Range<usize>, is_last: bool) -> Text {
     text
 }
 
-/// Writes the escape sequences of a masked range, so that the text after it has its colours.
+/// Writes the control sequences (CSI) of a masked range, so that the text after the range keeps its colours.
 pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for from in memchr::memchr_iter(ESCAPE, masked) {
         let sequence = &masked[from..];
@@ -402,10 +404,10 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
 /// The time for which [`copy`] collects text before it writes the decided part.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Masks all of `input` into `output`. Writes all text that is decided after 2 ms, or when the input pauses.
+/// Masks all of `input` into `output`. Every 2 ms, and whenever the input pauses, it writes the decided text.
 ///
-/// If the input pauses, it also writes up to 3 last bytes that could be the beginning of a piece: a program
-/// may be asking a question.
+/// If the input pauses, it also writes last bytes that stand for only a few bytes of a secret (at most 3). A
+/// program may be asking a question.
 ///
 /// # Errors
 /// If reading `input` or writing `output` fails.

@@ -53,8 +53,8 @@ pub(crate) fn command() -> Command {
             )
         })
         .after_help(
-            "Exit code 4 for an ANCHOR: it does not exist, or the API server refused. Exit code 7: the token \
-             is not revoked.\n\n\
+            "Exit code 4: the ANCHOR does not exist. Exit code 7: the token is not revoked, or jobpass could \
+             not prove that it is.\n\n\
              Examples:\n  \
              jobpass revoke --token-file token --verify-revocation wait\n  \
              jobpass revoke ci/jobpass-abcdefghijklmnopqrst --kubeconfig admin.yaml",

@@ -31,7 +31,7 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
     let mut add = |kind, why: String| found.push(Warning { kind, why });
     if let Some(exp) = claims.exp.filter(|exp| *exp <= now) {
         let still = if now <= exp.saturating_add(LEEWAY) {
-            "; API servers still accept it for up to a minute"
+            "; API servers accept a token for up to a minute after its expiry"
         } else {
             ""
         };

@@ -40,7 +40,7 @@ pub struct Diagnosis {
 
 /// The result of one check.
 pub struct Finding {
-    /// The name of the check: `clock`.
+    /// The name of the check, such as `clock`.
     pub check: &'static str,
     /// The severity.
     pub health: Health,

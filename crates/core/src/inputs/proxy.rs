@@ -95,8 +95,8 @@ impl Settings {
     }
 }
 
-/// The value of an option. GitLab's template gives every option. For those that a job leaves out, the value is
-/// blank or an empty list.
+/// The value of an option. `None` if the value is blank or an empty list: GitLab's template gives such
+/// a value for each option that a job leaves out.
 fn given(inputs: &Inputs, option: Opt) -> Option<&str> {
     inputs
         .get(option)

@@ -94,7 +94,8 @@ impl Issuer {
         &self.url
     }
 
-    /// Sets a claim of all tokens of this issuer. The claim may be `aud` or a time.
+    /// Sets a claim of all tokens of this issuer. The value also replaces claims that the issuer sets,
+    /// such as `aud` and `exp`.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());

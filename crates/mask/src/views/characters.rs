@@ -1,9 +1,9 @@
-//! Text that a program printed one character after the other: in a list, a table, or one in each line.
+//! Characters that a program printed apart from each other: in a list, in a table, or one in each line.
 
 use crate::text::Text;
 
-/// The characters that stand alone, as one text for each way to read them: all of them, and every second one.
-/// The others can be indexes, or the length of each character.
+/// Calls `emit` with the characters that stand alone: with all of them, then with every second one, from the
+/// first and from the second on. The characters between those can be indexes or lengths.
 pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
     let is_alone = |at: &usize| {
         let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| is_part(*byte));

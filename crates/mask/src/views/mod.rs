@@ -69,8 +69,8 @@ const TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// The bytes that the characters up to U+00FF stand for in Latin-1, as programs print bytes that they take for
-/// text.
+/// The text with each character up to U+00FF replaced by its byte in Latin-1. Some programs take bytes for
+/// such characters, and print them in UTF-8.
 pub(crate) fn latin(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
     let mut at = 0;

@@ -14,7 +14,7 @@ const FEW: usize = 4;
 /// The greatest number of digits of an index.
 const INDEX: usize = 5;
 
-/// The least number of steps by one after which every second number is a counter.
+/// The least number of steps in a row, each by one, that make every second number a counter.
 const COUNTERS: usize = 4;
 
 /// The number of binary digits of a byte.
@@ -185,7 +185,8 @@ impl Reader<'_> {
         out
     }
 
-    /// Marks the end of a text that may go on. The last token is unsure if it is at the very end.
+    /// Marks the end of a text that may go on. The last token is unsure if it is at the very end, or if it
+    /// may be an address.
     fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<u32>) {
         let end = self.tokens.last().map_or(0, |token| token.digits.end);
         let after = &self.text.bytes[end..];
@@ -202,7 +203,8 @@ impl Reader<'_> {
     }
 }
 
-/// The words and numbers of a text, without the addresses of dumps, and the text columns of dumps.
+/// The numbers of a text, and the places of the text columns of dumps. The addresses of dumps, indexes and
+/// counters are not among the numbers.
 pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
     let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 4);
     let mut columns = Vec::new();
@@ -260,7 +262,8 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
     (without_counters(text, tokens), columns)
 }
 
-/// The tokens without every second one, if these count: the indexes of a table or of a list of pairs.
+/// Removes every second token where these tokens count up by one. They are the indexes of a table, or of a
+/// list of pairs.
 fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
     let count =
         |token: &Token| value(&text[token.digits.clone()], 10).filter(|_| token.digits.len() <= INDEX);
@@ -346,7 +349,7 @@ fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
         }
 }
 
-/// Whether a number is an address anywhere in a line, such as those of `xxd`, `od` and `hexdump`.
+/// Whether a number is an address anywhere in a line, such as those of `xxd` and `hexdump -C`.
 fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
     digits.len() >= 7

@@ -90,7 +90,7 @@ impl Setup {
             return Err(Error::input(
                 OPTION,
                 format!(
-                    "is `{}`, which exists, and is not a kubeconfig of this minter that jobpass wrote",
+                    "is `{}`: this path exists, and jobpass did not write it for this minter",
                     text::path(&planned.path)
                 ),
                 "choose another name, or remove the file first",

@@ -17,7 +17,7 @@ use crate::{
     names,
 };
 
-/// The meaning of the answer to such a request.
+/// The meaning of the API server's answer to a request that the policies must refuse.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Enforcement {
     /// A policy of `setup` refused the request.
