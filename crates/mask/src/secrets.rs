@@ -264,10 +264,12 @@ impl Secrets {
     /// The length of the longest word of a secret, up to 7 bytes, at the end of a text.
     pub(crate) fn short_end(&self, text: &[u8]) -> usize {
         let lengths = 1..=text.len().min(LEAST - 1);
-        lengths
-            .rev()
-            .find(|length| self.ends.has(short_word(&text[text.len() - length..])))
-            .unwrap_or(0)
+        let is_known = |length: &usize| {
+            let end = &text[text.len() - length..];
+            // The set also says yes to a few other words, and those must not hold a log back.
+            self.ends.has(short_word(end)) && self.list.iter().any(|secret| secret.has_before_end(end))
+        };
+        lengths.rev().find(is_known).unwrap_or(0)
     }
 
     /// The least number of secret bytes at the beginning of a piece that the masker holds back even if the
@@ -319,6 +321,12 @@ impl Secret {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether the secret has some bytes before its last one, and they are enough to hold a log back.
+    fn has_before_end(&self, bytes: &[u8]) -> bool {
+        let before_end = &self.bytes[..self.bytes.len() - 1];
+        bytes.len() > self.hidden_after() && memchr::memmem::find(before_end, bytes).is_some()
     }
 
     /// The number of secret bytes in a part.
