@@ -1,15 +1,13 @@
 //! The pipe or terminal from which a masker reads a log.
 
-use std::{io::Read, time::Duration};
-
-/// The time without input after which [`Input::pauses`] returns `true`.
-const PAUSE: Duration = Duration::from_millis(2);
+use std::io::Read;
 
 /// An input with a log, such as the reading end of a pipe.
 pub trait Input: Read {
     /// Waits for more input. Returns `true` if none comes for 2 ms.
     ///
-    /// On Windows, no function of the standard library can wait for a pipe, so this returns `true`.
+    /// On Windows, no function of the standard library can wait for a pipe, so this returns `true` at once:
+    /// each read counts as a pause.
     fn pauses(&self) -> bool;
 
     /// Lets processes that still write to the input go on, although nobody needs their text any more.
@@ -30,9 +28,15 @@ mod unix {
         time::Duration,
     };
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::{
+        event::{PollFd, PollFlags, Timespec, poll},
+        io::retry_on_intr,
+    };
 
-    use super::{Input, PAUSE};
+    use super::Input;
+
+    /// The time without input after which [`Input::pauses`] returns `true`.
+    const PAUSE: Duration = Duration::from_millis(2);
 
     /// The time in which the writer of the mark must close its end of the pipe.
     const LETTING_GO: Duration = Duration::from_millis(100);
@@ -63,7 +67,7 @@ mod unix {
     /// Waits for an event. Also returns `true` if the wait fails, because then a read does not wait either.
     fn happens(input: &impl AsFd, event: PollFlags, time: Duration) -> bool {
         let mut state = [PollFd::new(input, event)];
-        let happened = Timespec::try_from(time).map(|time| poll(&mut state, Some(&time)));
+        let happened = Timespec::try_from(time).map(|time| retry_on_intr(|| poll(&mut state, Some(&time))));
         !matches!(happened, Ok(Ok(0)))
     }
 }

@@ -70,6 +70,7 @@
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
 //! - A line of base64 that has claims of a JWT, but not its signature, in the middle of other text.
+//! - Numbers and escapes of a secret inside a control sequence, which a terminal does not show.
 //! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
 //!
 //! # How it keeps up

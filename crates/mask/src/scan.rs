@@ -266,7 +266,8 @@ fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mu
                 .map_or(0, |before| before + 1);
             let length = bytes[at..].iter().position(|byte| !is_text(*byte));
             let end = length.map_or(bytes.len(), |length| at + length);
-            if end >= start + RUN / 2 {
+            // A run that ends here has been scanned.
+            if end > at && end >= start + RUN / 2 {
                 scan(secrets, &bytes[start..end], depth, &mut |part| {
                     see(start + part.start..start + part.end)
                 });

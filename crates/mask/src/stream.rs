@@ -251,13 +251,14 @@ impl Masker {
             let start = span.start.max(self.written);
             if span.end > start {
                 out.write_all(&self.window[index(self.written)..index(start)])?;
-                if self.marked_to.is_none_or(|end| end < span.start) {
+                // Text that is already written can be between two marks.
+                if self.marked_to.is_none_or(|end| end < start) {
                     out.write_all(MARK.as_bytes())?;
                 }
                 colours(&self.window[index(start)..index(span.end)], out)?;
                 self.written = span.end;
+                self.marked_to = Some(span.end);
             }
-            self.marked_to = self.marked_to.max(Some(span.end));
         }
         if to > self.written {
             out.write_all(&self.window[index(self.written)..index(to)])?;
@@ -394,7 +395,9 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
             .skip(2)
             .take_while(|byte| (b' '..=b'?').contains(byte));
         let length = 3 + parameters.count();
-        if let Some(sequence) = sequence.get(..length).filter(|sequence| sequence[1] == b'[') {
+        let is_whole =
+            |sequence: &&[u8]| sequence[1] == b'[' && (b'@'..=b'~').contains(&sequence[length - 1]);
+        if let Some(sequence) = sequence.get(..length).filter(is_whole) {
             out.write_all(sequence)?;
         }
     }
@@ -415,8 +418,8 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];
     let mut written = Instant::now();
-    loop {
-        if masker.waits() {
+    let ended = loop {
+        if masker.waits() || !output.buffer().is_empty() {
             let is_pause = input.pauses();
             if is_pause {
                 masker.pause(&mut output)?;
@@ -429,12 +432,13 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
             }
         }
         match input.read(&mut buffer) {
-            Ok(0) => break,
+            Ok(0) => break Ok(()),
             Ok(read) => masker.push(&buffer[..read], &mut output)?,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => break Err(error),
         }
-    }
+    };
     masker.finish(&mut output)?;
-    output.flush()
+    output.flush()?;
+    ended
 }

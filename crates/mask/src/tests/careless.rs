@@ -293,3 +293,56 @@ fn a_line_of_other_text_never_waits() {
         assert_eq!(out, line, "{seed}");
     }
 }
+
+/// Claims that are not UTF-8 have a beginning that other tokens share, too.
+#[test]
+fn claims_of_any_bytes_are_a_secret() {
+    let claims = [br#"{"a":""#.as_slice(), &[0xff; 100], br#"","exp":1}"#].concat();
+    let parts = [
+        br#"{"alg":"x"}"#.as_slice(),
+        &claims,
+        b"a signature of some bytes",
+    ];
+    let token = parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    assert_eq!(
+        text(&Masker::new([token.as_str()]), &format!("token: {token}\n")),
+        format!("token: {MARK}\n")
+    );
+}
+
+/// A pause within the first bytes of a secret shows them. The rest gets a mark of its own.
+#[test]
+fn text_after_a_mark_and_a_pause_gets_a_mark() {
+    let token = long_jwt(1_790_000_000);
+    let (mut masker, mut out) = (Masker::new([token.as_str()]), Vec::new());
+    for part in [token.as_str(), &token[..3], &token[3..], "\nend\n"] {
+        masker.push(part.as_bytes(), &mut out).expect("memory takes all");
+        masker.pause(&mut out).expect("memory takes all");
+    }
+    masker.finish(&mut out).expect("memory takes all");
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        format!("{MARK}{}{MARK}\nend\n", &token[..3])
+    );
+}
+
+/// A program that has written as much as the masker searches at once, and then asks a question.
+#[test]
+fn a_full_buffer_does_not_wait() {
+    let (input, mut program) = std::io::pipe().expect("a pipe");
+    let (mut log, output) = std::io::pipe().expect("a pipe");
+    let masker = Masker::new([RFC]);
+    let copier = std::thread::spawn(move || {
+        let (mut input, mut output) = (input, output);
+        crate::copy(masker, &mut input, &mut output)
+    });
+    let text = vec![b'?'; 64 << 10];
+    let writer = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut program, &text).expect("the masker reads");
+        program
+    });
+    let mut seen = vec![0; 64 << 10];
+    std::io::Read::read_exact(&mut log, &mut seen).expect("the masker writes");
+    drop(writer.join().expect("written"));
+    copier.join().expect("no panic").expect("copied");
+}

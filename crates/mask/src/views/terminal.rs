@@ -249,8 +249,11 @@ fn string(rest: &[u8]) -> Option<usize> {
 
 /// Whether more text can make this the beginning of hidden text.
 fn is_incomplete(rest: &[u8]) -> bool {
-    let is_head = match rest {
-        [ESCAPE] | [CSI] | [0xc2] | [0xe2] | [0xef] | [0xe2, 0x80 | 0x81] | [0xef, 0xbb] => return true,
+    if rest.len() >= LONGEST {
+        return false;
+    }
+    match rest {
+        [ESCAPE] | [CSI] | [0xc2] | [0xe2] | [0xef] | [0xe2, 0x80 | 0x81] | [0xef, 0xbb] => true,
         [ESCAPE, b'[', rest @ ..] | [0xc2, CSI, rest @ ..] | [CSI, rest @ ..] => {
             csi_parameters(rest) == rest.len()
         }
@@ -259,6 +262,5 @@ fn is_incomplete(rest: &[u8]) -> bool {
         }
         [ESCAPE, rest @ ..] => rest.iter().all(|byte| (b' '..=b'/').contains(byte)),
         _ => false,
-    };
-    is_head && rest.len() < LONGEST
+    }
 }
