@@ -13,7 +13,10 @@ use super::{Desk, MINT};
 use crate::{
     cluster::Cluster,
     github::step::Ended,
-    leaks::{assert_absent, corpus::pieces},
+    leaks::{
+        assert_absent,
+        corpus::{self, pieces},
+    },
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
@@ -142,6 +145,34 @@ fn clients_work_as_always() {
 }
 
 /// helm keeps its releases in Secrets, waits with watches, and reads the API's own description.
+/// Nothing masks this log. It shows the bearer of the proxy, and nothing of a token.
+#[test]
+fn careless_scripts_have_no_token_to_show() {
+    let desk = Desk::writer();
+    desk.mint_with_proxy(&[]);
+    let (is_read, bearer) =
+        desk.kubectl(&["config", "view", "--raw", "-o", "jsonpath={.users[0].user.token}"]);
+    assert!(is_read, "{bearer}");
+    fs::write(desk.path("tmp.sh"), corpus::script()).expect("written");
+    fs::write(desk.path("ca.pem"), desk.cluster.ca_pem()).expect("written");
+    fs::write(desk.path("bearer"), &bearer).expect("written");
+    let script = format!("export SERVER={} CA=ca.pem; sh tmp.sh 2>&1", desk.cluster.url());
+    let mut shell = support::scrubbed(Command::new("sh"));
+    shell.args(["-c", &script]).current_dir(desk.path("."));
+    shell.envs([
+        ("TOKEN", bearer.as_str()),
+        ("JOBPASS_TOKEN_FILE", "bearer"),
+        ("KUBECONFIG", "kc"),
+    ]);
+    let output = shell.output().expect("sh starts").stdout;
+    let log = String::from_utf8_lossy(&output);
+    assert!(log.contains(&bearer), "{log}");
+    for token in desk.cluster.issued() {
+        corpus::assert_no_piece(&token, &log);
+    }
+    desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
+}
+
 #[test]
 fn helm_works_as_always() {
     let desk = Desk::writer();

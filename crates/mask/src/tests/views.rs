@@ -31,6 +31,13 @@ fn lines(text: &str, columns: usize, begin: &str) -> String {
     lines.map(|line| format!("{begin}{line}\n")).collect()
 }
 
+/// What `print(base64.urlsafe_b64decode(signature).decode("latin-1"))` of Python prints.
+fn bytes_as_text(token: &str) -> String {
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    bytes.into_iter().map(char::from).collect()
+}
+
 /// The output of `xxd -b`.
 fn binary_dump(text: &str) -> String {
     let line = |(at, line): (usize, &[u8])| {
@@ -58,6 +65,8 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Octal, &|t: &str| each(t, |byte| format!("{byte:03o} ")))]
 #[case(View::OctalWords, &|t: &str| words(t, 2, |word| format!("{word:06o}")))]
 #[case(View::Binary, &|t: &str| each(t, |byte| format!("{byte:08b} ")))]
+#[case(View::Characters, &|t: &str| t.chars().map(|char| format!("Some({char:?}), ")).collect())]
+#[case(View::Latin, &|t: &str| bytes_as_text(t))]
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]
 #[case(View::Terminal, &|t: &str| lines(t, 7, "\u{1b}(B\u{1b}[m").replace('\n', ""))]
