@@ -71,7 +71,7 @@ fn the_minters_kubeconfig_mints_and_its_token_is_in_the_file_alone() {
 /// `setup` overwrites no other file, such as the administrator's kubeconfig. For a minter that has a
 /// credential of its own, it creates no other.
 #[rstest]
-#[case::another_file(&["--minter-kubeconfig", "admin.yaml"], &MINTER, "which exists")]
+#[case::another_file(&["--minter-kubeconfig", "admin.yaml"], &MINTER, "this path exists")]
 #[case::no_account(&["--minter-kubeconfig", "a.yaml"], &["--minter", "user:jane"], "does not create exactly one")]
 #[case::too_short(&["--minter-kubeconfig", "a.yaml", "--minter-lifetime", "5m"], &MINTER, "no API server issues")]
 fn what_cannot_be_written_is_refused_before_anything_is_created(
