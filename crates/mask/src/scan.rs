@@ -204,7 +204,8 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         digits = digits << 1 | u8::from(has(Class::Digit) > 0);
         if digits.count_ones() >= SAMPLES_WITH_DIGITS && at >= listed_to {
             let part = at.saturating_sub(2 * AROUND)..text.len().min(at + 2 * AROUND);
-            listed_to = part.end;
+            // A list of a whole secret is longer than this. Other logs are full of digits, too.
+            listed_to = part.end + 2 * OVERLAP;
             if is_list(&text[part.clone()]) {
                 let part = part.start..text.len().min(part.start + PART);
                 listed_to = part.end - AROUND;
