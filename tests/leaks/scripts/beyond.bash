@@ -40,16 +40,3 @@ python3 -c 'import base64, os; print(base64.b85encode(os.environ["TOKEN"].encode
 xxd -p token | tr -d '\n' | rev; echo
 ### uuencode
 python3 -c 'import binascii, os; t = os.environ["TOKEN"].encode(); [print(binascii.b2a_uu(t[i:i + 45]).decode(), end="") for i in range(0, len(t), 45)]'
-### read -n 10 echo
-while read -r -n 10 c; do echo "got: $c"; done < token
-### python chunks repr 10
-python3 -c '
-import io, os
-f = io.BytesIO(os.environ["TOKEN"].encode())
-while c := f.read(10): print("read", len(c), c)'
-### xtrace of substrings of 8
-set -x; for ((i = 0; i < ${#TOKEN}; i += 8)); do : "${TOKEN:i:8}"; done
-### chars by column
-grep -o . token | column -c 80
-### fold 8 and column
-fold -w 8 token | column -c 100
