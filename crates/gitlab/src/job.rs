@@ -18,6 +18,8 @@ use jobpass_core::{
 };
 use rustix::{fs::Mode, process::geteuid};
 
+use crate::mask::FILTER;
+
 /// The least age of a mark that counts as left over: its job has ended by then.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -161,13 +163,19 @@ impl Job {
     }
 
     /// Marks that this job has begun to mint. A failure has no consequence here: the folder then takes no
-    /// state either, and `mint` fails. Also removes the marks and records of jobs that ended long ago.
+    /// state either, and `mint` fails. Also removes the marks and records of jobs that ended long ago, and the
+    /// journals of their log filters: a killed filter leaves its journal, which may hold tokens.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
+        // The filter of a job that takes days still needs its journal.
+        let own = format!("{}.", self.id);
         for (name, path) in names(&self.folder, "jobpass-") {
             let is_mark = [".begun", ".over"].iter().any(|end| name.ends_with(end));
             if is_mark && is_ours(&path) && is_old(&path) {
                 let _ = fs::remove_file(path);
+            } else if name.ends_with(&format!(".{FILTER}")) && !name.starts_with(&own) && is_old(&path) {
+                // This does not follow a link, and only the owner can remove the files of a private folder.
+                let _ = fs::remove_dir_all(path);
             }
         }
         let file = self.file("begun");
@@ -240,7 +248,7 @@ pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> 
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, time::SystemTime};
 
     use clap::Command;
     use rstest::rstest;
@@ -292,6 +300,27 @@ pub(crate) mod tests {
             (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
             (job, expected) => panic!("{:?} instead of {expected:?}", job.map(|job| job.folder)),
         }
+    }
+
+    /// A runner that kills all processes of a job kills the log filter, too.
+    #[test]
+    fn journals_that_killed_filters_left_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = job(folder.path(), &[]);
+        let [old, own, new] = ["41.a.filter", "42.a.filter", "41.b.filter"].map(|name| {
+            let path = job.folder.join(format!("jobpass-{name}"));
+            fs::create_dir(&path).expect("created");
+            fs::write(path.join("journal"), "a token").expect("written");
+            path
+        });
+        let time = SystemTime::now() - 2 * LEFT_OVER;
+        for old in [&old, &own] {
+            fs::File::open(old)
+                .and_then(|file| file.set_modified(time))
+                .expect("set");
+        }
+        job.begin();
+        assert!(!old.exists() && own.exists() && new.exists());
     }
 
     #[test]

@@ -28,6 +28,9 @@ use crate::{
     sealed,
 };
 
+/// The extension of the folder with the filter's journal. The folder is beside the filter's pipe.
+pub(crate) const FILTER: &str = "filter";
+
 pub(crate) fn command() -> Command {
     let hidden = |name: &'static str| Arg::new(name).long(name).hide(true);
     Command::new("mask")
@@ -189,7 +192,7 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     if with_filter {
         // A filter inside another filter uses the journal of the other one.
         if FilterJournal::of(&job.environment)?.is_none() {
-            let folder = pipe.with_extension(pipe::FILTER);
+            let folder = pipe.with_extension(FILTER);
             create_private_folder(&folder)
                 .map_err(|error| cannot("create a folder in the job's temporary folder", error))?;
             let (name, journal) = (FilterJournal::VARIABLE, FilterJournal::create(&folder)?);

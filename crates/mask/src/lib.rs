@@ -74,8 +74,8 @@
 //! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
 //!
 //! # How it keeps up
-//! The masker reads most of a log only once, without views. It looks up every fifth 8-byte word in a set of
-//! all words of the secrets and of their base64, and counts the kinds of characters in half of the log. It
+//! The masker reads most of a log only once, without views. It looks up the 8-byte word at every fifth byte
+//! in a set of all words of the secrets and of most of their forms, and counts the kinds of characters in half of the log. It
 //! decodes text that looks like base64, numbers or escapes, and looks up the decoded words. With views, it
 //! reads only the text around words of secrets. If it finds a piece there, it also reads the text around that
 //! piece.

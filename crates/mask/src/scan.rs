@@ -11,7 +11,9 @@ use crate::{
     grams::word,
     secrets::Secrets,
     text::Text,
-    views::{Kind, Token, base64_value, characters, has_escapes, is_token_byte, latin, tokens, unescaped},
+    views::{
+        Kind, Token, base64_value, characters, has_escapes, is_text, is_token_byte, latin, tokens, unescaped,
+    },
 };
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
@@ -284,10 +286,6 @@ fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mu
             see(part.start..bytes.len());
         });
     }
-}
-
-fn is_text(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b)
 }
 
 /// Scans the bytes that a run of base64 stands for, at all four alignments.

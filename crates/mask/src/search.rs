@@ -8,7 +8,8 @@ use crate::{
     secrets::{Place, Secrets},
     text::Text,
     views::{
-        View, base64, characters, has_escapes, hidden, is_token_byte, joined, latin, numbers, unescaped, uses,
+        View, base64, characters, has_escapes, hidden, is_text, is_token_byte, joined, latin, numbers,
+        unescaped, uses,
     },
 };
 
@@ -376,7 +377,7 @@ fn after_head(text: &Text, part: Range<usize>) -> usize {
 
 /// The runs of text in some bytes. Leaves out runs shorter than [`RUN`], unless they may go on after the end.
 fn runs(bytes: &[u8], goes_on: bool) -> impl Iterator<Item = Range<usize>> {
-    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 0x1b);
+    let is_text = |byte: &u8| is_text(*byte);
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {

@@ -34,7 +34,7 @@ pub(crate) struct Secrets {
     /// The place of every 8-byte word of every secret, sorted by the word.
     places: Vec<(u64, Place)>,
     grams: Grams,
-    /// All words of 1 to 7 bytes of all secrets.
+    /// The words of up to 7 bytes after which more of a secret can follow.
     ends: Grams,
     /// The 8-byte words of the secrets and of most of their forms.
     gate: Grams,
@@ -108,7 +108,8 @@ impl Known {
                 self.forget();
             }
         }
-        is_new
+        // A full list does not take a new secret.
+        is_new && self.learned.last().is_some_and(|known| known.as_str() == secret)
     }
 
     /// Forgets expired tokens that sources told about, the oldest first. The claim `exp` tells the expiry. If

@@ -40,7 +40,7 @@ const TAIL: usize = 128;
 /// title of a window for text.
 const LINE: usize = 1024;
 
-/// The greatest number of bytes that the masker holds back.
+/// The number of undecided bytes from which on the masker decides about all of them.
 const MOST: usize = 2 * SLICE;
 
 /// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
@@ -137,7 +137,7 @@ impl Masker {
     /// Writes all bytes that cannot be a part of a secret.
     ///
     /// # Errors
-    /// If the write to `out` fails.
+    /// As [`push`](Self::push).
     pub fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.searched < self.end() {
             self.search(Next::Text);
@@ -151,7 +151,7 @@ impl Masker {
     /// So a program that pauses within the first 3 bytes of a piece can show these bytes.
     ///
     /// # Errors
-    /// If the write to `out` fails.
+    /// As [`push`](Self::push).
     pub fn pause(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.waits() {
             self.search(Next::Pause);

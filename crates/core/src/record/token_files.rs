@@ -11,7 +11,10 @@ use zeroize::Zeroizing;
 use crate::{
     cluster::Connection,
     error::{Error, Kind},
-    inputs::options::{Inputs, Opt},
+    inputs::{
+        flags::variable,
+        options::{Inputs, Opt},
+    },
     process::{
         files::{
             PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8,
@@ -249,10 +252,14 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     let shown = harmless(utf8(input.name(), &path)?);
     if path.symlink_metadata().is_ok() {
         let problem = format!("is `{shown}`, which exists already");
+        let variable = variable(input.name());
         return Err(Error::input(
             input,
             problem,
-            "jobpass does not overwrite files: choose another name, or remove that file first",
+            format!(
+                "jobpass does not overwrite files: choose another name. If the variable {variable} names the file \
+                 of a token that is still needed, run this command with `env -u {variable}`"
+            ),
         ));
     }
     Ok(path)

@@ -13,10 +13,10 @@ use std::{
 use jobpass_mask::Masker;
 use rustix::{fs::OFlags, io::Errno};
 
+use super::FILTER;
+
 /// The time limit for the shell to write into the pipe, counted from the start of the filter.
 const BEGINNING: Duration = Duration::from_secs(10);
-/// The extension of the folder with the filter's journal. The folder is beside the pipe.
-pub(super) const FILTER: &str = "filter";
 /// The pause between two checks of whether the filter has written all text.
 const LOOK: Duration = Duration::from_millis(2);
 

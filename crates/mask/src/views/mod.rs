@@ -6,7 +6,10 @@ mod escapes;
 mod numbers;
 mod terminal;
 
-use crate::text::{LONGEST_GAP, Text};
+use crate::{
+    ESCAPE,
+    text::{LONGEST_GAP, Text},
+};
 
 pub(crate) use base64::{base64, base64_value};
 pub(crate) use characters::characters;
@@ -51,6 +54,12 @@ pub(crate) fn uses(view: View) -> bool {
         let _ = view;
         true
     }
+}
+
+/// Whether a byte belongs to text in what a view returns: printable ASCII, ends of lines, escape sequences, and
+/// the zeros of UTF-16.
+pub(crate) fn is_text(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | ESCAPE)
 }
 
 /// Whether a token or base64 can have this byte. All other bytes are separators: folds, quotes, columns.

@@ -6,11 +6,11 @@ use memchr::memchr3;
 
 use super::{View, uses};
 use crate::{
+    ESCAPE,
     grams::{Grams, word},
     text::Text,
 };
 
-const ESCAPE: u8 = 0x1b;
 /// The control sequence introducer as one byte (ECMA-48, section 5.4).
 const CSI: u8 = 0x9b;
 
