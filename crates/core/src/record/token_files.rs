@@ -11,10 +11,7 @@ use zeroize::Zeroizing;
 use crate::{
     cluster::Connection,
     error::{Error, Kind},
-    inputs::{
-        flags::variable,
-        options::{Inputs, Opt},
-    },
+    inputs::options::{Inputs, Opt},
     process::{
         files::{
             PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8,
@@ -252,14 +249,12 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     let shown = harmless(utf8(input.name(), &path)?);
     if path.symlink_metadata().is_ok() {
         let problem = format!("is `{shown}`, which exists already");
-        let variable = variable(input.name());
         return Err(Error::input(
             input,
             problem,
-            format!(
-                "jobpass does not overwrite files: choose another name. If the variable {variable} names the file \
-                 of a token that is still needed, run this command with `env -u {variable}`"
-            ),
+            "jobpass does not overwrite files: choose another name. In a script that has a token already, the \
+             variable JOBPASS_TOKEN_FILE names the file of that token: put `env -u JOBPASS_TOKEN_FILE` before \
+             the command that mints another token",
         ));
     }
     Ok(path)
