@@ -136,7 +136,7 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Secre
         return Err(Error::input(
             Opt::TokenFile,
             "names no token, and this job has neither minted nor opened a token: there is nothing to mask",
-            "run `jobpass-gitlab mint` or `open` first",
+            "run `jobpass-gitlab mint` or `jobpass-gitlab open` first",
         ));
     }
     secrets.extend(Minter::credentials(inputs, &job.environment));

@@ -64,7 +64,7 @@ pub struct ListedAnchor {
     /// The time of the anchor's creation, by the API server's clock.
     pub created: Option<Timestamp>,
     /// The time at which the anchor's last token expires. For a legacy token, the end of its lifetime. `None`
-    /// without annotations.
+    /// if the anchor has no annotation that jobpass can read.
     pub expires: Option<Timestamp>,
 }
 

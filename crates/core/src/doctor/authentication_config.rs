@@ -238,6 +238,10 @@ impl Username {
             None => failed(
                 check,
                 format!("is made from {}, which the token does not have", harmless(name)),
+            )
+            .fix(
+                "map the user name to a claim that the token has: `jobpass setup --authentication-config` \
+                 writes such a file",
             ),
         }
     }

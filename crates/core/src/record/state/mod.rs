@@ -218,6 +218,10 @@ impl State {
                 Kind::Revoke,
                 format!("the recorded state cannot be read (column {})", error.column()),
             )
+            .help(
+                "another program changed the state or removed a part of it. If `jobpass list` still shows \
+                 the token's anchor, revoke it with `jobpass revoke NAMESPACE/NAME`",
+            )
         };
         let header = serde_json::from_str::<Header>(json).map_err(unreadable)?;
         if header.version > VERSION {
