@@ -67,6 +67,24 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
     assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
 }
 
+/// Only the job's server needs the system's certificate authorities, and jobpass uses it last.
+#[test]
+fn a_server_for_the_job_without_certificates_is_named_before_anything_is_asked() {
+    let cluster = Cluster::start();
+    let mut step = Step::scanner(
+        &support::minter(&cluster),
+        &[("job-server", "https://10.0.0.1:6443")],
+    );
+    step.env("SSL_CERT_FILE", "/nowhere")
+        .env("SSL_CERT_DIR", "/nowhere");
+    let texts = [
+        "cannot connect to `https://10.0.0.1:6443`: this system has no certificate authorities",
+        "`job-certificate-authority`",
+    ];
+    says(&refused(&cluster, &step, 2), &texts);
+    assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
+}
+
 /// A person gives an opaque secret to the wrong input.
 #[rstest]
 #[case("service-account")]

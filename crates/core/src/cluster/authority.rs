@@ -32,7 +32,10 @@ use x509_parser::{
 };
 
 use super::pem;
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    text::harmless,
+};
 
 /// The greatest length of the PEM, in bytes. The job's state holds the PEM. A runner passes the state on in
 /// one variable, which Linux limits to 128 KiB.
@@ -109,20 +112,28 @@ impl Verifier {
         }
     }
 
-    /// Trusts the certificates of this system, and those of a PEM text.
+    /// Trusts the certificates of this system, and those of a PEM text. `server` is the URL of the server.
     ///
     /// # Errors
     /// If neither the system nor the PEM text has a certificate.
-    pub(super) fn of_system(and: Option<&str>, provider: Arc<CryptoProvider>) -> Result<Self, Error> {
+    pub(super) fn of_system(
+        server: &str,
+        and: Option<&str>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, Error> {
         let mut given = rustls_native_certs::load_native_certs().certs;
         given.extend(and.into_iter().flat_map(pem::certificates));
         match given.is_empty() {
             true => Err(Error::new(
                 Kind::Input,
-                "cannot set up a connection: this system has no certificate authorities",
+                format!(
+                    "cannot connect to `{}`: this system has no certificate authorities",
+                    harmless(server)
+                ),
             )
             .help(
-                "install the package `ca-certificates`, or give the `certificate-authority` of this cluster",
+                "install the package `ca-certificates`, or give the `certificate-authority` of the server. \
+                 For `job-server`, give `job-certificate-authority`",
             )),
             false => Ok(Self { given, provider }),
         }

@@ -77,12 +77,12 @@ impl Dial {
     /// Prepares a connection.
     ///
     /// # Errors
-    /// If jobpass cannot use the certificates, the key or the server's name.
+    /// If jobpass cannot use the certificates, the key, the server's name or the URL of the proxy.
     pub(crate) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
-        let server = connection
-            .server
-            .parse::<Uri>()
-            .map_err(|error| unusable(&error))?;
+        let server = connection.server.parse::<Uri>().map_err(|error| {
+            unusable("the URL of the server", &error)
+                .help("check the input `server`, or `server` in the kubeconfig")
+        })?;
         let plain = tls_config(connection, identity)?;
         let (mut tls, mut tls_http1) = (plain.clone(), plain.clone());
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -105,7 +105,11 @@ impl Dial {
             None => Arc::new(DefaultServerNameResolver::default()),
         };
         let proxy = connection.proxy.as_ref().map(|proxy| {
-            let uri = proxy.url().parse().map_err(|error| unusable(&error))?;
+            // Go accepts characters in the name of a host that `Uri` refuses.
+            let uri = proxy.url().parse().map_err(|error| {
+                unusable("the URL of the proxy", &error)
+                    .help("check `proxy-url` in the kubeconfig, or the variable HTTPS_PROXY")
+            })?;
             Ok::<_, Error>(Tunnel {
                 uri,
                 authorization: proxy.authorization(),
@@ -222,16 +226,23 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
         Some(pem) => Verifier::of(pem, Arc::clone(&provider)),
         // Loading the system's roots takes a hundred times as long as the rest, so it happens only without a
         // given authority.
-        None => Verifier::of_system(connection.extra_authorities.as_deref(), Arc::clone(&provider))?,
+        None => Verifier::of_system(
+            &connection.server,
+            connection.extra_authorities.as_deref(),
+            Arc::clone(&provider),
+        )?,
     };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?
+        .map_err(|error| Error::new(Kind::Internal, format!("cannot set up TLS: {error}")))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     match &identity.certificate {
         Some(certificate) => {
-            let certified = certificate.certified(&provider).map_err(|why| unusable(&why))?;
+            let certified = certificate.certified(&provider).map_err(|why| {
+                unusable("the client certificate", &why)
+                    .help("give the certificate and the key that belongs to it, both in PEM")
+            })?;
             Ok(config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
         }
         None => Ok(config.with_no_client_auth()),
@@ -253,12 +264,9 @@ async fn dialled(stream: Box<dyn Stream>, http2: bool) -> Result<HttpConnection,
     }
 }
 
-pub(super) fn unusable(error: &dyn std::fmt::Display) -> Error {
-    Error::new(
-        Kind::Input,
-        format!("cannot set up a connection: {}", harmless(&error.to_string())),
-    )
-    .help("check the certificate authority, the client certificate and its key")
+fn unusable(what: &str, why: &dyn std::fmt::Display) -> Error {
+    let why = harmless(&why.to_string());
+    Error::new(Kind::Input, format!("cannot use {what}: {why}"))
 }
 
 #[cfg(test)]
@@ -309,6 +317,21 @@ mod tests {
                 assert!(!error.message().contains('\n'), "{error}");
             }
         }
+    }
+
+    /// Go accepts this URL, and fails only when it connects.
+    #[test]
+    fn a_proxy_that_no_uri_names_is_a_wrong_input() {
+        let proxy = Some("http://user:s3cret@pro\"xy:3128");
+        let dial = Dial::new(
+            &connection("https://k8s.example.com", proxy),
+            &Identity::default(),
+        );
+        let error = dial.err().expect("no URI");
+        let said = error.to_string();
+        assert_eq!(error.kind(), Kind::Input, "{said}");
+        assert!(said.starts_with("cannot use the URL of the proxy: "), "{said}");
+        assert!(said.contains("HTTPS_PROXY") && !said.contains("s3cret"), "{said}");
     }
 
     /// Starts a SOCKS proxy that accepts only these methods (RFC 1928). Returns the methods that clients

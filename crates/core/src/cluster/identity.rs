@@ -7,8 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::{crypto::CryptoProvider, sign::CertifiedKey};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{dial, pem};
-use crate::{error::Error, text::harmless, token::Token};
+use super::pem;
+use crate::{
+    error::{Error, Kind},
+    text::harmless,
+    token::Token,
+};
 
 /// The characters that jobpass escapes in the headers for extra fields, like client-go
 /// (`transport.headerKeyEscape`).
@@ -93,32 +97,53 @@ impl From<Token> for Identity {
 impl Identity {
     /// The headers that state the identity in each request.
     pub(super) fn headers(&self) -> Result<HeaderMap, Error> {
-        let value = |text: &str| HeaderValue::try_from(text).map_err(|error| dial::unusable(&error));
         let mut headers = HeaderMap::new();
         if let Some(bearer) = &self.bearer {
-            let mut bearer = value(&format!("Bearer {}", bearer.expose()))?;
+            let bearer = HeaderValue::try_from(format!("Bearer {}", bearer.expose()));
+            let mut bearer =
+                bearer.map_err(|_| Error::new(Kind::Internal, "no header can carry the bearer token"))?;
             bearer.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, bearer);
         }
         if let Some(user) = &self.impersonate {
-            headers.insert("impersonate-user", value(user)?);
+            headers.insert("impersonate-user", header_of(user)?);
         }
         if let Some(uid) = &self.impersonate_uid {
-            headers.insert("impersonate-uid", value(uid)?);
+            headers.insert("impersonate-uid", header_of(uid)?);
         }
         for group in &self.impersonate_groups {
-            headers.append("impersonate-group", value(group)?);
+            headers.append("impersonate-group", header_of(group)?);
         }
         for (key, texts) in &self.impersonate_extra {
             let key = utf8_percent_encode(key, NOT_IN_HEADER_NAME);
             let name = format!("impersonate-extra-{key}").to_ascii_lowercase();
-            let name = HeaderName::try_from(name).map_err(|error| dial::unusable(&error))?;
+            let name = HeaderName::try_from(name).map_err(|_| {
+                Error::new(
+                    Kind::Input,
+                    "a key of the user to impersonate is too long for a header",
+                )
+                .help("correct `as-user-extra` in the kubeconfig")
+            })?;
             for text in texts {
-                headers.append(name.clone(), value(text)?);
+                headers.append(name.clone(), header_of(text)?);
             }
         }
         Ok(headers)
     }
+}
+
+/// Builds the header for the name of a user to impersonate, or of one of its groups.
+pub(super) fn header_of(name: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::try_from(name).map_err(|_| {
+        Error::new(
+            Kind::Input,
+            "the name of a user to impersonate has a line break or another control character",
+        )
+        .help(
+            "correct `as`, `as-uid`, `as-groups` or `as-user-extra` in the kubeconfig, or the minter's name in \
+             `--minter`",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -209,6 +234,13 @@ mod tests {
     #[case::group(Identity { impersonate_groups: vec!["a\nb".into()], ..Identity::default() })]
     #[case::extra(Identity { impersonate_extra: BTreeMap::from([("k".into(), vec!["\0".into()])]), ..Identity::default() })]
     fn no_name_adds_a_header(#[case] identity: Identity) {
-        assert!(identity.headers().is_err());
+        let error = identity.headers().expect_err("refused");
+        let problem = "the name of a user to impersonate has a line break or another control character";
+        assert_eq!((error.kind(), error.message()), (Kind::Input, problem));
+        let help = error.next_step().expect("a next step");
+        assert!(
+            help.contains("`as-groups`") && !help.contains("certificate"),
+            "{help}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The API server: its connections, the requests to it with their time limits and retries, and its answers.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use self::{pool::Pool, transport::Transport};
 use crate::{
@@ -118,13 +118,11 @@ impl Cluster {
     /// # Errors
     /// If a header cannot carry one of the names.
     pub(crate) fn acting_as(&self, user: &str, groups: &[&str]) -> Result<Self, Error> {
-        let value =
-            |text: &str| HeaderValue::from_bytes(text.as_bytes()).map_err(|error| dial::unusable(&error));
         let mut headers = self.headers.clone();
-        headers.insert("impersonate-user", value(user)?);
+        headers.insert("impersonate-user", identity::header_of(user)?);
         headers.remove("impersonate-group");
         for group in groups {
-            headers.append("impersonate-group", value(group)?);
+            headers.append("impersonate-group", identity::header_of(group)?);
         }
         Ok(Self {
             name: self.name,

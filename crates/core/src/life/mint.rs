@@ -11,7 +11,7 @@ use crate::{
     access::{self, Holder, Verdict},
     anchor::{self, Origin, legacy, role},
     claims::{Claims, account::Account},
-    cluster::{Budget, Cluster, NoAnswer, probe},
+    cluster::{Budget, Cluster, Identity, NoAnswer, probe},
     doctor,
     error::{Error, Kind},
     inputs::{
@@ -106,6 +106,10 @@ impl Plan {
         let state = State::new(&minter, &spec, inputs, folder, environment)?;
         // jobpass must not mint a token whose state it cannot record.
         state.json()?;
+        // A server for the job without usable certificates must fail before jobpass creates anything.
+        if let Some(server) = &state.job_server {
+            Cluster::connect_as(server, &Identity::default())?;
+        }
         Ok(Self {
             state,
             cluster: Cluster::connect(&minter)?,
