@@ -122,6 +122,34 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     assert!(step.outputs().is_empty() && cluster.anchors().is_empty());
 }
 
+/// Nobody deletes the anchor of a token that failed its check. Exit code 5 would say that jobpass revoked the
+/// token. Without a request for a token, the code stays that of the first failure.
+#[rstest]
+#[case::a_token("/token", FaultKind::RewriteBody(|answer| resign(answer, "/exp", 9_999_999_999_i64.into())), 7, "it lives for")]
+#[case::no_token_yet("/secrets", FaultKind::DropAfter, 3, "cannot create the anchor")]
+fn a_failure_says_with_its_code_whether_a_token_may_live(
+    #[case] path: &str,
+    #[case] kind: FaultKind,
+    #[case] code: i32,
+    #[case] why: &str,
+) {
+    let cluster = Cluster::start();
+    let step = step(&cluster);
+    inject(&cluster, "POST", path, 9, kind);
+    inject(&cluster, "DELETE", "/secrets/", 30, answer(403, &[], "no"));
+    let main = step.main();
+    assert_eq!(main.code(), code, "{}", main.log);
+    let said = [
+        why,
+        "the token is not revoked: cannot delete the anchor",
+        "kubectl delete secret jobpass-",
+    ];
+    for text in said {
+        assert!(main.log.contains(text), "no `{text}` in:\n{}", main.log);
+    }
+    assert!(step.outputs().is_empty());
+}
+
 /// Changes the claims of a token, and keeps its signature. jobpass reads claims without checking the
 /// signature.
 pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {

@@ -10,7 +10,7 @@ use std::fmt::Display;
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
-    /// The kind of the original failure, which `into_unrevoked` or `into_unproven` replaced.
+    /// The kind of the original failure, which a failure to revoke replaced.
     cause: Kind,
     message: String,
     help: Option<String>,
@@ -36,7 +36,8 @@ pub enum Kind {
     Claims = 5,
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it.
     Deliver = 6,
-    /// 7: a token is not revoked, or its revocation is not proven. Also if jobpass cannot read a state,
+    /// 7: a token is not revoked, or its revocation is not proven. This replaces the reason of any earlier
+    /// failure. Also if jobpass cannot read a state,
     /// because it then cannot revoke that state's token.
     Revoke = 7,
     /// 130: SIGINT stopped jobpass. jobpass revoked the token that it had minted.
@@ -105,6 +106,22 @@ impl Error {
         );
         self.kind = Kind::Revoke;
         self
+    }
+
+    /// Adds the failure of the revocation that followed. The failure is then one to revoke, because a living
+    /// token matters more than its cause. The message stays.
+    pub fn and_unrevoked(mut self, unrevoked: &Self) -> Self {
+        self.kind = Kind::Revoke;
+        self.help(unrevoked.to_string())
+    }
+
+    /// Inserts an explanation before the next step, which may end with YAML to paste.
+    pub(crate) fn explained(mut self, explanation: String) -> Self {
+        let next_step = self.help.replace(explanation);
+        match next_step {
+            Some(next_step) => self.help(next_step),
+            None => self,
+        }
     }
 
     /// The reason for the failure.
@@ -205,6 +222,20 @@ mod tests {
             "the token was not handed over: it may too little"
         );
         assert_eq!((error.next_step(), error.report()), (expected, Some("markdown")));
+    }
+
+    /// Exit code 6 would say that jobpass revoked the token.
+    #[test]
+    fn a_failure_whose_token_lives_is_a_failure_to_revoke() {
+        let unrevoked = Error::new(Kind::Unreachable, "no route").help("delete it");
+        let error = Error::new(Kind::Deliver, "disk full")
+            .help("make space")
+            .and_unrevoked(&unrevoked.into_unrevoked());
+        assert_eq!((error.kind(), error.cause()), (Kind::Revoke, Kind::Deliver));
+        assert_eq!(
+            error.to_string(),
+            "disk full\n\nmake space\n\nthe token is not revoked: no route\n\ndelete it"
+        );
     }
 
     /// Exit code 3 would say that jobpass deleted nothing.

@@ -137,7 +137,7 @@ fn conclude(
             Ok(status)
         }
         (Err(error), Ok(())) => Err(error),
-        (Err(error), Err(not_revoked)) => Err(error.help(not_revoked.to_string())),
+        (Err(error), Err(not_revoked)) => Err(error.and_unrevoked(&not_revoked)),
     }
 }
 

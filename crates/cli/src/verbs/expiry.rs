@@ -161,7 +161,7 @@ pub(crate) async fn run(
     let revoked = test.session.revoke(&mut interrupt).await;
     let result = match (result, revoked) {
         (Ok(result), Ok(_)) => result,
-        (Err(error), Err(not_revoked)) => return Err(error.help(not_revoked.to_string())),
+        (Err(error), Err(not_revoked)) => return Err(error.and_unrevoked(&not_revoked)),
         (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
     };
     if output::is_json(matches) {

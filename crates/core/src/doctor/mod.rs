@@ -218,13 +218,13 @@ impl Diagnosis {
 /// answer. The error's message stays the first line, and its next step the last. The checks end after 4 s, or
 /// at a signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
-    // An access report has its own explanation.
-    if error.report().is_some() || !matches!(error.kind(), Kind::Refused | Kind::Unreachable) {
+    // An access report has its own explanation. The cause counts even if the token is not revoked.
+    if error.report().is_some() || !matches!(error.cause(), Kind::Refused | Kind::Unreachable) {
         return error;
     }
     let mut diagnosis = Diagnosis::default();
     diagnosis.check_offline(minter, spec);
-    if error.kind() == Kind::Refused
+    if error.cause() == Kind::Refused
         && let Ok(cluster) = Cluster::connect(minter)
     {
         let budget = Budget::new(EXPLAIN);
@@ -240,15 +240,10 @@ pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &m
     if wrong.is_empty() {
         return error;
     }
-    // The findings come before the next step, which may end with YAML to paste.
-    let explained = Error::new(error.kind(), error.message()).help(format!(
+    error.explained(format!(
         "`jobpass doctor` finds these problems from this machine:\n\n{}",
         wrong.trim_end()
-    ));
-    match error.next_step() {
-        Some(next_step) => explained.help(next_step),
-        None => explained,
-    }
+    ))
 }
 
 fn configuration(minter: &Minter) -> String {
@@ -359,6 +354,18 @@ mod tests {
         let help = explained.next_step().expect("a next step");
         assert!(help.starts_with("`jobpass doctor` finds these problems from this machine:\n\n  failed   credential: ID token of https://issuer"), "{help}");
         assert!(help.ends_with("\n\ncheck the network"), "{help}");
+    }
+
+    /// doctor explains the cause even if the clean-up failed. The exit code stays that of a living token.
+    #[tokio::test]
+    async fn a_failure_is_explained_even_if_the_token_is_not_revoked() {
+        let unrevoked = Error::new(Kind::Unreachable, "no route").into_unrevoked();
+        let error = Error::new(Kind::Unreachable, "no route").and_unrevoked(&unrevoked);
+        let explained = explained_to(error, &minter(&expired())).await;
+        assert_eq!(explained.kind(), Kind::Revoke);
+        let help = explained.next_step().expect("a next step");
+        assert!(help.starts_with("`jobpass doctor` finds"), "{help}");
+        assert!(help.ends_with("\n\nthe token is not revoked: no route"), "{help}");
     }
 
     #[rstest]

@@ -124,7 +124,8 @@ impl Plan {
     ///
     /// # Errors
     /// The first failure. doctor adds a likely cause, if it finds one. If jobpass could not delete the
-    /// anchor, the error also has the command that deletes the anchor by hand.
+    /// anchor, the error also has the command that deletes the anchor by hand. If the API server may have
+    /// issued the token, the error is then of [`Kind::Revoke`].
     pub async fn mint<R, D>(
         self,
         origin: &Origin,
@@ -253,12 +254,18 @@ where
     };
     let revoked = match creation {
         Creation::Impossible => Ok(()),
-        Creation::Possible => revoke::undo(cluster, &state, Budget::to_the_end(CLEAN_UP)).await,
+        Creation::OfAnchor | Creation::OfToken => {
+            revoke::undo(cluster, &state, Budget::to_the_end(CLEAN_UP)).await
+        }
     };
+    if let Err(unrevoked) = revoked {
+        return Err(match creation {
+            Creation::OfToken => error.and_unrevoked(&unrevoked),
+            Creation::Impossible | Creation::OfAnchor => error.help(unrevoked.to_string()),
+        });
+    }
     let certain = is_certain(&delivery, creation, &state);
-    let left = revoked
-        .and(removed)
-        .and_then(|()| if certain { record(None) } else { Ok(()) });
+    let left = removed.and_then(|()| if certain { record(None) } else { Ok(()) });
     Err(match left {
         Ok(()) => error,
         Err(left) => error.help(left.to_string()),
@@ -269,7 +276,7 @@ where
 /// files. An API server that did not answer may still create the anchor. In both cases, the end of the job
 /// needs the state.
 fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
-    let may_come = creation == Creation::Possible && state.receipt.anchor_uid.is_none();
+    let may_come = creation != Creation::Impossible && state.receipt.anchor_uid.is_none();
     !matches!(delivery, Delivery::Stuck(_)) && !may_come
 }
 
@@ -314,12 +321,15 @@ struct Progress {
     creation: Creation,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+/// The greatest thing that the API server may have created.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Creation {
-    /// jobpass sent no request for the anchor, or the API server refused it.
+    /// Nothing: jobpass sent no request for the anchor, or the API server refused it.
     Impossible,
-    /// jobpass may have sent a request for the anchor.
-    Possible,
+    /// The anchor, which jobpass may have requested.
+    OfAnchor,
+    /// The token, which jobpass may have requested.
+    OfToken,
 }
 
 async fn work<R>(
@@ -334,7 +344,11 @@ where
 {
     let budget = Budget::new(MINT);
     record(Some(&progress.borrow().state))?;
-    progress.borrow_mut().creation = Creation::Possible;
+    progress.borrow_mut().creation = match spec.token_type {
+        TokenType::Bound => Creation::OfAnchor,
+        // The cluster fills the anchor with its token at once.
+        TokenType::Legacy => Creation::OfToken,
+    };
     let name = progress.borrow().state.receipt.anchor.clone();
     let created = anchor::create(cluster, spec, origin, &name, &budget).await;
     let (uid, mut warnings) = created.map_err(|NoAnswer { error, maybe_done }| {
@@ -355,6 +369,7 @@ where
     let account = account.as_deref();
     let mut minted = match spec.token_type {
         TokenType::Bound => {
+            progress.borrow_mut().creation = Creation::OfToken;
             let minted = request_token(cluster, spec, &name, &uid, account, &budget).await?;
             let mut minted = minted.ok_or_else(|| {
                 Error::new(

@@ -41,10 +41,10 @@ fn error() -> Error {
 
 #[rstest]
 #[case::refused(Delivery::Failed(error()), Creation::Impossible, None, true)]
-#[case::no_answer(Delivery::Failed(error()), Creation::Possible, None, false)]
-#[case::deleted(Delivery::Failed(error()), Creation::Possible, Some("uid"), true)]
-#[case::interrupted(Delivery::Interrupted(error()), Creation::Possible, Some("uid"), true)]
-#[case::still_writing(Delivery::Stuck(error()), Creation::Possible, Some("uid"), false)]
+#[case::no_answer(Delivery::Failed(error()), Creation::OfAnchor, None, false)]
+#[case::deleted(Delivery::Failed(error()), Creation::OfToken, Some("uid"), true)]
+#[case::interrupted(Delivery::Interrupted(error()), Creation::OfToken, Some("uid"), true)]
+#[case::still_writing(Delivery::Stuck(error()), Creation::OfToken, Some("uid"), false)]
 fn after_a_failure_the_state_is_forgotten_only_if_nothing_can_come_to_be(
     #[case] delivery: Delivery,
     #[case] creation: Creation,
