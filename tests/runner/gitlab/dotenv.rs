@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// The size in bytes below which GitLab accepts a report.
 const SIZE_LIMIT: usize = 5 * 1024;
-/// The greatest number of variables in a report on self-managed GitLab.
+/// The default limit for the variables of a report on self-managed GitLab.
 const VARIABLES_LIMIT: usize = 20;
 
 /// The variables of a report, or GitLab's reason for refusing the report.

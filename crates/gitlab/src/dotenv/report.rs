@@ -34,8 +34,11 @@ use crate::{job::value, log, sealed};
 
 /// The size in bytes below which GitLab accepts a report.
 const SIZE_LIMIT: usize = 5 * 1024;
-/// The greatest number of variables on self-managed GitLab and on the free tier of gitlab.com.
+/// The default limit for the variables of a report on self-managed GitLab. An administrator can change it
+/// (`dotenv_variables` of the plan limits), and a job cannot see the limit.
 const VARIABLES_LIMIT: usize = 20;
+/// The limit on the free tier of gitlab.com. The other tiers have higher ones.
+const VARIABLES_LIMIT_OF_GITLAB_COM: usize = 50;
 /// The number of variables that a token needs, including the credential id.
 const LEAST: usize = 5;
 
@@ -45,6 +48,8 @@ pub(crate) struct Dotenv {
     path: PathBuf,
     mode: Mode,
     variable: String,
+    /// The number of variables that this GitLab certainly accepts.
+    variables_limit: usize,
     /// The size of the report before jobpass writes to it. `None` if the report did not exist.
     before: Option<u64>,
     /// Whether the report may hold lines of jobpass.
@@ -116,6 +121,10 @@ impl Dotenv {
             path,
             mode,
             variable,
+            variables_limit: match environment.get("CI_SERVER_HOST") {
+                Some("gitlab.com") => VARIABLES_LIMIT_OF_GITLAB_COM,
+                _ => VARIABLES_LIMIT,
+            },
             before: None,
             touched: Arc::default(),
         };
@@ -343,13 +352,16 @@ impl Dotenv {
             .filter(|(_, value)| value.is_some())
             .count()
             .max(LEAST);
-        let variables = keys.len() + own;
-        if variables > VARIABLES_LIMIT {
+        let (variables, limit) = (keys.len() + own, self.variables_limit);
+        // GitLab drops a report above its limit after the job's script. Then no job knows the anchor, and the
+        // token lives until it expires. So a warning would not do.
+        if variables > limit {
             return Err(self.refused(
                 format!(", which would have {variables} variables"),
                 format!(
-                    "GitLab accepts {VARIABLES_LIMIT}, and jobpass needs {own} of them: write fewer \
-                     variables to the report"
+                    "GitLab accepts {limit} by default, and jobpass needs {own} of them: write fewer \
+                     variables to the report, or write them to the report of another job. Above its limit, \
+                     GitLab would drop the whole report, and no job could revoke the token"
                 ),
             ));
         }
@@ -515,6 +527,29 @@ mod tests {
             "\nJOBPASS_TOKEN=glpat-x\nJOBPASS_ANCHOR=ci/jobpass-a\nJOBPASS_ANCHOR_UID=u-1\n\
              JOBPASS_EXPIRES_AT=2026-11-26T08:00:00Z\nJOBPASS_CREDENTIAL_ID=JTI\n"
         );
+    }
+
+    /// gitlab.com accepts more variables than the default of self-managed GitLab.
+    #[rstest]
+    #[case::self_managed(None, 15)]
+    #[case::another_host(Some("gitlab.example.com"), 15)]
+    #[case::gitlab_com(Some("gitlab.com"), 45)]
+    fn a_report_has_as_many_variables_as_its_gitlab_accepts(
+        #[case] host: Option<&str>,
+        #[case] others: usize,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder_name = folder.path().to_str().expect("text");
+        let environment = Environment::from([("CI_PROJECT_DIR", folder_name)]).with("CI_SERVER_HOST", host);
+        let path = format!("{folder_name}/jobpass.env");
+        let report = Dotenv::plan(&given(&["--dotenv", &path]), &environment);
+        let report = report.expect("a plan").expect("a report");
+        let accepts = |others| {
+            report
+                .addition(&variables(others), "glpat-x", &receipt(), None)
+                .is_ok()
+        };
+        assert!(accepts(others) && !accepts(others + 1));
     }
 
     fn variables(number: usize) -> String {
