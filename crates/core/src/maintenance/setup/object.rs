@@ -226,10 +226,10 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
             "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or \
              give them the output of the command without `--apply` and `--diff`",
         ),
-        404 => error.help(
-            "this API server does not know the kind of this object: ValidatingAdmissionPolicy needs \
-             Kubernetes 1.30 or later. In an older cluster, apply the output of the command with kubectl, \
-             and leave out the policies",
+        404 if title.starts_with("ValidatingAdmissionPolicy") && !answer.is_not_found() => error.help(
+            "this API server does not know ValidatingAdmissionPolicy, which needs Kubernetes 1.30 or later. \
+             Upgrade the cluster. Without the policies, the minter could get unbound tokens and delete every \
+             Secret of the namespace",
         ),
         422 if *call.method() == http::Method::PUT => error.help(format!(
             "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and \
