@@ -19,7 +19,8 @@ pub mod record;
 mod status;
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    io,
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
@@ -94,7 +95,8 @@ impl LoopbackProxy {
     /// `namespace` is the namespace of the token's ServiceAccount.
     ///
     /// # Errors
-    /// If `allow` is wrong, if jobpass cannot create the file for the record, or if no port is free.
+    /// If `allow` is wrong, if jobpass cannot use the server's certificates or create the file for the record,
+    /// if the operating system returns no random bytes, or if no port or no thread is free.
     pub fn start(
         connection: &Connection,
         token: &Token,
@@ -111,32 +113,33 @@ impl LoopbackProxy {
         let token_of_door = bearer.token().clone();
         let forward = Arc::new(Forward::new(far, bearer, token, allow.transpose()?, record)?);
 
-        let cannot_listen = |error: &std::io::Error| {
-            let why = harmless(&error.to_string());
-            Error::new(
-                Kind::Deliver,
-                format!("cannot listen on 127.0.0.1 for the proxy: {why}"),
-            )
-        };
-        let (listener, address) = listener::bind().map_err(|error| cannot_listen(&error))?;
+        let (listener, address) = listener::bind().map_err(|error| cannot_start(&error))?;
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = watch::channel(());
+        let (starting, started) = mpsc::sync_channel(1);
         let serving = listener::serve(listener, certificate.tls, Arc::clone(&forward));
         let thread = thread::Builder::new().name("proxy".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            if let Ok(runtime) = runtime {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = serving => {}
-                        _ = stopped => {}
-                    }
-                });
-                // This drops every task with its sockets. It does not wait for a name lookup that still runs.
-                runtime.shutdown_background();
-            }
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(starting.send(Err(error))),
+            };
+            drop(starting.send(Ok(())));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serving => {}
+                    _ = stopped => {}
+                }
+            });
+            // This drops every task with its sockets. It does not wait for a name lookup that still runs.
+            runtime.shutdown_background();
             drop(ending);
         });
-        thread.map_err(|error| cannot_listen(&error))?;
+        thread.map_err(|error| cannot_start(&error))?;
+        let started = started
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread ended")));
+        started.map_err(|error| cannot_start(&error))?;
         Ok(Self {
             door: Door {
                 connection: Connection {
@@ -175,6 +178,15 @@ impl LoopbackProxy {
         // The thread closes the channel when it ends, so the result is an error.
         let _ = self.ended.clone().changed().await;
     }
+}
+
+fn cannot_start(error: &io::Error) -> Error {
+    let why = harmless(&error.to_string());
+    Error::new(
+        Kind::Deliver,
+        format!("cannot start the proxy on 127.0.0.1: {why}"),
+    )
+    .help("check this machine's limits for ports, open files and threads")
 }
 
 #[cfg(test)]
