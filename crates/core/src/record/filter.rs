@@ -117,7 +117,7 @@ fn write(path: &Path, token: &Token) -> io::Result<()> {
     let length = token.expose().len();
     if !journal::TOKEN.contains(&length) {
         let why = format!("Kubernetes issues no token of {length} characters");
-        return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        return Err(io::Error::new(ErrorKind::InvalidData, why));
     }
     let line = journal::line(&Entry::Announced { token: token.clone() });
     let line = Zeroizing::new(line.map_err(|error| io::Error::other(error.to_string()))?);
@@ -132,10 +132,20 @@ fn refused(path: &Path, error: &io::Error) -> Error {
             "if no filter of jobpass masks this log, unset the variable. Otherwise, find the command that \
              removed the file, and remove that command",
         ),
-        _ => (
+        // `open` and `open_own` refuse with these kinds.
+        ErrorKind::PermissionDenied | ErrorKind::InvalidInput => (
             harmless(&error.to_string()),
             "only jobpass may change that file and its folder: find the command that changed them (`chmod`, \
              `chown`, `ln`), or that set the variable, and remove that command",
+        ),
+        ErrorKind::InvalidData => (
+            harmless(&error.to_string()),
+            "the filter could not mask this token. Mint it in another job, without the filter, and keep it \
+             out of the log",
+        ),
+        _ => (
+            harmless(&error.to_string()),
+            "check the free space of the folder, and the machine's limit for open files",
         ),
     };
     let variable = FilterJournal::VARIABLE;
@@ -225,6 +235,20 @@ mod tests {
             assert!(error.contains("JOBPASS_MASK_JOURNAL names"), "{error}");
             assert!(!error.contains(TOKEN), "{error}");
         }
+    }
+
+    /// A command such as `chmod` is the cause only if the file or its folder is not safe.
+    #[rstest]
+    #[case::not_safe(ErrorKind::PermissionDenied, "`chmod`")]
+    #[case::not_a_file(ErrorKind::InvalidInput, "`chmod`")]
+    #[case::gone(ErrorKind::NotFound, "unset the variable")]
+    #[case::no_token(ErrorKind::InvalidData, "could not mask this token")]
+    #[case::a_full_disk(ErrorKind::StorageFull, "check the free space")]
+    fn the_next_step_fits_the_cause(#[case] kind: ErrorKind, #[case] step: &str) {
+        let error = refused(Path::new("/a"), &io::Error::from(kind));
+        let help = error.next_step().expect("a next step");
+        assert!(help.contains(step), "{help}");
+        assert_eq!(help.contains("chmod"), step.contains("chmod"), "{help}");
     }
 
     fn set(path: &Path, mode: u32) {
