@@ -2,7 +2,7 @@
 
 use std::io::{Write as _, stderr, stdout};
 
-use jobpass_core::{Error, Kind, access::Report};
+use jobpass_core::{Error, access::Report, process::files::cannot_print};
 
 /// The colours of the runner's own messages.
 const RED: &str = "\x1b[31;1m";
@@ -40,7 +40,7 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(text.as_bytes())
         .and_then(|()| stdout().flush());
-    written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
+    written.map_err(|error| cannot_print(&error))
 }
 
 /// Shows the permissions of the token, if an input asked about some.
@@ -55,6 +55,8 @@ pub(crate) fn access(report: &Report) {
 
 #[cfg(test)]
 mod tests {
+    use jobpass_core::Kind;
+
     use super::*;
 
     /// The colour ends before the next step, which a person copies.

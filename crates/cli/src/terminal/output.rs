@@ -2,13 +2,19 @@
 
 use std::{
     io::{Write as _, stderr, stdout},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use clap::{Arg, ArgMatches};
 use jiff::Timestamp;
-use jobpass_core::{Error, Kind, access::Report, inputs::flags, json, process::environment::Environment};
+use jobpass_core::{
+    Error, Kind,
+    access::Report,
+    inputs::flags,
+    json,
+    process::{environment::Environment, files::cannot_print},
+};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -48,7 +54,7 @@ fn write(text: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(text.as_bytes())
         .and_then(|()| stdout().flush());
-    written.map_err(|error| Error::new(Kind::Deliver, format!("cannot write to standard output: {error}")))
+    written.map_err(|error| cannot_print(&error))
 }
 
 /// A result of many lines.
@@ -58,44 +64,55 @@ fn write(text: &str) -> Result<(), Error> {
 pub(crate) struct Lines {
     queue: mpsc::Sender<String>,
     writer: JoinHandle<Result<(), Error>>,
+    /// The failure after which the thread stopped writing.
+    failure: Arc<OnceLock<Error>>,
 }
 
 impl Lines {
     /// Starts the thread that writes to standard output.
     pub(crate) fn to_stdout() -> Self {
+        Self::to(write)
+    }
+
+    fn to(write: fn(&str) -> Result<(), Error>) -> Self {
         // If somebody kills the process, it loses the queued lines. So the queue is as short as possible.
         let (queue, mut lines) = mpsc::channel::<String>(1);
+        let failure = Arc::new(OnceLock::new());
+        let failed = Arc::clone(&failure);
         let writer = tokio::task::spawn_blocking(move || {
             while let Some(text) = lines.blocking_recv() {
-                write(&text)?;
+                write(&text).inspect_err(|error| drop(failed.set(error.clone())))?;
             }
             Ok(())
         });
-        Self { queue, writer }
+        Self {
+            queue,
+            writer,
+            failure,
+        }
     }
 
     /// Queues `text`, and waits until the thread has written the earlier lines.
+    ///
+    /// # Errors
+    /// The failure of an earlier write.
     pub(crate) async fn print(&self, text: String) -> Result<(), Error> {
-        let closed = |_| {
-            Error::new(
-                Kind::Deliver,
-                "cannot write to standard output: its reader closed it",
-            )
-        };
-        self.queue.send(text).await.map_err(closed)
+        let stopped = |_| self.failure.get().cloned().unwrap_or_else(panicked);
+        self.queue.send(text).await.map_err(stopped)
     }
 
     /// Waits until the thread has written all lines.
     pub(crate) async fn close(self) -> Result<(), Error> {
         drop(self.queue);
-        let panicked = |_| {
-            Err(Error::new(
-                Kind::Internal,
-                "jobpass panicked while it wrote to standard output",
-            ))
-        };
-        self.writer.await.unwrap_or_else(panicked)
+        self.writer.await.unwrap_or_else(|_| Err(panicked()))
     }
+}
+
+fn panicked() -> Error {
+    Error::new(
+        Kind::Internal,
+        "jobpass panicked while it wrote to standard output",
+    )
 }
 
 /// The format of the log. The program sets it once, when it starts.
@@ -264,6 +281,19 @@ impl<'a> Entry<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only the write knows whether the reader of a pipe is gone or a disk is full.
+    #[tokio::test]
+    async fn lines_that_cannot_be_written_fail_for_the_reason_of_the_write() {
+        let lines = Lines::to(|_| Err(Error::new(Kind::Deliver, "disk full")));
+        let mut printed = Ok(());
+        // The thread takes one line, and another may be in the queue.
+        for _ in 0..3 {
+            printed = printed.and(lines.print("a".into()).await);
+        }
+        assert_eq!(printed.expect_err("a failure").message(), "disk full");
+        assert_eq!(lines.close().await.expect_err("a failure").message(), "disk full");
+    }
 
     fn failure() -> Error {
         // A server's message may have several paragraphs. Only the first paragraph of the text is the

@@ -272,6 +272,21 @@ pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
         .help("check the folder, its permissions and its free space")
 }
 
+/// The failure of a write to standard output.
+pub fn cannot_print(error: &io::Error) -> Error {
+    let (why, help) = match error.kind() {
+        ErrorKind::BrokenPipe => (
+            "its reader closed it".to_owned(),
+            "let the program that reads it read to the end",
+        ),
+        _ => (
+            harmless(&error.to_string()),
+            "check the file or program that standard output leads to, and its free space",
+        ),
+    };
+    Error::new(Kind::Deliver, format!("cannot write to standard output: {why}")).help(help)
+}
+
 impl Token {
     /// Reads the token in a file that the input `input` names.
     ///
@@ -330,5 +345,13 @@ mod tests {
             (ErrorKind::AlreadyExists, "secret".to_owned())
         );
         assert_eq!(std::fs::read_dir(folder.path()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn a_closed_pipe_and_a_full_disk_have_their_own_next_steps() {
+        let said = |kind| cannot_print(&io::Error::from(kind)).to_string();
+        assert!(said(ErrorKind::BrokenPipe).contains("its reader closed it\n\nlet the program"));
+        let full = said(ErrorKind::StorageFull);
+        assert!(full.contains("free space") && !full.contains("reader"), "{full}");
     }
 }
