@@ -193,7 +193,7 @@ fn a_missing_rule() {
         ("may delete anchors", "delete secrets"),
         ("may create tokens", "create serviceaccounts/token scanner"),
     ] {
-        let said = format!("no: {rule} in namespace {}", patient.cluster.namespace());
+        let said = format!("the minter may not {rule} in namespace {}", patient.cluster.namespace());
         assert_says(&doctor, "failed", check, &said);
     }
     // The proposed command corrects the fault.
@@ -392,7 +392,7 @@ fn the_action_looks_by_itself_when_minting_fails() {
     assert!(
         refused
             .log
-            .contains("failed   may create tokens: no: create serviceaccounts/token scanner"),
+            .contains("failed   the minter may not create serviceaccounts/token scanner"),
         "{}",
         refused.log
     );
@@ -417,7 +417,7 @@ fn so_do_the_gitlab_component_and_the_command_line() {
     let exec = patient.jobpass("exec", &[&minter[..], &["--", "true"]].concat());
     for refused in [job.mint(), mint, exec] {
         assert_eq!(refused.code(), 4, "{}", refused.log);
-        let found = "failed   may create tokens: no: create serviceaccounts/token scanner";
+        let found = "failed   the minter may not create serviceaccounts/token scanner";
         assert!(refused.log.contains(found), "{}", refused.log);
         assert_absent(&patient.token, "the log", &refused.log);
     }

@@ -146,12 +146,12 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
 #[case::anchor(
     "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",
     "cannot create the anchor",
-    "no: create secrets"
+    "the minter may not create secrets"
 )]
 #[case::token(
     "{apiGroups: [\"\"], resources: [secrets], verbs: [create, delete]}",
     "cannot get a token",
-    "no: create serviceaccounts/token scanner"
+    "the minter may not create serviceaccounts/token scanner"
 )]
 fn a_missing_permission_is_shown_with_the_command_that_gives_it(
     #[case] only: &str,

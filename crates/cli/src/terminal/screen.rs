@@ -236,14 +236,14 @@ mod tests {
     #[test]
     fn commands_and_yaml_stay_in_one_piece() {
         let text = "jobpass: cannot create the anchor: the API server refused\n\n\
-            \u{20}\u{20}failed   may create tokens: no: create serviceaccounts/token\n\n\
+            \u{20}\u{20}failed   the minter may not create serviceaccounts/token\n\n\
             run `jobpass setup --service-account scanner --namespace ci` and then\n\n\
             rules:\n- apiGroups: [\"rbac.authorization.k8s.io\"]   # this rule is missing";
         insta::assert_snapshot!(screen(40).laid_out(text), @r#"
         jobpass: cannot create the anchor: the
         API server refused
 
-          failed   may create tokens: no: create
+          failed   the minter may not create
                    serviceaccounts/token
 
         run

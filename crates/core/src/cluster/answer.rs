@@ -135,6 +135,11 @@ impl Answer {
         self.status_object.metadata.as_ref()?.continue_.as_deref()
     }
 
+    /// Whether Kubernetes' authorization refused the request, because the user lacks a permission.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.says(403, reason::FORBIDDEN)
+    }
+
     /// Whether the object exists already.
     pub(crate) fn is_already_exists(&self) -> bool {
         self.says(409, reason::ALREADY_EXISTS)

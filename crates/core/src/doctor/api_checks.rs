@@ -1,6 +1,7 @@
 //! The checks that send requests: the connection to the API server, its version and clock, the user, and the
 //! minter's permissions.
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -39,11 +40,11 @@ pub(super) struct ApiChecks<'a> {
 
 /// Checks the connection to the job's server. Only a token could show whether that server accepts tokens.
 pub(super) async fn check_job_server(server: &Connection, budget: &Budget) -> Finding {
-    let answered = async {
-        let cluster = Cluster::other("the job's server", server, &Identity::default())?;
-        probe::ask(&cluster, budget).await
+    let cluster = match Cluster::other("the job's server", server, &Identity::default()) {
+        Ok(cluster) => cluster,
+        Err(error) => return Finding::failed("job server", &error),
     };
-    match answered.await {
+    match probe::ask(&cluster, budget).await {
         Ok(_) => Finding::new("job server", Health::Ok, harmless(&server.server)),
         Err(error) => Finding::new("job server", Health::Warning, error.message())
             .fix(error.next_step().unwrap_or_default()),
@@ -156,8 +157,6 @@ impl<'a> ApiChecks<'a> {
         let Spec {
             service_account,
             token_type,
-            rules,
-            namespace,
             ..
         } = self.spec;
         let needed = [
@@ -173,35 +172,60 @@ impl<'a> ApiChecks<'a> {
                 TokenType::Legacy => ("may read Secrets", "get", "secrets", ""),
             },
         ];
-        let for_one_job = ["serviceaccounts", "roles", "rolebindings"]
-            .into_iter()
-            .flat_map(|resource| {
-                ["create", "delete"].map(|verb| {
-                    (
-                        "may create a ServiceAccount and a Role for one job",
-                        verb,
-                        resource,
-                        "",
-                    )
-                })
-            });
-        let for_one_job = for_one_job.filter(|_| !rules.is_empty());
-        let reviews = needed
-            .into_iter()
-            .chain(for_one_job)
-            .map(async |(check, verb, target, name)| {
-                let permission = Permission::built_in(verb, target, name);
-                let what = format!("{permission} in namespace {namespace}");
-                match access::review(self.cluster, &permission, namespace, self.budget).await {
-                    (Verdict::Allowed, _) => Finding::new(check, Health::Ok, what),
-                    (Verdict::Denied, _) => {
-                        let said = format!("no: {what}");
-                        Finding::new(check, Health::Failed(Kind::Refused), said).fix(self.setup(user))
-                    }
-                    (Verdict::Unknown, why) => Finding::new(check, Health::Unknown, format!("{what}: {why}")),
-                }
-            });
-        futures_util::future::join_all(reviews).await
+        let reviews = needed.map(async |(check, verb, target, name)| {
+            let permission = Permission::built_in(verb, target, name);
+            self.may(check, &[permission], user).await
+        });
+        let (mut findings, role) = tokio::join!(join_all(reviews), self.role_of_one_job(user));
+        findings.extend(role);
+        findings
+    }
+
+    /// Asks whether the minter may create and delete the objects of a job's own role.
+    async fn role_of_one_job(&self, user: &User) -> Option<Finding> {
+        if self.spec.rules.is_empty() {
+            return None;
+        }
+        let permissions = ["serviceaccounts", "roles", "rolebindings"]
+            .map(|resource| ["create", "delete"].map(|verb| Permission::built_in(verb, resource, "")));
+        let check = "may manage the role of one job";
+        Some(self.may(check, permissions.as_flattened(), user).await)
+    }
+
+    /// The finding about permissions that minting needs. If some are missing, it lists only these.
+    async fn may(&self, check: &'static str, permissions: &[Permission], user: &User) -> Finding {
+        let namespace = &self.spec.namespace;
+        let reviews = permissions
+            .iter()
+            .map(|permission| access::review(self.cluster, permission, namespace, self.budget));
+        let reviews = join_all(reviews).await;
+        let those = |wanted| {
+            let those = permissions
+                .iter()
+                .zip(&reviews)
+                .filter(|(_, (verdict, _))| *verdict == wanted)
+                .map(|(permission, _)| permission.to_string());
+            those.collect::<Vec<_>>().join(", ")
+        };
+        let missing = those(Verdict::Denied);
+        if !missing.is_empty() {
+            let said = format!("the minter may not {missing} in namespace {namespace}");
+            return Finding::new(check, Health::Failed(Kind::Refused), said).fix(self.setup(user));
+        }
+        match reviews.iter().find(|(verdict, _)| *verdict == Verdict::Unknown) {
+            Some((_, why)) => {
+                let unknown = those(Verdict::Unknown);
+                Finding::new(
+                    check,
+                    Health::Unknown,
+                    format!("{unknown} in namespace {namespace}: {why}"),
+                )
+            }
+            None => {
+                let all = those(Verdict::Allowed);
+                Finding::new(check, Health::Ok, format!("{all} in namespace {namespace}"))
+            }
+        }
     }
 
     /// Makes text from the server safe to show. Otherwise the text could hold control characters, or echo the
@@ -303,6 +327,57 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::{
+        cluster::{
+            Identity,
+            scripted::{self, Fate},
+        },
+        inputs::options::{Inputs, Opt},
+    };
+
+    /// The findings about a job's own role, if the API server answers each review with this status.
+    async fn about_the_role_of_one_job(status: &str) -> Finding {
+        let inputs = Inputs::from([(Opt::RoleRules, "get pods"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let review = format!(r#"{{"kind":"SelfSubjectAccessReview","spec":{{}},"status":{status}}}"#);
+        let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::answer(201, review)]);
+        let budget = Budget::new(std::time::Duration::from_secs(10));
+        let checks = ApiChecks::new(&cluster, &spec, &budget);
+        let user = User {
+            name: Some("jane".into()),
+            reads_secrets: false,
+        };
+        let findings = checks.permissions(&user).await;
+        let about = |finding: &Finding| finding.check == "may manage the role of one job";
+        let mut findings = findings.into_iter().filter(about);
+        let finding = findings.next().expect("a finding");
+        assert!(findings.next().is_none(), "one finding has one next step");
+        finding
+    }
+
+    #[rstest]
+    #[case::allowed(
+        r#"{"allowed":true}"#,
+        Health::Ok,
+        "create serviceaccounts, delete serviceaccounts, create roles"
+    )]
+    #[case::denied(
+        r#"{"allowed":false}"#,
+        Health::Failed(Kind::Refused),
+        "the minter may not create serviceaccounts, delete serviceaccounts, create roles"
+    )]
+    #[tokio::test]
+    async fn a_role_of_one_job_is_one_finding(
+        #[case] status: &str,
+        #[case] health: Health,
+        #[case] said: &str,
+    ) {
+        let finding = about_the_role_of_one_job(status).await;
+        assert_eq!(finding.health, health);
+        assert!(finding.said.starts_with(said), "{}", finding.said);
+        assert!(finding.said.ends_with("in namespace ci"), "{}", finding.said);
+        assert_eq!(finding.fix.contains("jobpass setup"), health != Health::Ok);
+    }
 
     #[rstest]
     #[case::new(

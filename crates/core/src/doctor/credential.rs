@@ -20,6 +20,8 @@ use crate::{
 const SOON: i64 = 14 * 86_400;
 /// The remaining lifetime of a stored token below which doctor warns, in seconds.
 const TOKEN_SOON: i64 = 7 * 86_400;
+/// The reason for a warning about a time that is near.
+const SOON_IN_WORDS: &str = ", which is soon";
 
 /// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is the
 /// lifetime of a job's token, in seconds.
@@ -73,6 +75,7 @@ fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64) -> Fin
         finding.fix = format!("{fix}, or ask for a shorter `duration`");
     } else if is_token && left < TOKEN_SOON {
         finding.health = Health::Warning;
+        finding.said += SOON_IN_WORDS;
         finding.fix = fix.to_owned();
     }
     finding
@@ -119,7 +122,7 @@ fn lasting(
     }
     let said = format!("{what}, expires in {words}");
     match left < SOON {
-        true => Finding::new(check, Health::Warning, said).fix(fix),
+        true => Finding::new(check, Health::Warning, said + SOON_IN_WORDS).fix(fix),
         false => Finding::new(check, Health::Ok, said),
     }
 }
@@ -205,7 +208,7 @@ mod tests {
 
     #[rstest]
     #[case("2027-06-01T00:00:00Z", Health::Ok, "expires in 214 d")]
-    #[case("2027-12-22T00:00:00Z", Health::Warning, "expires in 10 d")]
+    #[case("2027-12-22T00:00:00Z", Health::Warning, "expires in 10 d, which is soon")]
     #[case("2028-01-02T00:00:00Z", Health::Failed(Kind::Refused), "expired 1 d ago")]
     fn the_first_certificate_to_end_counts(#[case] now: &str, #[case] health: Health, #[case] said: &str) {
         let until = not_after(&two()).min();
@@ -219,7 +222,7 @@ mod tests {
     /// A job must be able to revoke its token, and people need some days to renew a credential.
     #[rstest]
     #[case::long(true, 8 * 86_400, Health::Ok, "x")]
-    #[case::this_week(true, 6 * 86_400, Health::Warning, "x")]
+    #[case::this_week(true, 6 * 86_400, Health::Warning, "x, which is soon")]
     #[case::a_certificate_this_week(false, 6 * 86_400, Health::Ok, "x")]
     #[case::before_the_token(
         true,

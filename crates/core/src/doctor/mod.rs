@@ -90,6 +90,15 @@ impl Finding {
         self
     }
 
+    /// The finding outside of the table. The name of a check such as `may create tokens` would contradict its
+    /// failure.
+    fn in_words(&self) -> String {
+        match self.check.starts_with("may ") {
+            true => self.said.clone(),
+            false => format!("{}: {}", self.check, self.said),
+        }
+    }
+
     /// The finding of a check that ended with an error.
     fn failed(check: &'static str, error: &Error) -> Self {
         Self::new(check, Health::Failed(error.kind()), error.message())
@@ -190,7 +199,7 @@ impl Diagnosis {
     /// The first finding that makes minting fail, as an error of that kind.
     pub fn verdict(&self) -> Result<(), Error> {
         let failed = self.findings.iter().find_map(|finding| match finding.health {
-            Health::Failed(kind) => Some(Error::new(kind, format!("{}: {}", finding.check, finding.said))),
+            Health::Failed(kind) => Some(Error::new(kind, finding.in_words())),
             _ => None,
         });
         failed.map_or(Ok(()), Err)
@@ -202,14 +211,7 @@ impl Diagnosis {
             .findings
             .iter()
             .filter(|finding| matches!(finding.health, Health::Warning | Health::Failed(_)));
-        let lines = wrong.map(|finding| {
-            format!(
-                "  {:<8} {}: {}\n",
-                finding.health.word(),
-                finding.check,
-                finding.said
-            )
-        });
+        let lines = wrong.map(|finding| format!("  {:<8} {}\n", finding.health.word(), finding.in_words()));
         lines.collect()
     }
 }
@@ -311,6 +313,7 @@ mod tests {
         &[("a", Health::Warning), ("b", Health::Failed(Kind::Refused)), ("c", Health::Failed(Kind::Input))],
         Some((Kind::Refused, "b: said of b"))
     )]
+    #[case::a_missing_permission(&[("may b", Health::Failed(Kind::Refused))], Some((Kind::Refused, "said of may b")))]
     #[case::nothing_was_found(&[], None)]
     fn minting_fails_as_the_first_failure(
         #[case] findings: &[(&'static str, Health)],

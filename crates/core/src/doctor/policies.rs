@@ -19,8 +19,9 @@ const TOKENS: &str = "policy for tokens";
 const OTHER_SECRETS: &str = "other Secrets";
 
 impl ApiChecks<'_> {
-    /// Sends requests that the policies must refuse. They change nothing: most are dry runs, and one asks for
-    /// a token that is bound to a Secret that does not exist.
+    /// Sends requests that the policies must refuse, and lists the Secrets that are not anchors. The requests
+    /// change nothing: some are dry runs, and one asks for a token that is bound to a Secret that does not
+    /// exist.
     pub(super) async fn check_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
         let (anchors, tokens, roles, others) = tokio::join!(
@@ -167,7 +168,7 @@ fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, f
 fn about_list(answer: &Answer, call: &Call) -> Finding {
     let others = match answer.status {
         200 => answer.parse::<List>(call),
-        403 => {
+        403 if answer.is_forbidden() => {
             let said = "this minter may not list Secrets, which is right. So doctor cannot tell whether the \
                         namespace holds Secrets other than anchors";
             return Finding::new(OTHER_SECRETS, Health::Ok, said);
@@ -231,6 +232,7 @@ mod tests {
 
     #[rstest]
     #[case::may_not(403, RBAC, "ok", "may not list Secrets, which is right")]
+    #[case::a_gateway(403, "<html>", "unknown", "the API server answered 403")]
     #[case::only_anchors(200, r#"{"items":[]}"#, "warning", "holds only anchors")]
     #[case::null(200, r#"{"items":null}"#, "warning", "holds only anchors")]
     #[case::others(
