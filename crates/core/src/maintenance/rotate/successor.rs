@@ -167,12 +167,22 @@ impl Rotation<'_> {
                 }
                 error
             }
-            Err(left) => error.help(format!(
-                "the old token is still in place and works. jobpass could not delete the new Secret: {}. \
-                 Delete it by hand:\n\n  kubectl delete secret {new} --namespace {}",
-                left.message(),
-                self.namespace
-            )),
+            Err(left) => {
+                let what = format!(
+                    "the old token is still in place and works. jobpass could not delete the new Secret: {}",
+                    left.message()
+                );
+                let unrevoked = Error::new(Kind::Revoke, what).help(format!(
+                    "delete the new Secret by hand, because its token never expires:\n\n  kubectl delete secret \
+                     {new} --namespace {}",
+                    self.namespace
+                ));
+                // If the API server refused to create the Secret, there is no token.
+                match uid.is_some() || error.kind() != Kind::Refused {
+                    true => error.and_unrevoked(&unrevoked),
+                    false => error.help(unrevoked.to_string()),
+                }
+            }
         }
     }
 }
@@ -425,14 +435,23 @@ mod tests {
         assert_eq!(log.lines(), requests);
     }
 
+    /// The token of that Secret never expires, so the exit code says that it lives.
+    #[rstest]
+    #[case::created(Kind::Claims, Some("u-2"), Kind::Revoke)]
+    #[case::perhaps_created(Kind::Unreachable, None, Kind::Revoke)]
+    #[case::refused(Kind::Refused, None, Kind::Refused)]
     #[tokio::test(start_paused = true)]
-    async fn a_new_secret_that_stays_is_named_with_the_command_that_deletes_it() {
+    async fn a_new_secret_that_stays_is_named_with_the_command_that_deletes_it(
+        #[case] kind: Kind,
+        #[case] uid: Option<&str>,
+        #[case] expected: Kind,
+    ) {
         let (cluster, log) = script([forbidden()]);
-        let created = Some(Some("u-2".to_owned()));
+        let created = Some(uid.map(str::to_owned));
         let error = rotation(&cluster)
-            .undo(Error::new(Kind::Claims, "it failed"), "new", created)
+            .undo(Error::new(kind, "it failed"), "new", created)
             .await;
-        assert_eq!((error.kind(), error.message()), (Kind::Claims, "it failed"));
+        assert_eq!((error.kind(), error.message()), (expected, "it failed"));
         let help = error.next_step().expect("a next step");
         assert!(
             help.starts_with("the old token is still in place and works."),
