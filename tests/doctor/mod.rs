@@ -193,7 +193,10 @@ fn a_missing_rule() {
         ("may delete anchors", "delete secrets"),
         ("may create tokens", "create serviceaccounts/token scanner"),
     ] {
-        let said = format!("the minter may not {rule} in namespace {}", patient.cluster.namespace());
+        let said = format!(
+            "the minter may not {rule} in namespace {}",
+            patient.cluster.namespace()
+        );
         assert_says(&doctor, "failed", check, &said);
     }
     // The proposed command corrects the fault.
@@ -493,7 +496,10 @@ fn what_a_legacy_token_takes_is_looked_at() {
         assert_eq!(ended.code(), code, "{}", ended.log);
         assert_says(&ended, result, check, said);
     };
-    let no = format!("no: get secrets in namespace {}", patient.cluster.namespace());
+    let no = format!(
+        "the minter may not get secrets in namespace {}",
+        patient.cluster.namespace()
+    );
     finds(4, "failed", "may read Secrets", &no);
     support::allow_reading(&patient.cluster);
     finds(

@@ -63,7 +63,7 @@ pub fn random_name() -> Result<String, Error> {
     Ok(format!("{PREFIX}{}", String::from_iter(random)))
 }
 
-/// Whether [`random_name`] could have returned this name.
+/// Whether the name has the form of [`random_name`]: the prefix, then 20 ASCII letters or digits.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))

@@ -8,8 +8,9 @@ use crate::{
     process::{environment::Environment, files},
 };
 
-/// The variable that names the file of these certificates. Runners and actions run on Node, which reads this
-/// variable. So networks with a certificate authority of their own set it already.
+/// The variable that names the file of these certificates. JavaScript actions run on Node.js, which reads this
+/// variable and not the system's certificates. So networks with a certificate authority of their own set it
+/// already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.

@@ -171,8 +171,8 @@ options! {
 
     Audiences {
         name: "audiences",
-        help: "The audiences of the token, separated by commas or line breaks. Without this input: the \
-            audience of the API server.",
+        help: "The audiences of the token, separated by commas or line breaks. Without this input: the API \
+            server's own audiences.",
         ..TEXT
     }
 

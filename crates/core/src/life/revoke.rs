@@ -337,7 +337,7 @@ impl Revocation<'_> {
             let name = &self.state.receipt.anchor;
             format!(
                 "the anchor is gone, and another Secret has its name `{name}` now. jobpass left that \
-                     Secret alone"
+                 Secret alone"
             )
         });
         Ok(Revoked {

@@ -55,7 +55,7 @@ pub(super) struct Credential {
 /// even if the plugin does not run.
 pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
-        let problem = format!("has an exec plugin {problem} for user `{}`", harmless(user));
+        let problem = format!("has, for user `{}`, an exec plugin {problem}", harmless(user));
         Err(Error::input("kubeconfig", problem, step))
     };
     if config.command.is_empty() {

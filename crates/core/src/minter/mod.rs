@@ -112,7 +112,10 @@ impl Minter {
                 return Err(Error::input(
                     option,
                     "is given without `server`",
-                    "add `server`, the API server's https URL",
+                    format!(
+                        "add `server`, the API server's https URL. If a kubeconfig names the API server, leave \
+                         out `{option}`"
+                    ),
                 ));
             }
         }
@@ -121,7 +124,7 @@ impl Minter {
             None if inputs.get(Opt::Context).is_some() => Err(Error::input(
                 Opt::Context,
                 "is given without a kubeconfig",
-                "add `kubeconfig`",
+                "add `kubeconfig`, or leave out `context`",
             )),
             None => in_cluster::minter(environment)?.ok_or_else(|| {
                 Error::input(
@@ -265,7 +268,8 @@ impl Connection {
             (None, Some(_)) => Err(Error::input(
                 authority,
                 "is given without `job-server`",
-                "add `job-server`, the https URL of the job's API server",
+                "add `job-server`, the https URL of the job's API server. If the job uses the minter's server, \
+                 leave out `job-certificate-authority`",
             )),
             (Some(_), _) => explicit::connection(explicit::JOB, inputs, environment).map(Some),
         }

@@ -46,7 +46,8 @@ pub struct Recorded {
     /// The request.
     #[serde(flatten)]
     pub request: Request,
-    /// The status of the answer. `None` if there was no answer, because the client went away.
+    /// The status that the client got, from the API server or from the proxy itself. `None` if the client or
+    /// the proxy closed the connection before the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The time until the end of the answer, in milliseconds.

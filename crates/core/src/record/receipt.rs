@@ -242,8 +242,8 @@ impl Receipt {
         };
         let renewed = match self.renewed {
             0 => String::new(),
-            1 => ", which was renewed once".to_owned(),
-            times => format!(", which was renewed {times} times"),
+            1 => " after 1 renewal".to_owned(),
+            times => format!(" after {times} renewals"),
         };
         format!("revoked the token{whose}{renewed}")
     }
@@ -324,8 +324,8 @@ mod tests {
         "anchor ci/jobpass-a is gone, and with it the token, if there was one",
         false
     )]
-    #[case::renewed_once(Receipt { renewed: 1, ..bound() }, Proof::AnchorGone, true, "revoked the token of ServiceAccount ci/scanner, which was renewed once\n", false)]
-    #[case::renewed(Receipt { renewed: 3, ..bound() }, Proof::AnchorGone, true, "revoked the token of ServiceAccount ci/scanner, which was renewed 3 times\n", false)]
+    #[case::renewed_once(Receipt { renewed: 1, ..bound() }, Proof::AnchorGone, true, "revoked the token of ServiceAccount ci/scanner after 1 renewal\n", false)]
+    #[case::renewed(Receipt { renewed: 3, ..bound() }, Proof::AnchorGone, true, "revoked the token of ServiceAccount ci/scanner after 3 renewals\n", false)]
     #[case::by_the_name_of_its_anchor(
         Receipt::new("", "ci", "jobpass-a"),
         Proof::AnchorGone,

@@ -147,8 +147,8 @@ impl<'a> Rotation<'a> {
         })
     }
 
-    /// Creates a new token, and writes it over the old one. After a failure, the old token is still there and
-    /// works, and jobpass deletes the new one.
+    /// Creates a new token, and writes it over the old one. After a failure, the old token still works. jobpass
+    /// deletes the new Secret if this call created it and its token is certainly not in the place.
     ///
     /// # Errors
     /// The first failure. If jobpass could not delete the new Secret, the error has the command that deletes
