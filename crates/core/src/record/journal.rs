@@ -189,7 +189,7 @@ impl Reader {
     /// filter learns only tokens that are bound to the anchor of the state.
     ///
     /// # Errors
-    /// If another user may have written the journal.
+    /// If another user may have written the journal, or if jobpass cannot open it.
     pub fn of_renewals(state: &State) -> Result<Option<Self>, Error> {
         let (Some(path), Some(uid)) = (&state.files.journal, &state.receipt.anchor_uid) else {
             return Ok(None);
@@ -198,13 +198,23 @@ impl Reader {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
+                // `open_own` refuses with the first two kinds.
+                let (cannot, step) = match error.kind() {
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => (
+                        "trust",
+                        "only jobpass may change that file: find the command that changed it (`chmod`, `chown`, \
+                         `ln`), and remove that command, or choose a `token-file` in a folder that no other \
+                         user can change",
+                    ),
+                    _ => (
+                        "open",
+                        "check the file's folder, and the machine's limit for open files",
+                    ),
+                };
                 let (path, why) = (text::path(path), harmless(&error.to_string()));
-                let what = format!("cannot trust the journal of the renewed token, `{path}`, because {why}");
-                return Err(Error::new(Kind::Deliver, what).help(
-                    "only jobpass may change that file: find the command that changed it (`chmod`, `chown`, \
-                     `ln`), and remove that command, or choose a `token-file` in a folder that no other user \
-                     can change",
-                ));
+                let what =
+                    format!("cannot {cannot} the journal of the renewed token, `{path}`, because {why}");
+                return Err(Error::new(Kind::Deliver, what).help(step));
             }
         };
         Ok(Some(Self {
@@ -438,6 +448,19 @@ mod tests {
             }
             (opened, why) => panic!("{:?} instead of {why:?}", opened.map(|reader| reader.is_some())),
         }
+    }
+
+    /// Advice about `chmod` and `chown` would mislead then.
+    #[test]
+    fn a_journal_that_cannot_be_opened_is_not_called_unsafe() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let opened = Reader::of_renewals(&state(&file.path().join("journal")));
+        let error = opened.map(drop).expect_err("no folder").to_string();
+        assert!(
+            error.starts_with("cannot open the journal of the renewed token"),
+            "{error}"
+        );
+        assert!(!error.contains("chmod"), "{error}");
     }
 
     /// A made-up entry could hide words of the log.
