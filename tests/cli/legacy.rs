@@ -110,7 +110,7 @@ fn a_minter_that_may_not_read_secrets_is_told_what_it_takes() {
         "cannot read the Secret",
         r#"verbs: ["create", "get", "delete"]"#,
         "a token for each of its ServiceAccounts",
-        "failed   may read Secrets",
+        "failed   the minter may not get secrets",
     ] {
         assert!(ended.log.contains(part), "{part}: {}", ended.log);
     }
