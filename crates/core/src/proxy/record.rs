@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    process::{files::cannot_write, system::create_private},
+    process::{files::cannot_write, system::create_private_log},
     rbac::Request,
 };
 
@@ -76,7 +76,7 @@ impl Record {
     /// # Errors
     /// If the file exists, or if jobpass cannot create it.
     pub(super) fn create(path: &Path) -> Result<Arc<Self>, Error> {
-        let file = create_private(path).map_err(|error| cannot_write(path, &error))?;
+        let file = create_private_log(path).map_err(|error| cannot_write(path, &error))?;
         Ok(Arc::new(Self(Mutex::new(Writer { file, left: LONGEST }))))
     }
 

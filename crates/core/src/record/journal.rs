@@ -25,7 +25,7 @@ use crate::{
     json,
     process::{
         files,
-        system::{Identity, create_private, read_at, without_following},
+        system::{Identity, create_private_log, read_at, without_following},
     },
     record::state::State,
     text::{self, harmless},
@@ -95,16 +95,20 @@ impl Journal {
     /// Creates the journal of a proxy, without a token, and locks it.
     ///
     /// # Errors
-    /// If the file exists, or if jobpass cannot create it.
+    /// If the file exists, if jobpass cannot create it, or if the end of the job has removed it.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        let created = create_private(path);
+        let created = create_private_log(path);
         let locked = created.and_then(|file| Ok(file.try_lock().map(|()| file)?));
-        match locked {
-            Ok(file) => Ok(Self {
-                file,
-                path: path.into(),
-            }),
-            Err(error) => Err(files::cannot_write(path, &error)),
+        let journal = locked.map(|file| Self {
+            file,
+            path: path.into(),
+        });
+        let journal = journal.map_err(|error| files::cannot_write(path, &error))?;
+        // The end of the job may have removed the journal before this locked it. Then it has seen no lock, and
+        // takes the proxy for closed.
+        match journal.is_there() {
+            true => Ok(journal),
+            false => Err(files::cannot_write(path, &io::ErrorKind::NotFound.into())),
         }
     }
 
@@ -350,7 +354,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::record::state::tests::least;
+    use crate::{process::system::create_private, record::state::tests::least};
 
     const UID: &str = "4a1d5b0e-5d0f-4c39-9d0a-2b8f6f1c1c11";
 

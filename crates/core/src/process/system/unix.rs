@@ -81,6 +81,12 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Creates a file as [`create_private`] does. Here, other processes of this user can always read, rename and
+/// remove an open file.
+pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
+    create_private(path)
+}
+
 /// Opens a file for appending, and creates it if it is missing. If the file belongs to this user, no other
 /// user can read it afterwards.
 pub(crate) fn append_private(path: &Path) -> io::Result<File> {

@@ -30,6 +30,9 @@ use crate::process::{environment::Environment, interrupt::Signal, lookup};
 /// The variable that names the folder for temporary files.
 pub const TEMP: &str = "TEMP";
 
+/// Asks for the attributes of a file, and for none of its content (`FILE_READ_ATTRIBUTES`). Windows then opens
+/// also a file that another program does not share.
+const ATTRIBUTES: u32 = 0x80;
 /// Opens a link itself, and not its target (`FILE_FLAG_OPEN_REPARSE_POINT`).
 const THE_LINK_ITSELF: u32 = 0x0020_0000;
 /// A console that no window shows (`CREATE_NO_WINDOW`). It gets no Ctrl-C of another console.
@@ -91,6 +94,21 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     // reports it.
     let _ = icacls(path, FOR_THE_OWNER);
     Ok(file)
+}
+
+/// Creates a file that only this user can read, for a process that keeps the file open. Other processes can
+/// read, rename and remove the file meanwhile, which a file of [`create_private`] does not allow.
+///
+/// # Errors
+/// As [`create_private`]. Also if another program replaces the file before this opens it again.
+pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
+    let created = Identity::of(&create_private(path)?)?;
+    // Windows locks no file that a process can only append to, so this also asks for the right to read.
+    let file = without_following().read(true).append(true).open(path)?;
+    match Identity::of(&file)? == created {
+        true => Ok(file),
+        false => Err(io::Error::other("another program has replaced it")),
+    }
 }
 
 /// Opens a file for appending, and creates it if it is missing. Limits the access to an empty file to this
@@ -219,16 +237,18 @@ impl Identity {
 
     /// The identity of the file at this path. Follows no link.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
-        without_following()
-            .read(true)
-            .open(path)
-            .and_then(|file| Self::of(&file))
+        open_attributes(path).and_then(|file| Self::of(&file))
     }
 }
 
 /// The number of names that the file at this path has.
 pub(crate) fn names_of(path: &Path) -> io::Result<u64> {
-    names_of_open(&without_following().read(true).open(path)?)
+    names_of_open(&open_attributes(path)?)
+}
+
+/// Opens the file at this path, although another program may not share its content. Follows no link.
+fn open_attributes(path: &Path) -> io::Result<File> {
+    without_following().access_mode(ATTRIBUTES).open(path)
 }
 
 /// The number of names that an open file has.
