@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use jobpass_devkit::{Fault, FaultKind};
@@ -19,19 +21,19 @@ const COMMANDS: [&str; 4] = [
 
 /// Mints in `main`, and revokes in `post`.
 pub(super) fn mint_and_revoke(trial: &Trial<'_>) -> Result<()> {
-    let step = Step::new(trial, false)?;
-    let token = step.main()?;
+    let step = Step::new(trial, &[])?;
+    let token = step.main_with_token()?;
     trial.list_pods(&trial.folder.path().join("temp").join(step.kubeconfig()?))?;
     ensure!(trial.cluster.issued() == [token], "the job has another token");
-    step.post()
+    step.post().map(drop)
 }
 
 /// Runs the action with a token that a renewer renews. The step must end although the renewer, which
 /// inherited the step's environment, still runs.
 pub(super) fn renewed(trial: &Trial<'_>) -> Result<()> {
     trial.issue_short_tokens();
-    let step = Step::new(trial, true)?;
-    let first = step.main()?;
+    let step = Step::new(trial, &[("INPUT_RENEW-FOR", "3h")])?;
+    let first = step.main_with_token()?;
     let kubeconfig = trial.folder.path().join("temp").join(step.kubeconfig()?);
     wait_until("the kubeconfig holds the third token", || {
         let issued = trial.cluster.issued();
@@ -40,7 +42,24 @@ pub(super) fn renewed(trial: &Trial<'_>) -> Result<()> {
     })?;
     trial.list_pods(&kubeconfig)?;
     ensure!(trial.cluster.issued()[0] == first, "the output is another token");
-    step.post()
+    step.post().map(drop)
+}
+
+/// Runs the action with a proxy, which a process beside the job holds. `post` closes the proxy: another process
+/// then sees the journal's lock, and that it is released.
+pub(super) fn proxied(trial: &Trial<'_>) -> Result<()> {
+    let step = Step::new(trial, &[("INPUT_PROXY", "true")])?;
+    step.main()?;
+    let kubeconfig = trial.folder.path().join("temp").join(step.kubeconfig()?);
+    // The proxy looks at its journal forty times a second, and must stay open.
+    sleep(Duration::from_secs(1));
+    trial.list_pods(&kubeconfig)?;
+    let post = step.post()?;
+    ensure!(
+        post.contains("the job never had the token"),
+        "no proof that the proxy is closed: {post}"
+    );
+    Ok(())
 }
 
 /// The job is killed while the API server issues the token. `post` revokes the token, which nobody has seen.
@@ -51,35 +70,42 @@ pub(super) fn killed_while_it_mints(trial: &Trial<'_>) -> Result<()> {
         times: 1,
         kind: FaultKind::HoldAfter,
     });
-    let step = Step::new(trial, false)?;
+    let step = Step::new(trial, &[])?;
     let mut main = step.command("main").stdout(Stdio::null()).spawn()?;
     wait_until("the token is issued", || Ok(!trial.cluster.issued().is_empty()))?;
     main.kill()?;
     main.wait()?;
-    step.post()
+    step.post().map(drop)
 }
 
 /// A step with its folder and its files.
 struct Step<'a> {
     trial: &'a Trial<'a>,
-    renews: bool,
+    /// The inputs that only this step has.
+    inputs: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> Step<'a> {
-    fn new(trial: &'a Trial<'a>, renews: bool) -> Result<Self> {
+    fn new(trial: &'a Trial<'a>, inputs: &'a [(&'a str, &'a str)]) -> Result<Self> {
         fs::create_dir(trial.folder.path().join("temp"))?;
         for name in COMMANDS {
             fs::write(trial.folder.path().join(name), "")?;
         }
-        Ok(Self { trial, renews })
+        Ok(Self { trial, inputs })
     }
 
-    /// Runs `main`, and returns the token.
+    /// Runs `main`, and returns its standard output.
     fn main(&self) -> Result<String> {
         // `output` would not return while a renewer held the step's standard output or error open. Programs
         // under wine always hold standard error open, so it goes to a file.
-        let errors = File::create(self.trial.folder.path().join("errors"))?;
-        let main = output(self.command("main").stderr(errors))?;
+        let errors = self.trial.folder.path().join("errors");
+        let main = output(self.command("main").stderr(File::create(&errors)?));
+        main.with_context(|| fs::read_to_string(&errors).unwrap_or_default())
+    }
+
+    /// Runs `main`, and returns the token.
+    fn main_with_token(&self) -> Result<String> {
+        let main = self.main()?;
         let outputs = self.answers("GITHUB_OUTPUT")?;
         let token = value(&outputs, "token").context("no output `token`")?;
         ensure!(
@@ -96,13 +122,13 @@ impl<'a> Step<'a> {
         Ok(path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned())
     }
 
-    /// Runs `post`. Nothing may be left after it.
-    fn post(&self) -> Result<()> {
+    /// Runs `post`, and returns its standard output. Nothing may be left after it.
+    fn post(&self) -> Result<String> {
         let mut post = self.command("post");
         for (name, value) in self.answers("GITHUB_STATE")? {
             post.env(format!("STATE_{name}"), value);
         }
-        output(&mut post)?;
+        let said = output(&mut post)?;
         // On Windows, the journal is gone only when the renewer has noticed the end of the job and closed the
         // file.
         wait_until("the job's temporary folder is empty", || {
@@ -110,7 +136,8 @@ impl<'a> Step<'a> {
                 .next()
                 .is_none())
         })?;
-        self.trial.nothing_is_left()
+        self.trial.nothing_is_left()?;
+        Ok(said)
     }
 
     /// A part of the step, as the runner starts it.
@@ -128,9 +155,7 @@ impl<'a> Step<'a> {
             )
             .env("INPUT_KUBECONFIG-FILE", "true")
             .env("INPUT_EXPORT-KUBECONFIG", "true");
-        if self.renews {
-            step.env("INPUT_RENEW-FOR", "3h");
-        }
+        step.envs(self.inputs.iter().copied());
         for name in COMMANDS {
             step.env(name, machine.path(&folder.path().join(name)));
         }

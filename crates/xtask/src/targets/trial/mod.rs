@@ -37,6 +37,7 @@ pub(super) fn run_all(machine: &Runner, programs: &Path, kubectl: &Path) -> Resu
     action::killed_while_it_mints(&trial()?)?;
     if machine.runs_its_own_programs() {
         action::renewed(&trial()?)?;
+        action::proxied(&trial()?)?;
     } else {
         action::mint_and_revoke(&trial()?)?;
     }
