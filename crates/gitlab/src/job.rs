@@ -16,7 +16,7 @@ use jobpass_core::{
     record::state::State,
     text::{self, harmless},
 };
-use rustix::{fs::Mode, process::geteuid};
+use rustix::process::geteuid;
 
 use crate::mask::FILTER;
 
@@ -226,10 +226,8 @@ fn is_old(path: &Path) -> bool {
 }
 
 fn is_ours(path: &Path) -> bool {
-    let by_others = Mode::WGRP | Mode::WOTH;
-    path.symlink_metadata().is_ok_and(|file| {
-        file.is_file() && file.uid() == geteuid().as_raw() && file.mode() & by_others.bits() == 0
-    })
+    path.symlink_metadata()
+        .is_ok_and(|file| file.is_file() && file.uid() == geteuid().as_raw() && file.mode() & 0o022 == 0)
 }
 
 fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Error> {

@@ -14,6 +14,7 @@ mod job;
 mod log;
 mod mask;
 mod mint;
+mod named_pipe;
 mod open;
 mod process;
 mod proxy_exec;

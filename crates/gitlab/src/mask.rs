@@ -18,14 +18,13 @@ use jobpass_core::{
     text::{self, harmless},
 };
 use jobpass_mask::Masker;
-use rustix::fs::{CWD, Mode, mkfifoat};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     dotenv,
     guard::Script,
     job::{Job, value},
-    sealed,
+    named_pipe, sealed,
 };
 
 /// The extension of the folder with the filter's journal. The folder is beside the filter's pipe.
@@ -199,8 +198,8 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
             let path = quoted(&journal.path().to_string_lossy());
             text += &format!("{name}={path}\nexport {name}\n");
         }
-        mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR)
-            .map_err(|error| cannot("create a named pipe in the job's temporary folder", error.into()))?;
+        named_pipe::make(&pipe)
+            .map_err(|error| cannot("create a named pipe in the job's temporary folder", error))?;
         text += include_str!("mask/filter.sh");
     }
     Ok(text + include_str!("mask/end.sh"))

@@ -14,11 +14,13 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{CWD, Mode, OFlags, mkfifoat},
+    fs::OFlags,
     io::{Errno, retry_on_intr},
     process::geteuid,
 };
 use tokio::net::unix::pipe::Receiver;
+
+use crate::named_pipe;
 
 /// A request to a guard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,7 +121,7 @@ fn read(receiver: &Receiver) -> io::Result<Option<Request>> {
 fn receiver(path: &Path) -> io::Result<Receiver> {
     let unnamed = path.with_extension("guard-to-be");
     let _ = fs::remove_file(&unnamed);
-    mkfifoat(CWD, &unnamed, Mode::RUSR | Mode::WUSR)?;
+    named_pipe::make(&unnamed)?;
     // The guard opens the pipe for writing as well. Otherwise a process that only opens and closes the pipe
     // would end it for all others.
     let file = OpenOptions::new()
@@ -297,7 +299,7 @@ mod tests {
     fn nobody_waits_for_a_guard_that_was_killed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.guard");
-        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("made");
+        named_pipe::make(&path).expect("made");
         let told = || tell([path.clone()].into_iter(), Request::Over, PATIENCE);
         assert_eq!(told(), std::slice::from_ref(&path));
         assert!(!path.exists());

@@ -91,14 +91,13 @@ fn writer(pipe: &Path) -> io::Result<Option<File>> {
 mod tests {
     use std::io::Read as _;
 
-    use rustix::fs::{CWD, Mode, mkfifoat};
-
     use super::*;
+    use crate::named_pipe;
 
     fn pipe() -> (std::path::PathBuf, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("pipe");
-        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a pipe");
+        named_pipe::make(&path).expect("a pipe");
         (path, folder)
     }
 
