@@ -62,6 +62,21 @@ impl Desk {
     }
 }
 
+/// A person who reads that the token may still work looks for a minter's credential, in vain.
+#[rstest]
+#[case::token(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE")]
+#[case::journal(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE.journal")]
+#[case::journal_of_a_proxy(&["--proxy"], "$KUBECONFIG.journal")]
+fn a_file_that_stays_is_no_token_that_works(#[case] options: &[&str], #[case] file: &str) {
+    let desk = Desk::new();
+    let ended = desk.exec(options, &format!("rm \"{file}\" && mkdir \"{file}\""));
+    let says = "the token is revoked, but cannot remove `";
+    assert!(ended.log.contains(says), "{}", ended.log);
+    assert!(!ended.log.contains("may still work"), "{}", ended.log);
+    fs::remove_dir_all(desk.path("tmp")).expect("removed");
+    desk.assert_nothing_left(&ended.log);
+}
+
 #[rstest]
 #[case("kubectl get pods", 0)]
 #[case("exit 5", 5)]

@@ -63,21 +63,31 @@ fn state_that_main_did_not_save_cannot_be_forged() {
 }
 
 #[rstest]
-#[case::pipe("mkfifo \"$1\"")]
-#[case::endless("ln -s /dev/zero \"$1\"")]
-#[case::folder("mkdir \"$1\"")]
-fn something_else_in_place_of_the_token_does_not_stop_post(#[case] put: &str) {
+#[case::pipe("mkfifo \"$1\"", false)]
+#[case::endless("ln -s /dev/zero \"$1\"", false)]
+#[case::folder("mkdir \"$1\"", true)]
+fn something_else_in_place_of_a_file_does_not_stop_post(
+    #[case] put: &str,
+    #[case] stays: bool,
+    #[values("", ".journal")] suffix: &str,
+) {
     let cluster = Cluster::start();
-    let step = minted(&cluster);
-    let token_file = &step.outputs()["token-file"];
-    fs::remove_file(token_file).expect("removed");
+    let files = [("token-file", "true"), ("renew-for", "2h")];
+    let step = Step::scanner(&support::minter(&cluster), &files);
+    step.main().succeeded();
+    let file = step.outputs()["token-file"].clone() + suffix;
+    fs::remove_file(&file).expect("removed");
     let status = Command::new("sh")
-        .args(["-c", put, "sh", token_file])
+        .args(["-c", put, "sh", &file])
         .status()
         .expect("sh starts");
     assert!(status.success());
     let post = step.post().succeeded();
     assert_revoked(&cluster, &post.log);
+    let says = format!("the token is revoked, but cannot remove `{file}`: ");
+    assert_eq!(post.log.contains(&says), stays, "{}", post.log);
+    let summary = fs::read_to_string(step.file("summary")).expect("a summary");
+    assert!(!summary.contains("may still work"), "{summary}");
 }
 
 #[test]

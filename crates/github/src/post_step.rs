@@ -95,7 +95,11 @@ async fn revoke(
     let revoked = revoke::at_end_of_job(&mut state, None, inputs, environment, &mut interrupt).await;
     let receipt = &state.receipt;
     summary::recorded(job, &state);
-    let revoked = revoked.inspect_err(|error| summary::not_revoked(job, receipt, error))?;
+    let revoked = revoked.inspect_err(|error| match receipt.revoked {
+        // jobpass revoked the token, and could not remove one of its files.
+        Some(_) => summary::revoked(job, receipt),
+        None => summary::not_revoked(job, receipt, error),
+    })?;
     let handed_over = receipt.minted.is_some();
     say(&format!("jobpass: {}", receipt.ended_in_words(handed_over)));
     if handed_over {

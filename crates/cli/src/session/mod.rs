@@ -152,7 +152,8 @@ impl<'a> Session<'a> {
     /// Closes the proxy, revokes the token and removes its files. Returns `None` if an earlier call did that.
     ///
     /// # Errors
-    /// If the token may still work. Then the state file stays, so that a person can revoke the token later.
+    /// If the token may still work. Then the state file stays, so that a person can revoke the token later. Also
+    /// if jobpass cannot remove one of the token's files.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
@@ -161,9 +162,13 @@ impl<'a> Session<'a> {
             proxy.close().await;
         }
         let revoked =
-            revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await?;
-        // The session can remove its folder only if the folder is empty.
-        let _ = fs::remove_file(self.folder.state_file());
+            revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await;
+        // The session can remove its folder only if the folder is empty. A state file that stays there says that
+        // the token may still work.
+        if self.state.receipt.revoked.is_some() {
+            let _ = fs::remove_file(self.folder.state_file());
+        }
+        let revoked = revoked?;
         self.revoked = true;
         for note in &revoked.notes {
             output::warning(note);

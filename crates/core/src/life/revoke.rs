@@ -92,7 +92,8 @@ pub struct Revoked {
 ///
 /// # Errors
 /// If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the token's
-/// files. If jobpass could not delete the anchor, the error has the command that deletes the anchor by hand.
+/// files. In the last case, the receipt has the time of the revocation. If jobpass could not delete the anchor,
+/// the error has the command that deletes the anchor by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -150,7 +151,11 @@ pub async fn at_end_of_job(
     revoked.notes.splice(..0, not_renewed);
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
-    leftovers.removed.clone().map(|()| revoked)
+    let removed = leftovers.removed.clone().map_err(|error| {
+        let what = format!("the token is revoked, but {}", error.message());
+        Error::new(error.kind(), what).help("nobody can use the token any more: remove the file by hand")
+    });
+    removed.map(|()| revoked)
 }
 
 /// The files of the job. jobpass reads them for the proof and the receipt, and then removes them.
