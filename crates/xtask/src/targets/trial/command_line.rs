@@ -102,10 +102,9 @@ pub(super) fn proxy(trial: &Trial<'_>) -> Result<()> {
         "{} get --raw {PODS} && cat record && echo it worked",
         trial.kubectl.display()
     );
-    let whoami = format!(
-        "{} whoami && type record && echo it worked",
-        trial.machine.path(&trial.programs.join("jobpass.exe"))
-    );
+    let jobpass = trial.machine.path(&trial.programs.join("jobpass.exe"));
+    // `type` opens no file that another program writes to.
+    let whoami = format!("{jobpass} whoami && {jobpass} learn record && echo it worked");
     let exec = output(
         trial
             .program("jobpass")
