@@ -12,7 +12,7 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, Token, base64_value, characters, has_escapes, is_text, is_token_byte, latin, tokens, unescaped,
+        Kind, ROWS, Token, alone, base64_value, has_escapes, is_text, is_token_byte, latin, tokens, unescaped,
     },
 };
 
@@ -127,7 +127,34 @@ impl Counts {
     fn get(self, class: Class) -> usize {
         (self.0 >> class as u32 & 0xff) as usize
     }
+
+    /// The classes of which the text has so many bytes that a look at it may be of use. Each class has the
+    /// upper bit of its byte.
+    fn reached(self) -> u64 {
+        // No count is greater than 8, so none overflows into the next.
+        self.0 + TO_REACH & 0x8080_8080_8080_8080
+    }
 }
+
+/// For each class, the number that a count lacks to the upper bit if it is just enough.
+const TO_REACH: u64 = {
+    let enough = [
+        (Class::Base64, COUNTED),
+        (Class::Number, COUNTED),
+        (Class::Capital, 2),
+        (Class::Separator, 4),
+        (Class::Escape, 1),
+        (Class::Digit, 1),
+        (Class::Latin, 2),
+    ];
+    let (mut all, mut at) = (0, 0);
+    while at < enough.len() {
+        let (class, count) = enough[at];
+        all |= (0x80 - count as u64) << class as u32;
+        at += 1;
+    }
+    all
+};
 
 fn is(byte: u8, class: Class) -> bool {
     CLASSES[usize::from(byte)] >> class as u32 & 1 == 1
@@ -156,6 +183,24 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     let mut at = 0;
     while let Some(sample) = text.get(at..).and_then(|rest| rest.first_chunk()) {
         let counts = Counts::of(sample);
+        let reached = counts.reached();
+        let is_digit = reached >> (Class::Digit as u32 + 7) & 1;
+        digits = digits << 1 | is_digit as u8;
+        if is_digit > 0 && at >= listed_to && digits.count_ones() >= SAMPLES_WITH_DIGITS {
+            let part = at.saturating_sub(2 * AROUND)..text.len().min(at + 2 * AROUND);
+            // A list of a whole secret is longer than this. Other logs are full of digits, too.
+            listed_to = part.end + 2 * OVERLAP;
+            if is_list(&text[part.clone()]) {
+                let part = part.start..text.len().min(part.start + PART);
+                listed_to = part.end - AROUND;
+                numbers(Some(part), see);
+            }
+        }
+        if reached & !(0x80 << Class::Digit as u32) == 0 {
+            (mixed, escapes) = (0, 0);
+            at += SAMPLE;
+            continue;
+        }
         let has = |class| counts.get(class);
         let next = |class| {
             let next = text[at + COUNTED..].first_chunk();
@@ -165,6 +210,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
             if is_numbers(&text[run.clone()], DIGITS.min(2 * secrets.shortest())) {
+                listed_to = listed_to.max(run.end);
                 // The lines of a dump have a text column between them.
                 match dump.as_mut().filter(|dump| dump.end + COLUMN >= run.start) {
                     Some(dump) => dump.end = run.end,
@@ -198,20 +244,14 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             if at >= alone_to {
                 let part = part.start..text.len().min(at + OVERLAP);
                 alone_to = at + OVERLAP - 2 * AROUND;
-                characters(&Text::plain(&text[part.clone()]), &mut |alone| {
-                    words(secrets, &alone.bytes, LEAST, &mut |_| see(part.clone()));
-                });
-            }
-        }
-        digits = digits << 1 | u8::from(has(Class::Digit) > 0);
-        if digits.count_ones() >= SAMPLES_WITH_DIGITS && at >= listed_to {
-            let part = at.saturating_sub(2 * AROUND)..text.len().min(at + 2 * AROUND);
-            // A list of a whole secret is longer than this. Other logs are full of digits, too.
-            listed_to = part.end + 2 * OVERLAP;
-            if is_list(&text[part.clone()]) {
-                let part = part.start..text.len().min(part.start + PART);
-                listed_to = part.end - AROUND;
-                numbers(Some(part), see);
+                let alone: Vec<_> = alone(&text[part.clone()])
+                    .into_iter()
+                    .map(|at| text[part.start + at])
+                    .collect();
+                for (first, step) in ROWS {
+                    let row: Vec<_> = alone.iter().copied().skip(first).step_by(step).collect();
+                    words(secrets, &row, LEAST, &mut |_| see(part.clone()));
+                }
             }
         }
         if has(Class::Latin) >= 2 && at >= latin_to {
@@ -432,9 +472,10 @@ fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// second text is equal, as in `0 => 101, 1 => 121`.
 fn is_list(text: &[u8]) -> bool {
     let mut gaps: [&[u8]; 2] = [&[], &[]];
-    let mut equal = [0; 2];
+    let (mut equal, mut seen) = ([0; 2], 0);
     let mut at = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
-    while at < text.len() {
+    // In a list, most of the texts are equal. In another log, a few texts are enough to see that.
+    while at < text.len() && seen <= 2 * equal[0].max(equal[1]) + EQUAL {
         let is_digit = |byte: &u8| byte.is_ascii_digit();
         at += text[at..].iter().take_while(|byte| is_digit(byte)).count();
         let length = text[at..].iter().position(is_digit).unwrap_or(text.len() - at);
@@ -443,6 +484,7 @@ fn is_list(text: &[u8]) -> bool {
             *equal += usize::from(gap == other && length > 1);
         }
         gaps = [gap, gaps[0]];
+        seen += 1;
         at += length;
     }
     equal.iter().any(|equal| *equal >= EQUAL)
@@ -452,8 +494,12 @@ fn is_list(text: &[u8]) -> bool {
 /// address of a dump. Longer lines do not add up: a log may have the time at the beginning of each line.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
     let mut short = 0;
+    let lines = || text.split(|byte| *byte == b'\n');
+    if text.len() < digits {
+        return text.len() >= ADDRESS && lines().any(begins_with_address);
+    }
     text.len() >= digits.min(ADDRESS)
-        && text.split(|byte| *byte == b'\n').any(|line| {
+        && lines().any(|line| {
             let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
             if line.len() <= SHORT {
                 short += found;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::{
     LEAST, PIECE,
     grams::word,
+    scan::scan,
     secrets::{Place, Secrets},
     text::Text,
     views::{
@@ -146,7 +147,11 @@ impl<'a> Search<'a> {
     /// Searches text in the bytes that a view has read.
     fn inner(&mut self, text: &Text, depth: usize) {
         let depth = if uses(View::Second) { depth } else { 0 };
-        self.text(text, depth);
+        if text.goes_on || is_seen(self.secrets, &text.bytes, depth) {
+            self.text(text, depth);
+        } else {
+            self.find(text, false);
+        }
     }
 
     /// Finds every part of a secret in a text.
@@ -364,6 +369,13 @@ impl<'a> Search<'a> {
         }
         true
     }
+}
+
+/// Whether a view may read a piece in a text.
+fn is_seen(secrets: &Secrets, text: &[u8], depth: usize) -> bool {
+    let mut is_seen = false;
+    scan(secrets, text, depth, &mut |_| is_seen = true);
+    is_seen
 }
 
 /// The beginning of a part. Leaves out a few characters before the first separator: they can be there by

@@ -20,7 +20,7 @@ use crate::{
 
 /// The number of bytes that the masker searches at once: the size of a pipe (pipe(7)). It searches at each
 /// multiple of this number, so that the chunks in which the stream comes make no difference.
-const SLICE: usize = 64 << 10;
+const SLICE: usize = 256 << 10;
 
 /// The number of bytes that the masker keeps before the undecided ones. The views begin to read in them.
 const CONTEXT: usize = 2048;

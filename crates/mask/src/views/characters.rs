@@ -1,17 +1,13 @@
 //! Characters that a program printed apart from each other: in a list, in a table, or one in each line.
 
+use super::is_token_byte;
 use crate::text::Text;
 
 /// Calls `emit` with the characters that stand alone: with all of them, then with every second one, from the
 /// first and from the second on. The characters between those can be indexes or lengths.
 pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
-    let is_alone = |at: &usize| {
-        let is_part = |byte: Option<&u8>| byte.is_some_and(|byte| is_part(*byte));
-        let before = at.checked_sub(1).and_then(|before| text.bytes.get(before));
-        is_part(text.bytes.get(*at)) && !is_part(before) && !is_part(text.bytes.get(at + 1))
-    };
-    let alone: Vec<_> = (0..text.len()).filter(is_alone).collect();
-    for (first, step) in [(0, 1), (0, 2), (1, 2)] {
+    let alone = alone(&text.bytes);
+    for (first, step) in ROWS {
         let mut out = Text::with_room(alone.len() / step);
         for &at in alone.iter().skip(first).step_by(step) {
             out.push_near(text.bytes[at], text.from(at), text.to(at), true);
@@ -20,6 +16,25 @@ pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
     }
 }
 
-fn is_part(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+/// The first of the characters that may be a text, and the distance from one to the next.
+pub(crate) const ROWS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
+
+/// The positions of the characters that stand alone.
+pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
+    let (mut found, mut positions) = (0, vec![0; bytes.len()]);
+    let (mut is_after_part, mut is_here) = (false, bytes.first().is_some_and(is_part));
+    // This has no branch for each byte, because a processor cannot predict it.
+    for at in 0..bytes.len() {
+        let is_before_part = bytes.get(at + 1).is_some_and(is_part);
+        positions[found] = at;
+        found += usize::from(is_here & !is_after_part & !is_before_part);
+        (is_after_part, is_here) = (is_here, is_before_part);
+    }
+    positions.truncate(found);
+    positions
+}
+
+fn is_part(byte: &u8) -> bool {
+    // All bytes of a token but two can stand in a token's base64, too.
+    is_token_byte(*byte) & !matches!(byte, b'+' | b'/')
 }

@@ -267,28 +267,40 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
 fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
     let count =
         |token: &Token| value(&text[token.digits.clone()], 10).filter(|_| token.digits.len() <= INDEX);
-    let counts: Vec<_> = tokens.iter().map(count).collect();
-    let follows = |at: usize| {
-        let (one, other) = (
-            counts.get(at).copied().flatten(),
-            counts.get(at + 2).copied().flatten(),
-        );
-        one.zip(other).is_some_and(|(one, other)| one + 1 == other)
-    };
-    let mut is_counter = vec![false; tokens.len()];
-    for at in 0..tokens.len() {
-        if (0..COUNTERS).all(|step| follows(at + 2 * step)) {
-            (0..=COUNTERS).for_each(|step| is_counter[at + 2 * step] = true);
+    // The latest two counts, and the number of steps that lead to each.
+    let mut latest = [(None, 0); 2];
+    let mut counters: Vec<bool> = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let [(before, steps), next] = latest;
+        let count = count(token);
+        let follows = before
+            .zip(count)
+            .is_some_and(|(before, count)| before + 1 == count);
+        let steps = if follows { steps + 1 } else { 0 };
+        if steps >= COUNTERS {
+            counters.resize(tokens.len(), false);
+            (0..=COUNTERS).for_each(|step| counters[at - 2 * step] = true);
         }
+        latest = [next, (count, steps)];
     }
-    let mut counters = is_counter.into_iter();
-    tokens.retain(|_| !counters.next().unwrap_or_default());
+    if !counters.is_empty() {
+        let mut counters = counters.into_iter();
+        tokens.retain(|_| !counters.next().unwrap_or_default());
+    }
     tokens
 }
 
 /// The length of the word with which a text begins. A long run of hexadecimal digits is a word even inside a
 /// longer word. In a long run of binary digits, each byte is a word.
 fn word_length(text: &[u8]) -> usize {
+    let digits = text
+        .iter()
+        .take(LONG)
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
+    if digits > 0 && digits < LONG && !text.get(digits).is_some_and(u8::is_ascii_alphanumeric) {
+        return digits;
+    }
     let bits = text
         .iter()
         .take(2 * BITS)
