@@ -17,6 +17,9 @@ use crate::{
 /// The greatest number of views through which a secret is found, one after the other.
 pub(crate) const DEPTH: usize = 3;
 
+/// The least length of a secret that does not overlap with another one.
+const LONG: usize = 64;
+
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
 
@@ -67,6 +70,25 @@ impl<'a> Search<'a> {
 
     pub(crate) fn window(&self) -> &'a [u8] {
         self.window
+    }
+
+    /// The whole secret of at least [`LONG`] bytes that the window shows as it is at a position.
+    pub(crate) fn whole(secrets: &Secrets, window: &[u8], at: usize) -> Option<Piece> {
+        let places = secrets.places(word(&window[at..])?);
+        let starts = places.filter_map(|place| Some((place.secret, at.checked_sub(place.at as usize)?)));
+        let mut whole = starts.filter_map(|(secret, start)| {
+            let bytes = secrets.get(secret).bytes();
+            let span = start as u32..(start + bytes.len()) as u32;
+            (bytes.len() >= LONG && window[start..].starts_with(bytes)).then(|| Piece {
+                from: span.start,
+                to: span.end,
+                secret,
+                part: 0..bytes.len() as u32,
+                loss: 0,
+                stretches: vec![span],
+            })
+        });
+        whole.next()
     }
 
     /// Searches a text, and the texts that up to `depth` views read in it.

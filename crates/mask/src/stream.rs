@@ -11,7 +11,7 @@ use crate::{
     ESCAPE, Input, MARK,
     pieces::Pieces,
     scan::scan,
-    search::{DEPTH, Search},
+    search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
     text::Text,
@@ -295,27 +295,50 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], is_last: bool) -> Search<'a>
     let mut sights = Vec::new();
     for seen in &views[..if seen.hides { views.len() } else { 1 }] {
         scan(secrets, &seen.bytes, DEPTH, &mut |part| {
-            sights.push(around(
-                window,
-                seen.position(part.start)..seen.position(part.end),
-                SIGHT,
-            ));
+            sights.push(seen.position(part.start)..seen.position(part.end));
         });
     }
+    let whole = whole(secrets, window, &mut sights);
+    let around = |sight| around(window, sight, SIGHT);
+    let mut sights: Vec<_> = sights.into_iter().map(around).collect();
     if !is_last {
         sights.push(window.len().saturating_sub(TAIL)..window.len());
     }
-    read(&mut search, views, sights, is_last);
+    read(&mut search, views, sights, &whole, is_last);
+    search.pieces.extend(whole);
     // The terminal may show the text of a sequence that never ends.
     search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
     search
+}
+
+/// The whole secrets that the window shows as they are. Removes the sights in them: no view finds more there.
+fn whole(secrets: &Secrets, window: &[u8], sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
+    let mut whole: Vec<Piece> = Vec::new();
+    sights.sort_by_key(|sight| sight.start);
+    sights.retain(|sight| {
+        let is_in = |piece: &Piece| piece.from as usize <= sight.start && sight.end <= piece.to as usize;
+        if whole.last().is_some_and(is_in) {
+            return false;
+        }
+        let found = Search::whole(secrets, window, sight.start);
+        let is_found = found.as_ref().is_some_and(is_in);
+        whole.extend(found);
+        !is_found
+    });
+    whole
 }
 
 /// Reads some stretches of the window with all views, and everything around the pieces in them.
 ///
 /// If a stretch grows, this reads it anew. So the pieces depend only on the text around them, and not on the
 /// stretch in which this found the first piece.
-fn read(search: &mut Search<'_>, views: &[&Visible<'_>], sights: Vec<Range<usize>>, is_last: bool) {
+fn read(
+    search: &mut Search<'_>,
+    views: &[&Visible<'_>],
+    sights: Vec<Range<usize>>,
+    whole: &[Piece],
+    is_last: bool,
+) {
     let window = search.window();
     let mut near = NEAR;
     let mut islands = merged(sights);
@@ -332,7 +355,12 @@ fn read(search: &mut Search<'_>, views: &[&Visible<'_>], sights: Vec<Range<usize
             }
         }
         let grown = |near: usize| {
-            let pieces = search.pieces.iter();
+            let is_whole = |piece: &Piece| {
+                let at = whole.partition_point(|whole| whole.from <= piece.from);
+                at.checked_sub(1).is_some_and(|at| piece.to <= whole[at].to)
+            };
+            // Nothing continues a secret that is whole.
+            let pieces = search.pieces.iter().filter(|piece| !is_whole(piece));
             let around = pieces.map(|piece| around(window, piece.from as usize..piece.to as usize, near));
             merged(around.chain(islands.iter().cloned()).collect())
         };
