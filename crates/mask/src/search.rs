@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
                     let tail = bytes.len().saturating_sub(TAIL)..bytes.len();
                     self.end(&digits.text(alignment, &bytes, tail), false);
                 }
-                for run in runs(&bytes, part.goes_on) {
+                for run in self.runs(&bytes, part.goes_on, depth) {
                     self.inner(&digits.text(alignment, &bytes, run), depth);
                 }
             }
@@ -161,7 +161,7 @@ impl<'a> Search<'a> {
         } else {
             text
         };
-        for run in runs(&text.bytes, text.goes_on) {
+        for run in self.runs(&text.bytes, text.goes_on, depth) {
             self.inner(&text.part(run), depth);
         }
     }
@@ -169,11 +169,15 @@ impl<'a> Search<'a> {
     /// Searches text in the bytes that a view has read.
     fn inner(&mut self, text: &Text, depth: usize) {
         let depth = if uses(View::Second) { depth } else { 0 };
-        if text.goes_on || is_seen(self.secrets, &text.bytes, depth) {
-            self.text(text, depth);
-        } else {
-            self.find(text, false);
-        }
+        self.text(text, depth);
+    }
+
+    /// The runs of text in some bytes in which another view may read a piece. The last one may go on.
+    fn runs<'b>(&self, bytes: &'b [u8], goes_on: bool, depth: usize) -> impl Iterator<Item = Range<usize>> + use<'a, 'b> {
+        let secrets = self.secrets;
+        runs(bytes, goes_on).filter(move |run| {
+            goes_on && run.end == bytes.len() || is_seen(secrets, &bytes[run.clone()], depth)
+        })
     }
 
     /// Finds every part of a secret in a text.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    ESCAPE, Input, MARK,
+    ANYWHERE, ESCAPE, Input, MARK,
     pieces::Pieces,
     scan::scan,
     search::{DEPTH, Piece, Search},
@@ -299,7 +299,11 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], is_last: bool) -> Search<'a>
         });
     }
     let whole = whole(secrets, window, &mut sights);
-    let around = |sight| around(window, sight, SIGHT);
+    let around = |sight: Range<usize>| {
+        // A long stretch is probably a piece, and this saves a second reading of the text around it.
+        let is_long = sight.len() >= ANYWHERE;
+        around(window, sight, if is_long { NEAR } else { SIGHT })
+    };
     let mut sights: Vec<_> = sights.into_iter().map(around).collect();
     if !is_last {
         sights.push(window.len().saturating_sub(TAIL)..window.len());
