@@ -18,6 +18,14 @@ const COLUMNS: [usize; 2] = [76, 64];
 /// write claims in alphabetical order, so that only the audiences come before these claims.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
+/// Texts in the claims of kube-apiserver's tokens (`pkg/serviceaccount/claims.go`) that other text has, too.
+const COMMON: [&str; 4] = [
+    "https://kubernetes.default.svc",
+    "kubernetes.io",
+    "namespace",
+    "serviceaccount",
+];
+
 /// One form in which a log can show a secret. `Debug` redacts it. Its memory is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Form {
@@ -234,6 +242,29 @@ fn shell(c: char, quote: &str) -> String {
 /// The number of bytes at the beginning of a secret that are not secret: a JWT's header and first claims.
 pub(crate) fn public_length(secret: &str) -> usize {
     jwt(secret).map_or(0, |(header, claims, _)| header.len() + 1 + first_claims(claims))
+}
+
+/// The parts of a secret that other text hardly has: all but a JWT's header, its first claims and the texts in
+/// [`COMMON`].
+pub(crate) fn rare_parts(secret: &str) -> Vec<Range<usize>> {
+    let mut start = public_length(secret);
+    let mut parts = Vec::new();
+    if let Some((header, claims, _)) = jwt(secret)
+        && let Ok(json) = URL_SAFE_NO_PAD.decode(claims).map(Zeroizing::new)
+    {
+        let mut common: Vec<_> = COMMON
+            .iter()
+            .flat_map(|text| memchr::memmem::find_iter(&json, text).map(|at| at..at + text.len()))
+            .collect();
+        common.sort_by_key(|text| text.start);
+        for text in common {
+            let end = header.len() + 1 + 4 * text.start / 3;
+            parts.extend((start < end).then_some(start..end));
+            start = start.max(header.len() + 1 + (4 * text.end).div_ceil(3));
+        }
+    }
+    parts.push(start.min(secret.len())..secret.len());
+    parts
 }
 
 /// The part of a secret that no other secret has. In a JWT, this is the signature.

@@ -72,6 +72,12 @@ impl<'a> Search<'a> {
         self.window
     }
 
+    /// Whether only tokens have this piece.
+    pub(crate) fn is_rare(&self, piece: &Piece) -> bool {
+        let secret = self.secrets.get(piece.secret);
+        secret.is_rare(piece.part.start as usize, piece.part.end as usize)
+    }
+
     /// The whole secret of at least [`LONG`] bytes that the window shows as it is at a position.
     pub(crate) fn whole(secrets: &Secrets, window: &[u8], at: usize) -> Option<Piece> {
         let places = secrets.places(word(&window[at..])?);
@@ -173,7 +179,12 @@ impl<'a> Search<'a> {
     }
 
     /// The runs of text in some bytes in which another view may read a piece. The last one may go on.
-    fn runs<'b>(&self, bytes: &'b [u8], goes_on: bool, depth: usize) -> impl Iterator<Item = Range<usize>> + use<'a, 'b> {
+    fn runs<'b>(
+        &self,
+        bytes: &'b [u8],
+        goes_on: bool,
+        depth: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<'a, 'b> {
         let secrets = self.secrets;
         runs(bytes, goes_on).filter(move |run| {
             goes_on && run.end == bytes.len() || is_seen(secrets, &bytes[run.clone()], depth)

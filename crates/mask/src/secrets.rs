@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     ANYWHERE, LEAST, PIECE,
-    forms::{Encoding, Form, expiry, forms, jwt, public_length, sole_part},
+    forms::{Encoding, Form, expiry, forms, jwt, public_length, rare_parts, sole_part},
     grams::{Grams, short_word, word},
     views,
 };
@@ -27,6 +27,9 @@ const LONG: usize = PIECE;
 /// The least length of a secret whose forms the views find. For a shorter secret, the masker searches for
 /// each form as it is.
 const SHORT: usize = 32;
+
+/// The number of bytes by which a part of a secret is more than a common text.
+const RARE: u32 = 4;
 
 /// The secrets that the masker searches for.
 pub(crate) struct Secrets {
@@ -60,6 +63,8 @@ pub(crate) struct Secret {
     own: Vec<u32>,
     /// For each position, the number of bytes before it that no other token has.
     sole: Vec<u32>,
+    /// For each position, the number of bytes before it that only tokens have.
+    rare: Vec<u32>,
     /// Whether the secret is long and has no separators.
     is_token: bool,
     /// Whether the secret is bytes of any value, not text.
@@ -180,16 +185,30 @@ impl Secrets {
         }
         let texts = list.iter().map(|secret| secret.bytes.as_slice());
         let mut known = Vec::new();
+        let mut words = Vec::new();
+        let mut know = |bytes: &[u8]| {
+            let at = known.len() as u32;
+            words.extend(bytes.windows(LEAST).filter_map(word).zip(at..));
+            known.extend_from_slice(bytes);
+        };
         for secret in &list {
-            let public = secret.own.iter().rposition(|own| *own == 0).unwrap_or(0);
-            known.extend_from_slice(&secret.bytes[public..]);
+            match std::str::from_utf8(&secret.bytes) {
+                Ok(text) => rare_parts(text)
+                    .into_iter()
+                    .for_each(|part| know(&secret.bytes[part])),
+                Err(_) => know(&secret.bytes),
+            }
         }
-        // The first look decodes numbers, and lines of base64 are parts of longer base64.
-        let is_read = |form: &&Form| !matches!(form.encoding, Encoding::Hex | Encoding::Base64Line);
-        for form in shown.iter().filter(is_read) {
-            known.extend_from_slice(&form.text.as_bytes()[form.public..]);
+        // The secrets are there already. The first look decodes numbers, and lines of base64 are parts of
+        // longer base64.
+        let is_new = |form: &&Form| match form.encoding {
+            Encoding::Raw | Encoding::Claims | Encoding::Signature => false,
+            Encoding::Hex | Encoding::Base64Line => false,
+            Encoding::Base64 | Encoding::Percent | Encoding::Json | Encoding::Xml | Encoding::Shell => true,
+        };
+        for form in shown.iter().filter(is_new) {
+            know(&form.text.as_bytes()[form.public..]);
         }
-        let mut words: Vec<_> = known.windows(LEAST).filter_map(word).zip(0..).collect();
         words.sort_unstable();
         let mut gate = Grams::with_room(words.len());
         words.iter().for_each(|(word, _)| gate.add(*word));
@@ -287,9 +306,13 @@ impl Secret {
             vec![0, header.len() + 1, header.len() + claims.len() + 2]
         });
         let sole = sole_part(text);
+        let rare = rare_parts(text);
         Self {
             own: count(text.len(), |at| at >= public),
             sole: count(text.len(), |at| sole.contains(&at)),
+            rare: count(text.len(), |at| {
+                at < public || rare.iter().any(|part| part.contains(&at))
+            }),
             starts,
             is_token: text.len() >= LONG && text.trim_end_matches('=').bytes().all(views::is_token_byte),
             is_binary: false,
@@ -313,6 +336,7 @@ impl Secret {
         (bytes.len() >= ANYWHERE && is_random).then(|| Self {
             own: count(bytes.len(), |_| true),
             sole: count(bytes.len(), |_| true),
+            rare: count(bytes.len(), |_| true),
             starts: vec![0],
             is_token: false,
             is_binary: true,
@@ -338,6 +362,11 @@ impl Secret {
     /// The number of bytes in a part that no other token has.
     pub(crate) fn sole(&self, from: usize, to: usize) -> usize {
         (self.sole[to] - self.sole[from]) as usize
+    }
+
+    /// Whether only tokens have this part: other text hardly has it.
+    pub(crate) fn is_rare(&self, from: usize, to: usize) -> bool {
+        self.rare[to] - self.rare[from] >= RARE
     }
 
     /// The number of secret bytes that make a piece: `most`, or all bytes of a shorter secret.
