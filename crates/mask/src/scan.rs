@@ -18,7 +18,7 @@ use crate::{
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
 /// common words.
-const SEEN: usize = 12;
+pub(crate) const SEEN: usize = 12;
 
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;

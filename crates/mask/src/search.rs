@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     LEAST, PIECE,
     grams::word,
-    scan::scan,
+    scan::{SEEN, scan},
     secrets::{Place, Secrets},
     text::Text,
     views::{
@@ -72,10 +72,10 @@ impl<'a> Search<'a> {
         self.window
     }
 
-    /// Whether only tokens have this piece.
-    pub(crate) fn is_rare(&self, piece: &Piece) -> bool {
-        let secret = self.secrets.get(piece.secret);
-        secret.is_rare(piece.part.start as usize, piece.part.end as usize)
+    /// Whether a piece is only a word that other text has, too.
+    pub(crate) fn is_word(&self, piece: &Piece) -> bool {
+        let (from, to) = (piece.part.start as usize, piece.part.end as usize);
+        to - from < SEEN || !self.secrets.get(piece.secret).is_rare(from, to)
     }
 
     /// The whole secret of at least [`LONG`] bytes that the window shows as it is at a position.

@@ -363,10 +363,13 @@ fn read(
                 let at = whole.partition_point(|whole| whole.from <= piece.from);
                 at.checked_sub(1).is_some_and(|at| piece.to <= whole[at].to)
             };
-            // Nothing continues a secret that is whole, and common words are often alone.
-            let is_begun = |piece: &&Piece| search.is_rare(piece) && !is_whole(piece);
-            let pieces = search.pieces.iter().filter(is_begun);
-            let around = pieces.map(|piece| around(window, piece.from as usize..piece.to as usize, near));
+            // Nothing continues a secret that is whole.
+            let pieces = search.pieces.iter().filter(|piece| !is_whole(piece));
+            let around = pieces.map(|piece| {
+                // A word is often alone.
+                let near = if search.is_word(piece) { SIGHT } else { near };
+                around(window, piece.from as usize..piece.to as usize, near)
+            });
             merged(around.chain(islands.iter().cloned()).collect())
         };
         let is_new = |island: &Range<usize>| !islands.contains(island);
