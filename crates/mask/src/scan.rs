@@ -12,7 +12,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, alone, base64_value, has_escapes, is_text, is_token_byte, latin, tokens, unescaped,
+        Kind, ROWS, Token, alone, base64_value, has_escapes, hex_value, is_text, is_token_byte, latin,
+        tokens, unescaped,
     },
 };
 
@@ -389,9 +390,9 @@ impl Numbers {
         let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);
         let (mut hex, mut decimal, mut octal, mut binary, mut most) = (0_u64, 0_u64, 0_u64, 0_u64, 0);
         for byte in digits {
-            let digit = char::from(*byte).to_digit(16).unwrap_or_default();
+            let digit = hex_value(*byte).unwrap_or_default();
             let value = u64::from(digit);
-            self.digits.push(digit as u8);
+            self.digits.push(digit);
             hex = hex << 4 | value;
             decimal = decimal.wrapping_mul(10).wrapping_add(value);
             octal = octal << 3 | value & 7;
@@ -490,22 +491,22 @@ fn is_list(text: &[u8]) -> bool {
     equal.iter().any(|equal| *equal >= EQUAL)
 }
 
-/// Whether there are many digits in one line, or in all short lines together, or a line begins with the
-/// address of a dump. Longer lines do not add up: a log may have the time at the beginning of each line.
+/// Whether there are many digits in one line, or in all whole and short lines together, or a line begins with
+/// the address of a dump. The beginnings of longer lines do not add up: a log may have the time there.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
-    let mut short = 0;
-    let lines = || text.split(|byte| *byte == b'\n');
+    let mut lines = text.split(|byte| *byte == b'\n');
     if text.len() < digits {
-        return text.len() >= ADDRESS && lines().any(begins_with_address);
+        return text.len() >= ADDRESS && lines.any(begins_with_address);
     }
-    text.len() >= digits.min(ADDRESS)
-        && lines().any(|line| {
-            let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-            if line.len() <= SHORT {
-                short += found;
-            }
-            found >= digits || short >= digits || begins_with_address(line)
-        })
+    let (mut end, mut together) = (0, 0);
+    lines.any(|line| {
+        end += line.len() + 1;
+        let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
+        if line.len() <= SHORT || end <= text.len() {
+            together += found;
+        }
+        found >= digits || together >= digits || begins_with_address(line)
+    })
 }
 
 /// Whether a line begins with the address of a dump and a digit after it.

@@ -140,8 +140,8 @@ impl Reader<'_> {
                 digits.push((0, range.start as u32, std::mem::take(&mut begins)));
             }
             for at in range {
-                let value = char::from(self.text.bytes[at]).to_digit(16).unwrap_or_default();
-                digits.push((value as u8, at as u32, std::mem::take(&mut begins)));
+                let value = hex_value(self.text.bytes[at]).unwrap_or_default();
+                digits.push((value, at as u32, std::mem::take(&mut begins)));
             }
         }
         (digits, last)
@@ -265,8 +265,10 @@ pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
 /// Removes every second token where these tokens count up by one. They are the indexes of a table, or of a
 /// list of pairs.
 fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
-    let count =
-        |token: &Token| value(&text[token.digits.clone()], 10).filter(|_| token.digits.len() <= INDEX);
+    let count = |token: &Token| {
+        let is_short = token.digits.len() <= INDEX;
+        is_short.then(|| value(&text[token.digits.clone()], 10)).flatten()
+    };
     // The latest two counts, and the number of steps that lead to each.
     let mut latest = [(None, 0); 2];
     let mut counters: Vec<bool> = Vec::new();
@@ -293,32 +295,24 @@ fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
 /// The length of the word with which a text begins. A long run of hexadecimal digits is a word even inside a
 /// longer word. In a long run of binary digits, each byte is a word.
 fn word_length(text: &[u8]) -> usize {
-    let digits = text
-        .iter()
-        .take(LONG)
-        .take_while(|byte| byte.is_ascii_hexdigit())
-        .count();
-    if digits > 0 && digits < LONG && !text.get(digits).is_some_and(u8::is_ascii_alphanumeric) {
-        return digits;
+    let first = hex_digits(&text[..text.len().min(LONG)]);
+    if (1..LONG).contains(&first) && !text.get(first).is_some_and(u8::is_ascii_alphanumeric) {
+        return first;
     }
-    let bits = text
-        .iter()
-        .take(2 * BITS)
-        .take_while(|byte| matches!(byte, b'0' | b'1'));
-    if bits.count() == 2 * BITS {
+    if first >= 2 * BITS && text[..2 * BITS].iter().all(|byte| matches!(byte, b'0' | b'1')) {
         return BITS;
     }
     // A letter after a whole number is a unit or a type, or ends an escape sequence.
     let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
     if let [b'0', b'x' | b'X', rest @ ..] = text {
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let digits = hex_digits(rest);
         if digits > 0 && rest.get(digits).is_some_and(is_unit) {
             return 2 + digits;
         }
     }
-    let digits = text.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let is_whole = digits % 2 == 0 || text[..digits].iter().all(u8::is_ascii_digit);
-    if digits >= LONG || digits > 0 && is_whole && text.get(digits).is_some_and(is_unit) {
+    let digits = first + hex_digits(&text[first..]);
+    let is_whole = || digits % 2 == 0 || text[..digits].iter().all(u8::is_ascii_digit);
+    if digits >= LONG || digits > 0 && text.get(digits).is_some_and(is_unit) && is_whole() {
         return digits;
     }
     let mut run = 0;
@@ -334,9 +328,30 @@ fn word_length(text: &[u8]) -> usize {
     text.len()
 }
 
+/// The number of hexadecimal digits with which a text begins.
+fn hex_digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| hex_value(**byte).is_some()).count()
+}
+
+/// The value of a hexadecimal digit.
+pub(crate) fn hex_value(byte: u8) -> Option<u8> {
+    const NONE: u8 = 0xff;
+    const VALUES: [u8; 256] = {
+        let mut values = [NONE; 256];
+        let mut value = 0;
+        while value < 16 {
+            values[b"0123456789abcdef"[value] as usize] = value as u8;
+            values[b"0123456789ABCDEF"[value] as usize] = value as u8;
+            value += 1;
+        }
+        values
+    };
+    Some(VALUES[usize::from(byte)]).filter(|value| *value != NONE)
+}
+
 /// The length of the prefix of a number, and the kind of the word.
 fn kind(word: &[u8], before: Option<u8>) -> (usize, Kind) {
-    let is_hex = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_hexdigit);
+    let is_hex = |word: &[u8]| !word.is_empty() && hex_digits(word) == word.len();
     match word {
         _ if is_hex(word) => (0, Kind::Digits),
         [b'0', b'x' | b'X' | b'o', rest @ ..] if is_hex(rest) => (2, Kind::Prefixed),
