@@ -38,7 +38,8 @@ mod unix {
     /// The time without input after which [`Input::pauses`] returns `true`.
     const PAUSE: Duration = Duration::from_millis(2);
 
-    /// The time in which the writer of the mark must close its end of the pipe.
+    /// The wait for the last writer to close the pipe. If a process still has it open afterwards, `cat` reads
+    /// on.
     const LETTING_GO: Duration = Duration::from_millis(100);
 
     impl<I: Read + AsFd> Input for I {

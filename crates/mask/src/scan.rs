@@ -133,7 +133,7 @@ impl Counts {
     /// upper bit of its byte.
     fn reached(self) -> u64 {
         // No count is greater than 8, so none overflows into the next.
-        self.0 + TO_REACH & 0x8080_8080_8080_8080
+        (self.0 + TO_REACH) & 0x8080_8080_8080_8080
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     views::{Visible, visible},
 };
 
-/// The number of bytes that the masker searches at once: the size of a pipe (pipe(7)). It searches at each
+/// The number of bytes that the masker searches at once, if the stream does not pause. It searches at each
 /// multiple of this number, so that the chunks in which the stream comes make no difference.
 const SLICE: usize = 256 << 10;
 
@@ -112,7 +112,7 @@ impl Masker {
         }
     }
 
-    /// Reads the next bytes of the stream. Each time that 64 KiB are complete, it writes the bytes that
+    /// Reads the next bytes of the stream. Each time that 256 KiB are complete, it writes the bytes that
     /// cannot be a part of a secret. [`flush`](Self::flush) writes them at once.
     ///
     /// This writes before and after each mark, so give it a buffered writer and flush that writer.

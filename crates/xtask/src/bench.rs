@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: measures `jobpass mint`, `jobpass revoke` and `kubectl create token`, on the same
-//! cluster and in the same run. Also measures the masking of a log.
+//! cluster and in the same run.
 //!
-//! `cargo xtask bench sweep` measures a sweep and `kubectl delete secret`.
+//! `cargo xtask bench mask` measures the masking of logs, and `cargo xtask bench sweep` a sweep and `kubectl
+//! delete secret`.
 
 mod kubernetes;
 mod mask;
@@ -50,12 +51,7 @@ fn command() -> clap::Command {
                 .value_parser(value_parser!(u32).range(1..))
                 .default_value("30"),
         )
-        .arg(
-            Arg::new("mask-rounds")
-                .long("mask-rounds")
-                .value_parser(value_parser!(u32).range(1..))
-                .default_value("5"),
-        )
+        .subcommand(mask::command())
         .subcommand(sweep::command())
 }
 
@@ -63,9 +59,12 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     if let Some(arguments) = arguments.subcommand_matches(sweep::NAME) {
         return sweep::verb(workspace, arguments);
     }
+    if let Some(arguments) = arguments.subcommand_matches(mask::NAME) {
+        return mask::verb(workspace, arguments);
+    }
     let rounds = *arguments.get_one::<u32>("rounds").context("it has a default")?;
     let build = |name| dist::build(workspace, Profile::Release, name);
-    let (github, gitlab, jobpass) = (build(dist::BINARY)?, build("jobpass-gitlab")?, build("jobpass")?);
+    let (github, jobpass) = (build(dist::BINARY)?, build("jobpass")?);
     let kubectl = tools::install(workspace, &[&KUBECTL])?.join(KUBECTL.name);
     let kubernetes = Kubernetes::start(workspace, arguments)?;
     let runtime = runtime()?;
@@ -117,17 +116,14 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
          bound. mint sends two\n(anchor, token), and with `escape-check` also asks for the token's rules. \
          revoke deletes the anchor, and proves that\nthe token is dead.\n"
     );
-    for path in [&github, &gitlab, &jobpass, &kubectl.canonicalize()?] {
+    for path in [&github, &jobpass, &kubectl.canonicalize()?] {
         println!(
             "{:<24} {:>7.1} MiB",
             path.file_name().unwrap_or_default().to_string_lossy(),
             mebibytes(fs::metadata(path)?.len())
         );
     }
-    let rounds = *arguments
-        .get_one::<u32>("mask-rounds")
-        .context("it has a default")?;
-    mask::run(&gitlab, rounds)
+    Ok(())
 }
 
 impl Bench {

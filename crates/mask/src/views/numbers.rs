@@ -311,7 +311,7 @@ fn word_length(text: &[u8]) -> usize {
         }
     }
     let digits = first + hex_digits(&text[first..]);
-    let is_whole = || digits % 2 == 0 || text[..digits].iter().all(u8::is_ascii_digit);
+    let is_whole = || digits.is_multiple_of(2) || text[..digits].iter().all(u8::is_ascii_digit);
     if digits >= LONG || digits > 0 && text.get(digits).is_some_and(is_unit) && is_whole() {
         return digits;
     }
