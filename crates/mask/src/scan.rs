@@ -12,8 +12,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, alone, base64_value, has_escapes, hex_value, is_text, is_token_byte, latin,
-        tokens, unescaped,
+        Kind, ROWS, Token, Tokens, alone, base64_value, has_escapes, hex_value, is_text, is_token_byte,
+        latin, unescaped,
     },
 };
 
@@ -171,14 +171,12 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     let (mut escapes_to, mut escapes) = (0, 0);
     let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
     let mut dump: Option<Range<usize>> = None;
-    let numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
+    let mut read = Numbers::default();
+    let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
-            numbers(
-                secrets,
-                &text[part.clone()],
-                depth - 1,
-                &mut |_| see(part.clone()),
-            );
+            numbers(secrets, &text[part.clone()], &mut read, depth - 1, &mut |_| {
+                see(part.clone())
+            });
         }
     };
     let mut at = 0;
@@ -237,7 +235,8 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         let separators = has(Class::Separator);
         let is_mixed = has(Class::Capital) >= 2 && has(Class::Small) >= 1 && separators > 0;
         mixed = if is_mixed { mixed + 1 } else { 0 };
-        if (mixed >= 2 || (4..COUNTED).contains(&separators)) && at >= mixed_to {
+        let is_parted = || (4..COUNTED).contains(&separators) && next(Class::Separator) >= 2;
+        if at >= mixed_to && (mixed >= 2 || is_parted()) {
             let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
@@ -350,19 +349,24 @@ fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range
 }
 
 /// Scans the bytes that numbers stand for.
-fn numbers(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    let mut read = Numbers::default();
-    for token in &tokens(text).0 {
-        read.add(token, &text[token.digits.clone()]);
-    }
-    let mut pairs = Vec::with_capacity(read.digits.len() / 2);
+fn numbers(
+    secrets: &Secrets,
+    text: &[u8],
+    read: &mut Numbers,
+    depth: usize,
+    see: &mut dyn FnMut(Range<usize>),
+) {
+    read.read(text);
+    let Numbers {
+        digits, pairs, bytes, ..
+    } = read;
     for phase in 0..2 {
         pairs.clear();
-        let digits = read.digits.get(phase..).unwrap_or_default();
+        let digits = digits.get(phase..).unwrap_or_default();
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
-        decoded(secrets, &pairs, SEEN_IN_NUMBERS, depth, see);
+        decoded(secrets, pairs, SEEN_IN_NUMBERS, depth, see);
     }
-    for (bytes, word) in read.bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1]) {
+    for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1]) {
         if bytes.len() >= LEAST {
             decoded(secrets, bytes, SEEN_IN_NUMBERS, depth, see);
             // The same words with their first byte first.
@@ -374,17 +378,33 @@ fn numbers(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Ran
     }
 }
 
-/// The bytes of numbers, as one text for each way to read them.
+/// The bytes of numbers, as one text for each way to read them. A scan uses the same memory for all of its
+/// numbers.
 #[derive(Default)]
 struct Numbers {
+    tokens: Tokens,
     /// All hexadecimal digits.
     digits: Vec<u8>,
     /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, and binary
     /// bytes.
     bytes: [Vec<u8>; 8],
+    /// The bytes that two hexadecimal digits each stand for.
+    pairs: Vec<u8>,
 }
 
 impl Numbers {
+    /// Replaces the bytes by those of another text.
+    fn read(&mut self, text: &[u8]) {
+        let mut tokens = std::mem::take(&mut self.tokens);
+        tokens.read(text);
+        self.digits.clear();
+        self.bytes.iter_mut().for_each(Vec::clear);
+        for token in &tokens.tokens {
+            self.add(token, &text[token.digits.clone()]);
+        }
+        self.tokens = tokens;
+    }
+
     fn add(&mut self, token: &Token, digits: &[u8]) {
         let short = digits.strip_prefix(b"00").filter(|rest| rest.len() == 2);
         let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);

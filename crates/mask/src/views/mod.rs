@@ -14,7 +14,7 @@ use crate::{
 pub(crate) use base64::{base64, base64_value};
 pub(crate) use characters::{ROWS, alone, characters};
 pub(crate) use escapes::{has_escapes, unescaped};
-pub(crate) use numbers::{Kind, Token, hex_value, numbers, tokens};
+pub(crate) use numbers::{Kind, Token, Tokens, hex_value, numbers};
 pub(crate) use terminal::{Visible, hidden, visible};
 
 /// A view that a test can switch off.

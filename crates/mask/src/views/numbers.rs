@@ -45,7 +45,9 @@ pub(crate) enum Kind {
 
 /// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them.
 pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
-    let (tokens, columns) = tokens(&text.bytes);
+    let mut tokens = Tokens::default();
+    tokens.read(&text.bytes);
+    let Tokens { tokens, columns } = tokens;
     if uses(View::Column) && !columns.is_empty() {
         emit(joined_columns(text, columns));
     }
@@ -203,68 +205,81 @@ impl Reader<'_> {
     }
 }
 
-/// The numbers of a text, and the places of the text columns of dumps. The addresses of dumps, indexes and
-/// counters are not among the numbers.
-pub(crate) fn tokens(text: &[u8]) -> (Vec<Token>, Vec<Range<usize>>) {
-    let mut tokens: Vec<Token> = Vec::with_capacity(text.len() / 4);
-    let mut columns = Vec::new();
-    let mut at = 0;
-    let mut begins_line = true;
-    let mut has_address = false;
-    // The number of digits of the latest number in this line, and the number of tokens before the line.
-    let (mut latest, mut before) = (0, 0);
-    while at < text.len() {
-        if !text[at].is_ascii_alphanumeric() {
-            if text[at] == b'\n' {
-                (begins_line, has_address, latest) = (true, false, 0);
-                before = tokens.len();
-            } else if latest > 0
-                && (has_address || tokens.len() >= before + FEW)
-                && is_column(&text[at..], latest)
-            {
-                let length = memchr::memchr(b'\n', &text[at..]);
-                let end = length.map_or(text.len(), |length| at + length);
-                let end = end.min(at + column_width(&tokens[before..], text));
-                columns.push(at..end);
-                // The next line of the dump can follow in the same line of the log.
-                (begins_line, has_address, latest, before) = (true, false, 0, tokens.len());
-                at = end;
+/// The numbers of a text.
+#[derive(Default)]
+pub(crate) struct Tokens {
+    /// The numbers, without the addresses of dumps, indexes and counters.
+    pub(crate) tokens: Vec<Token>,
+    /// The places of the text columns of dumps.
+    columns: Vec<Range<usize>>,
+}
+
+impl Tokens {
+    /// Replaces the numbers by those of another text.
+    pub(crate) fn read(&mut self, text: &[u8]) {
+        let Self { tokens, columns } = self;
+        tokens.clear();
+        columns.clear();
+        let mut at = 0;
+        let mut begins_line = true;
+        let mut has_address = false;
+        // The number of digits of the latest number in this line, and the number of tokens before the line.
+        let (mut latest, mut before) = (0, 0);
+        while at < text.len() {
+            if !text[at].is_ascii_alphanumeric() {
+                if text[at] == b'\n' {
+                    (begins_line, has_address, latest) = (true, false, 0);
+                    before = tokens.len();
+                } else if latest > 0
+                    && (has_address || tokens.len() >= before + FEW)
+                    && is_column(&text[at..], latest)
+                {
+                    let length = memchr::memchr(b'\n', &text[at..]);
+                    let end = length.map_or(text.len(), |length| at + length);
+                    let end = end.min(at + column_width(&tokens[before..], text));
+                    columns.push(at..end);
+                    // The next line of the dump can follow in the same line of the log.
+                    (begins_line, has_address, latest, before) = (true, false, 0, tokens.len());
+                    at = end;
+                    continue;
+                }
+                at += 1;
                 continue;
             }
-            at += 1;
-            continue;
-        }
-        let length = word_length(&text[at..]);
-        let word = &text[at..at + length];
-        let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]));
-        let digits = at + skipped..at + length;
-        let may_be_address = begins_line || is_sure_address(text, &digits);
-        if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
-            // A log's prefix can be before the address.
-            tokens.truncate(before);
+            let length = word_length(&text[at..]);
+            let word = &text[at..at + length];
+            let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]));
+            let digits = at + skipped..at + length;
+            let may_be_address = begins_line || is_sure_address(text, &digits);
+            if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
+                // A log's prefix can be before the address.
+                tokens.truncate(before);
+                at += length;
+                (has_address, begins_line) = (true, true);
+                continue;
+            }
+            latest = if kind == Kind::Word { 0 } else { digits.len() };
+            if kind == Kind::Word || is_index(text, &digits) {
+                at += length;
+                continue;
+            }
+            tokens.push(Token {
+                kind,
+                begins_line: std::mem::take(&mut begins_line),
+                is_negative: at > 0
+                    && text[at - 1] == b'-'
+                    && (at < 2 || !text[at - 2].is_ascii_alphanumeric()),
+                digits,
+            });
             at += length;
-            (has_address, begins_line) = (true, true);
-            continue;
         }
-        latest = if kind == Kind::Word { 0 } else { digits.len() };
-        if kind == Kind::Word || is_index(text, &digits) {
-            at += length;
-            continue;
-        }
-        tokens.push(Token {
-            kind,
-            begins_line: std::mem::take(&mut begins_line),
-            is_negative: at > 0 && text[at - 1] == b'-' && (at < 2 || !text[at - 2].is_ascii_alphanumeric()),
-            digits,
-        });
-        at += length;
+        remove_counters(text, tokens);
     }
-    (without_counters(text, tokens), columns)
 }
 
 /// Removes every second token where these tokens count up by one. They are the indexes of a table, or of a
 /// list of pairs.
-fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
+fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
         let is_short = token.digits.len() <= INDEX;
         is_short.then(|| value(&text[token.digits.clone()], 10)).flatten()
@@ -289,7 +304,6 @@ fn without_counters(text: &[u8], mut tokens: Vec<Token>) -> Vec<Token> {
         let mut counters = counters.into_iter();
         tokens.retain(|_| !counters.next().unwrap_or_default());
     }
-    tokens
 }
 
 /// The length of the word with which a text begins. A long run of hexadecimal digits is a word even inside a
