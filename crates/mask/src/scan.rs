@@ -34,7 +34,7 @@ const RUN: usize = 32;
 const LETTERS: usize = 3;
 
 /// The least number of digits in a run of numbers.
-const DIGITS: usize = 28;
+const DIGITS: usize = 32;
 
 /// The least number of digits of an address at the beginning of a line.
 const ADDRESS: usize = 7;
@@ -235,7 +235,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         let separators = has(Class::Separator);
         let is_mixed = has(Class::Capital) >= 2 && has(Class::Small) >= 1 && separators > 0;
         mixed = if is_mixed { mixed + 1 } else { 0 };
-        let is_parted = || (4..COUNTED).contains(&separators) && next(Class::Separator) >= 2;
+        let is_parted = || (4..COUNTED).contains(&separators) && separators + next(Class::Separator) >= 5;
         if at >= mixed_to && (mixed >= 2 || is_parted()) {
             let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
             mixed_to = at + AROUND;
