@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::{
-    LEAST,
+    LEAST, PIECE,
     grams::word,
     secrets::Secrets,
     text::Text,
@@ -171,6 +171,12 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     let (mut escapes_to, mut escapes) = (0, 0);
     let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
     let mut dump: Option<Range<usize>> = None;
+    // The encoding of a short secret is short.
+    let step = if secrets.shortest() < PIECE {
+        COUNTED
+    } else {
+        SAMPLE
+    };
     let mut read = Numbers::default();
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
@@ -197,7 +203,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         }
         if reached & !(0x80 << Class::Digit as u32) == 0 {
             (mixed, escapes) = (0, 0);
-            at += SAMPLE;
+            at += step;
             continue;
         }
         let has = |class| counts.get(class);
@@ -205,7 +211,8 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             let next = text[at + COUNTED..].first_chunk();
             next.map_or(COUNTED, |next| Counts::of(next).get(class))
         };
-        if has(Class::Number) == COUNTED && at >= numbers_to && next(Class::Number) >= COUNTED - 1 {
+        let is_long = || step < SAMPLE || next(Class::Number) >= COUNTED - 1;
+        if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
             if is_numbers(&text[run.clone()], DIGITS.min(2 * secrets.shortest())) {
@@ -217,7 +224,8 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
                 }
             }
         }
-        if has(Class::Base64) == COUNTED && at >= base64_to && next(Class::Base64) == COUNTED {
+        let is_long = || step < SAMPLE || next(Class::Base64) == COUNTED;
+        if has(Class::Base64) == COUNTED && at >= base64_to && is_long() {
             let run = run(text, at, Class::Base64);
             base64_to = run.end;
             let enough = |class| {
@@ -226,7 +234,10 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
                     .filter(|byte| is(**byte, class))
                     .nth(LETTERS - 1)
             };
-            if run.len() >= RUN && enough(Class::Capital).is_some() && enough(Class::Small).is_some() {
+            if run.len() >= RUN.min(2 * secrets.shortest() - 2)
+                && enough(Class::Capital).is_some()
+                && enough(Class::Small).is_some()
+            {
                 base64(secrets, &text[run.clone()], depth - 1, &mut |part| {
                     see(run.start + part.start..run.start + part.end);
                 });
@@ -261,9 +272,9 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
         }
         escapes = if has(Class::Escape) > 0 { escapes + 1 } else { 0 };
-        if escapes >= DENSE && at >= escapes_to {
+        if escapes >= DENSE.min(2 * secrets.shortest() / SAMPLE) && at >= escapes_to {
             escapes_to = at + OVERLAP;
-            let part = at.saturating_sub(DENSE * SAMPLE + AROUND)..text.len().min(escapes_to + AROUND);
+            let part = at.saturating_sub(DENSE * step + AROUND)..text.len().min(escapes_to + AROUND);
             unescape(
                 secrets,
                 &text[part.clone()],
@@ -271,7 +282,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
                 &mut |_| see(part.clone()),
             );
         }
-        at += SAMPLE;
+        at += step;
     }
     numbers(dump, see);
 }

@@ -199,8 +199,14 @@ impl<'a> Search<'a> {
             at += found;
             at = match self.around(text, at, is_joined) {
                 Some((place, part)) => {
+                    // A short secret can be whole within a part of another one.
+                    let hides = part.len() < LONG && !self.is_enough(text, place, part.len());
                     self.add(text, place, part.clone());
-                    (at + 1).max(part.end + 1 - LEAST)
+                    if hides {
+                        at + 1
+                    } else {
+                        (at + 1).max(part.end + 1 - LEAST)
+                    }
                 }
                 None => at + 1,
             };
@@ -215,13 +221,19 @@ impl<'a> Search<'a> {
         let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
         parts.max_by_key(|(place, part)| {
             let secret = self.secrets.get(place.secret);
-            let at = place.at as usize;
-            let own = secret.own(at, at + part.len());
-            let loss = self.loss(text, place.secret);
-            let is_enough = secret.sole(at, at + part.len()) + loss >= secret.need_of_sole()
-                || secret.starts.contains(&at) && own + loss >= secret.need(PIECE);
+            let own = secret.own(place.at as usize, place.at as usize + part.len());
+            let is_enough = self.is_enough(text, *place, part.len());
             (is_enough, part.len(), own, u32::MAX - place.secret)
         })
+    }
+
+    /// Whether a part is masked by itself.
+    fn is_enough(&self, text: &Text, place: Place, length: usize) -> bool {
+        let secret = self.secrets.get(place.secret);
+        let at = place.at as usize;
+        let loss = self.loss(text, place.secret);
+        secret.sole(at, at + length) + loss >= secret.need_of_sole()
+            || secret.starts.contains(&at) && secret.own(at, at + length) + loss >= secret.need(PIECE)
     }
 
     /// The part of a secret around a word of it, and its place in the secret.
