@@ -20,7 +20,11 @@ use crate::{
 
 /// The number of bytes that the masker searches at once, if the stream does not pause. It searches at each
 /// multiple of this number, so that the chunks in which the stream comes make no difference.
-const SLICE: usize = 256 << 10;
+const SLICE: usize = 64 << 10;
+
+/// The number of bytes at the end of a slice that the masker holds back. They stand for more bytes than a
+/// first look can leave out. So the end of a slice needs no reading with all views.
+const HELD: u64 = 1024;
 
 /// The number of bytes that the masker keeps before the undecided ones. The views begin to read in them.
 const CONTEXT: usize = 2048;
@@ -128,7 +132,8 @@ impl Masker {
             self.window.extend_from_slice(slice);
             rest = later;
             if slice.len() == free {
-                self.flush(out)?;
+                self.search(Next::Slice);
+                self.write(out)?;
             }
         }
         Ok(())
@@ -206,7 +211,7 @@ impl Masker {
         let is_long = self.window.len() > MOST + CONTEXT + LINE;
         let (mut open, mut firm, mut found) = (end, end, Vec::new());
         if next != Next::End {
-            let search = look(&secrets, &self.window, false);
+            let search = look(&secrets, &self.window, next);
             (open, firm) = (
                 self.base + u64::from(search.open),
                 self.base + u64::from(search.firm),
@@ -214,15 +219,20 @@ impl Masker {
             found = search.pieces;
         }
         // The masker writes this text now, so it reads the text as if nothing followed.
-        if next != Next::Text || is_long {
+        if next == Next::Slice {
+            open = open.min(end.saturating_sub(HELD)).max(self.decided);
+            firm = end;
+        }
+        if matches!(next, Next::Pause | Next::End) || is_long {
             open = if next == Next::Pause && !is_long {
                 firm
             } else {
                 end
             };
-            found = look(&secrets, &self.window, true).pieces;
+            found = look(&secrets, &self.window, Next::End).pieces;
         }
-        (self.searched, self.firm) = (end, firm.max(open));
+        self.searched = if next == Next::Slice { open } else { end };
+        self.firm = firm.max(open);
         found.sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
         found.dedup();
         for piece in found {
@@ -275,6 +285,8 @@ impl Masker {
 /// The continuation of the text that the masker has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
+    /// More text, which completes the next slice or is searched by itself.
+    Slice,
     /// More text.
     Text,
     /// More text, but not soon.
@@ -283,7 +295,8 @@ enum Next {
 }
 
 /// Searches a window.
-fn look<'a>(secrets: &'a Secrets, window: &'a [u8], is_last: bool) -> Search<'a> {
+fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
+    let is_last = next == Next::End;
     let mut search = Search::new(secrets, window);
     let seen = visible(window, secrets.gate(), !is_last);
     let all = Visible::all(window);
@@ -305,7 +318,7 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], is_last: bool) -> Search<'a>
         around(window, sight, if is_long { NEAR } else { SIGHT })
     };
     let mut sights: Vec<_> = sights.into_iter().map(around).collect();
-    if !is_last {
+    if matches!(next, Next::Text | Next::Pause) {
         sights.push(window.len().saturating_sub(TAIL)..window.len());
     }
     read(&mut search, views, sights, &whole, is_last);
