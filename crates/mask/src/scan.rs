@@ -36,7 +36,7 @@ const LETTERS: usize = 3;
 /// The least number of digits in a run of numbers.
 const DIGITS: usize = 32;
 
-/// The least number of digits of an address at the beginning of a line.
+/// The least number of digits of the address of a dump.
 const ADDRESS: usize = 7;
 
 /// The greatest number of bytes between the numbers of two lines of a dump.
@@ -522,12 +522,12 @@ fn is_list(text: &[u8]) -> bool {
     equal.iter().any(|equal| *equal >= EQUAL)
 }
 
-/// Whether there are many digits in one line, or in all whole and short lines together, or a line begins with
-/// the address of a dump. The beginnings of longer lines do not add up: a log may have the time there.
+/// Whether there are many digits in one line, or in all whole and short lines together, or a line has the
+/// address of a dump. The beginnings of longer lines do not add up: a log may have the time there.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
     if text.len() < digits {
-        return text.len() >= ADDRESS && lines.any(begins_with_address);
+        return text.len() >= ADDRESS && lines.any(has_address);
     }
     let (mut end, mut together) = (0, 0);
     lines.any(|line| {
@@ -536,12 +536,19 @@ fn is_numbers(text: &[u8], digits: usize) -> bool {
         if line.len() <= SHORT || end <= text.len() {
             together += found;
         }
-        found >= digits || together >= digits || begins_with_address(line)
+        found >= digits || together >= digits || has_address(line)
     })
 }
 
-/// Whether a line begins with the address of a dump and a digit after it.
-fn begins_with_address(line: &[u8]) -> bool {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    digits >= ADDRESS && matches!(line[digits..], [b':' | b' ', b' ', b'0'..=b'9' | b'a'..=b'f', ..])
+/// Whether a line has the address of a dump and a digit after it.
+fn has_address(line: &[u8]) -> bool {
+    memchr::memchr_iter(b' ', line).any(|blank| {
+        let Some((address, b':' | b' ')) = line[..blank].split_last().map(|(last, before)| (before, last))
+        else {
+            return false;
+        };
+        let digits = address.last_chunk::<ADDRESS>();
+        matches!(line.get(blank + 1), Some(b'0'..=b'9' | b'a'..=b'f'))
+            && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
 }
