@@ -37,8 +37,8 @@ pub enum Kind {
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it.
     Deliver = 6,
     /// 7: a token is not revoked, or its revocation is not proven. This replaces the reason of any earlier
-    /// failure. Also if jobpass cannot read a state,
-    /// because it then cannot revoke that state's token.
+    /// failure. Also if jobpass cannot read a state, because it then cannot revoke that state's token. Also if
+    /// jobpass cannot remove a file of a revoked token.
     Revoke = 7,
     /// 130: SIGINT stopped jobpass. jobpass revoked the token that it had minted.
     Interrupted = 130,

@@ -54,7 +54,7 @@ pub(crate) fn command() -> Command {
         })
         .after_help(
             "Exit code 4: the ANCHOR does not exist. Exit code 7: the token is not revoked, or jobpass could \
-             not prove that it is.\n\n\
+             not prove that it is. Or the token is revoked, but jobpass could not remove one of its files.\n\n\
              Examples:\n  \
              jobpass revoke --token-file token --verify-revocation wait\n  \
              jobpass revoke ci/jobpass-abcdefghijklmnopqrst --kubeconfig admin.yaml",
