@@ -31,6 +31,15 @@ fn dump(text: &str, group: usize) -> String {
     text.as_bytes().chunks(16).enumerate().map(line).collect()
 }
 
+/// A dump of 8 bytes a line.
+fn bytewise(text: &str, line: impl Fn(usize, &str, &str) -> String) -> String {
+    let lines = text.as_bytes().chunks(8).enumerate().map(|(at, bytes)| {
+        let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        line(8 * at, &hex.join(" "), &String::from_utf8_lossy(bytes))
+    });
+    lines.collect()
+}
+
 /// The words of at least 8 bytes in the output that belong to the secret part of a form.
 fn leaks(out: &str, token: &str) -> Vec<String> {
     let words = out.split(|c: char| c.is_whitespace() || "\"'|,()[]:".contains(c));
@@ -167,6 +176,8 @@ fn bytes_that_are_no_text_pass() {
 #[case("xxd", &|t: &str| dump(t, 2))]
 #[case("xxd, after something else", &|t: &str| dump(&format!("Bearer {t}\n"), 2))]
 #[case("hexdump -C", &|t: &str| dump(t, 1))]
+#[case("xxd -g 1 -c 8, behind a prefix", &|t: &str| bytewise(t, |at, hex, text| format!("I1126 20:53:46.1 main.go:12] {at:08x}: {hex}  {text}\n")))]
+#[case("od -w8 -t x1", &|t: &str| bytewise(t, |at, hex, _| format!("{at:07o} {hex}\n")))]
 #[case("python -c 'print(parts)'", &|t: &str| format!("['{}', '{}']\n", &t[..150], &t[150..]))]
 #[case("two halves, coloured", &|t: &str| format!("\u{1b}[1m{}\u{1b}[0m{}\n", &t[..300], &t[300..]))]
 #[case("cut -c1-200", &|t: &str| format!("token: {}...\n", &t[..200]))]
