@@ -33,7 +33,7 @@ fn a_role_for_one_job() {
     ];
     let doctor = desk.jobpass(&[&doctor[..], &RULES].concat()).succeeded();
     for found in [
-        "may create a ServiceAccount and a Role for one job",
+        "may manage the role of one job",
         "a policy refuses a token of a ServiceAccount that was not made for a job",
         "a policy refuses a Role that belongs to no job",
     ] {
