@@ -12,8 +12,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, Tokens, alone, base64_value, has_escapes, hex_value, is_text, is_token_byte,
-        latin, unescaped,
+        Kind, ROWS, Token, Tokens, alone, base64_value, has_alone, has_escapes, hex_value, is_text,
+        is_token_byte, latin, unescaped,
     },
 };
 
@@ -34,16 +34,13 @@ const RUN: usize = 32;
 const LETTERS: usize = 3;
 
 /// The least number of digits in a run of numbers.
-const DIGITS: usize = 32;
+const DIGITS: usize = 28;
 
 /// The least number of digits of the address of a dump.
 const ADDRESS: usize = 7;
 
 /// The greatest number of bytes between the numbers of two lines of a dump.
 const COLUMN: usize = 64;
-
-/// The greatest length of a short line of numbers.
-const SHORT: usize = 24;
 
 /// The number of bytes in a part that is decoded at once, and the number of bytes that two such parts share.
 const PART: usize = 2048;
@@ -172,11 +169,8 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
     let mut dump: Option<Range<usize>> = None;
     // The encoding of a short secret is short.
-    let step = if secrets.shortest() < PIECE {
-        COUNTED
-    } else {
-        SAMPLE
-    };
+    let is_short = secrets.shortest() < PIECE;
+    let (step, dense) = if is_short { (COUNTED, 1) } else { (SAMPLE, DENSE) };
     let mut read = Numbers::default();
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
@@ -211,7 +205,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             let next = text[at + COUNTED..].first_chunk();
             next.map_or(COUNTED, |next| Counts::of(next).get(class))
         };
-        let is_long = || step < SAMPLE || next(Class::Number) >= COUNTED - 1;
+        let is_long = || is_short || next(Class::Number) >= COUNTED - 1;
         if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
@@ -224,7 +218,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
                 }
             }
         }
-        let is_long = || step < SAMPLE || next(Class::Base64) == COUNTED;
+        let is_long = || is_short || next(Class::Base64) == COUNTED;
         if has(Class::Base64) == COUNTED && at >= base64_to && is_long() {
             let run = run(text, at, Class::Base64);
             base64_to = run.end;
@@ -252,7 +246,8 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
             words(secrets, &joined, SEEN, &mut |_| see(part.clone()));
-            if at >= alone_to {
+            if at >= alone_to && has_alone(&text[at.saturating_sub(COUNTED)..text.len().min(at + 2 * SAMPLE)])
+            {
                 let part = part.start..text.len().min(at + OVERLAP);
                 alone_to = at + OVERLAP - 2 * AROUND;
                 let alone: Vec<_> = alone(&text[part.clone()])
@@ -272,7 +267,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
             words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
         }
         escapes = if has(Class::Escape) > 0 { escapes + 1 } else { 0 };
-        if escapes >= DENSE.min(2 * secrets.shortest() / SAMPLE) && at >= escapes_to {
+        if escapes >= dense && at >= escapes_to {
             escapes_to = at + OVERLAP;
             let part = at.saturating_sub(DENSE * step + AROUND)..text.len().min(escapes_to + AROUND);
             unescape(
@@ -522,8 +517,8 @@ fn is_list(text: &[u8]) -> bool {
     equal.iter().any(|equal| *equal >= EQUAL)
 }
 
-/// Whether there are many digits in one line, or in all whole and short lines together, or a line has the
-/// address of a dump. The beginnings of longer lines do not add up: a log may have the time there.
+/// Whether there are many digits in one line, or in all whole lines together, or a line has the address of a
+/// dump. The beginnings and ends of other lines do not add up: a log may have the time and a hash there.
 fn is_numbers(text: &[u8], digits: usize) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
     if text.len() < digits {
@@ -531,11 +526,10 @@ fn is_numbers(text: &[u8], digits: usize) -> bool {
     }
     let (mut end, mut together) = (0, 0);
     lines.any(|line| {
+        let is_whole = end > 0 && end + line.len() < text.len();
         end += line.len() + 1;
         let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-        if line.len() <= SHORT || end <= text.len() {
-            together += found;
-        }
+        together += if is_whole { found } else { 0 };
         found >= digits || together >= digits || has_address(line)
     })
 }

@@ -34,6 +34,13 @@ pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     positions
 }
 
+/// Whether a character stands alone.
+pub(crate) fn has_alone(bytes: &[u8]) -> bool {
+    bytes
+        .windows(3)
+        .any(|three| !is_part(&three[0]) & is_part(&three[1]) & !is_part(&three[2]))
+}
+
 fn is_part(byte: &u8) -> bool {
     // All bytes of a token but two can stand in a token's base64, too.
     is_token_byte(*byte) & !matches!(byte, b'+' | b'/')
