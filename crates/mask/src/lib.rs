@@ -75,12 +75,12 @@
 //!
 //! # How it keeps up
 //! The masker reads most of a log only once, without views. It looks up the 8-byte word at every fifth byte
-//! in a set of all words of the secrets and of most of their forms, and counts the kinds of characters in half of the log. It
-//! decodes text that looks like base64, numbers or escapes, and looks up the decoded words. With views, it
-//! reads only the text around words of secrets. If it finds a piece there, it also reads the text around that
-//! piece. It masks a whole token that the log shows as it is without reading around it.
+//! in a set of words of the secrets and of most of their forms, and counts the kinds of characters in half of
+//! the log. It decodes text that looks like base64, numbers or escapes, and looks up the decoded words. With
+//! views, it reads only the text around words of secrets. If it finds a piece there, it also reads the text
+//! around that piece. A whole token that the log shows as it is needs no view.
 //!
-//! It does this for 256 KiB at once, at positions that do not depend on the chunks in which the log comes. So
+//! It does this for 64 KiB at once, at positions that do not depend on the chunks in which the log comes. So
 //! the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
 //! [`pause`](Masker::pause) between them.
 

@@ -17,7 +17,7 @@ use crate::{
 /// The greatest number of views through which a secret is found, one after the other.
 pub(crate) const DEPTH: usize = 3;
 
-/// The least length of a secret that does not overlap with another one.
+/// The least length of a secret that certainly does not overlap with another one.
 const LONG: usize = 64;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
@@ -214,8 +214,8 @@ impl<'a> Search<'a> {
         self.end(text, is_joined);
     }
 
-    /// The longest part of a secret around a word, and its place in the secret. Parts that are long enough
-    /// for a mask come first.
+    /// The part of a secret that contains the word at `word_at`, and the part's place in the secret. If there are
+    /// several, a part that is masked by itself wins. Among equals, the longest part wins.
     fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
         let places = self.secrets.places(word(&text.bytes[word_at..])?);
         let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));

@@ -22,8 +22,8 @@ use crate::{
 /// multiple of this number, so that the chunks in which the stream comes make no difference.
 const SLICE: usize = 64 << 10;
 
-/// The number of bytes at the end of a slice that the masker holds back. They stand for more bytes than a
-/// first look can leave out. So the end of a slice needs no reading with all views.
+/// The number of bytes at the end of a slice that the masker searches again with the next slice. In fewer bytes,
+/// the first look can miss the beginning of a piece. So the end of a slice needs no reading with all views.
 const HELD: u64 = 1024;
 
 /// The number of bytes that the masker keeps before the undecided ones. The views begin to read in them.
@@ -116,7 +116,7 @@ impl Masker {
         }
     }
 
-    /// Reads the next bytes of the stream. Each time that 256 KiB are complete, it writes the bytes that
+    /// Reads the next bytes of the stream. Each time that 64 KiB are complete, it writes the bytes that
     /// cannot be a part of a secret. [`flush`](Self::flush) writes them at once.
     ///
     /// This writes before and after each mark, so give it a buffered writer and flush that writer.
@@ -285,7 +285,7 @@ impl Masker {
 /// The continuation of the text that the masker has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// More text, which completes the next slice or is searched by itself.
+    /// More text. This slice is complete, and the masker searches its end again.
     Slice,
     /// More text.
     Text,

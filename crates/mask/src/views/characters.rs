@@ -42,6 +42,6 @@ pub(crate) fn has_alone(bytes: &[u8]) -> bool {
 }
 
 fn is_part(byte: &u8) -> bool {
-    // All bytes of a token but two can stand in a token's base64, too.
+    // A JWT has these characters. Only base64 of the other alphabet also has `+` and `/`.
     is_token_byte(*byte) & !matches!(byte, b'+' | b'/')
 }
