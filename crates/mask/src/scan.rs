@@ -9,6 +9,7 @@ use std::ops::Range;
 use crate::{
     LEAST, PIECE,
     grams::word,
+    search::DEPTH,
     secrets::Secrets,
     text::Text,
     views::{
@@ -158,9 +159,37 @@ fn is(byte: u8, class: Class) -> bool {
     CLASSES[usize::from(byte)] >> class as u32 & 1 == 1
 }
 
+/// The secrets, and how closely to look for them.
+#[derive(Clone, Copy)]
+pub(crate) struct Look<'a> {
+    secrets: &'a Secrets,
+    /// Whether a known word is near. Then shorter encodings count, too.
+    is_close: bool,
+}
+
+impl<'a> Look<'a> {
+    /// A look at a whole log.
+    pub(crate) fn far(secrets: &'a Secrets) -> Self {
+        let is_close = false;
+        Self { secrets, is_close }
+    }
+
+    /// A look at text near a known word.
+    pub(crate) fn close(secrets: &'a Secrets) -> Self {
+        let is_close = true;
+        Self { secrets, is_close }
+    }
+
+    /// The least number of bytes of a secret in a row that count.
+    fn least(self) -> usize {
+        if self.is_close { LEAST } else { SEEN }
+    }
+}
+
 /// Calls `see` with each part of a text in which up to `depth` views may read a piece.
-pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    words(secrets, text, SEEN, see);
+pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    let secrets = look.secrets;
+    words(secrets, text, look.least(), see);
     if depth == 0 {
         return;
     }
@@ -168,13 +197,19 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
     let (mut escapes_to, mut escapes) = (0, 0);
     let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
     let mut dump: Option<Range<usize>> = None;
-    // The encoding of a short secret is short.
-    let is_short = secrets.shortest() < PIECE;
+    // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
+    let is_short = look.is_close || secrets.shortest() < PIECE;
+    let shortest = if look.is_close { LEAST } else { secrets.shortest() };
     let (step, dense) = if is_short { (COUNTED, 1) } else { (SAMPLE, DENSE) };
+    let least_digits = if look.is_close || depth < DEPTH {
+        2 * LEAST
+    } else {
+        DIGITS.min(2 * shortest)
+    };
     let mut read = Numbers::default();
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
-            numbers(secrets, &text[part.clone()], &mut read, depth - 1, &mut |_| {
+            numbers(look, &text[part.clone()], &mut read, depth - 1, &mut |_| {
                 see(part.clone())
             });
         }
@@ -209,7 +244,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
-            if is_numbers(&text[run.clone()], DIGITS.min(2 * secrets.shortest())) {
+            if is_numbers(&text[run.clone()], least_digits) {
                 listed_to = listed_to.max(run.end);
                 // The lines of a dump have a text column between them.
                 match dump.as_mut().filter(|dump| dump.end + COLUMN >= run.start) {
@@ -228,11 +263,11 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
                     .filter(|byte| is(**byte, class))
                     .nth(LETTERS - 1)
             };
-            if run.len() >= RUN.min(2 * secrets.shortest() - 2)
+            if run.len() >= RUN.min(2 * shortest - 2)
                 && enough(Class::Capital).is_some()
                 && enough(Class::Small).is_some()
             {
-                base64(secrets, &text[run.clone()], depth - 1, &mut |part| {
+                base64(look, &text[run.clone()], depth - 1, &mut |part| {
                     see(run.start + part.start..run.start + part.end);
                 });
             }
@@ -240,12 +275,13 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         let separators = has(Class::Separator);
         let is_mixed = has(Class::Capital) >= 2 && has(Class::Small) >= 1 && separators > 0;
         mixed = if is_mixed { mixed + 1 } else { 0 };
-        let is_parted = || (4..COUNTED).contains(&separators) && separators + next(Class::Separator) >= 5;
+        let goes_on = || look.is_close || separators + next(Class::Separator) >= 5;
+        let is_parted = || (4..COUNTED).contains(&separators) && goes_on();
         if at >= mixed_to && (mixed >= 2 || is_parted()) {
             let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
-            words(secrets, &joined, SEEN, &mut |_| see(part.clone()));
+            words(secrets, &joined, look.least(), &mut |_| see(part.clone()));
             if at >= alone_to && has_alone(&text[at.saturating_sub(COUNTED)..text.len().min(at + 2 * SAMPLE)])
             {
                 let part = part.start..text.len().min(at + OVERLAP);
@@ -270,12 +306,7 @@ pub(crate) fn scan(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn F
         if escapes >= dense && at >= escapes_to {
             escapes_to = at + OVERLAP;
             let part = at.saturating_sub(DENSE * step + AROUND)..text.len().min(escapes_to + AROUND);
-            unescape(
-                secrets,
-                &text[part.clone()],
-                depth - 1,
-                &mut |_| see(part.clone()),
-            );
+            unescape(look, &text[part.clone()], depth - 1, &mut |_| see(part.clone()));
         }
         at += step;
     }
@@ -299,8 +330,9 @@ fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range
 }
 
 /// Scans the bytes that an encoding stands for.
-fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    words(secrets, bytes, least, see);
+fn decoded(look: Look<'_>, bytes: &[u8], least: usize, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    words(look.secrets, bytes, least, see);
+    let shortest = if look.is_close { LEAST } else { RUN / 2 };
     if depth > 0 {
         // Other encodings are text. Most bytes that are decoded at a wrong alignment are not text.
         let mut at = 0;
@@ -316,8 +348,8 @@ fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mu
             let length = bytes[at..].iter().position(|byte| !is_text(*byte));
             let end = length.map_or(bytes.len(), |length| at + length);
             // A run that ends here has been scanned.
-            if end > at && end >= start + RUN / 2 {
-                scan(secrets, &bytes[start..end], depth, &mut |part| {
+            if end > at && end >= start + shortest {
+                scan(look, &bytes[start..end], depth, &mut |part| {
                     see(start + part.start..start + part.end)
                 });
             }
@@ -328,14 +360,14 @@ fn decoded(secrets: &Secrets, bytes: &[u8], least: usize, depth: usize, see: &mu
     let zeros = memchr::memchr_iter(0, bytes).count();
     if zeros > bytes.len() / 3 {
         let visible = only(bytes, |byte| byte != 0);
-        scan(secrets, &visible, depth, &mut |part| {
+        scan(look, &visible, depth, &mut |part| {
             see(part.start..bytes.len());
         });
     }
 }
 
 /// Scans the bytes that a run of base64 stands for, at all four alignments.
-fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     // More digits complete the last group.
     let mut values: Vec<u8> = run.iter().map(|byte| base64_value(*byte)).collect();
     values.extend([0; 3]);
@@ -347,7 +379,7 @@ fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range
             let [one, two, three, four] = [group[0], group[1], group[2], group[3]];
             bytes.copy_from_slice(&[one << 2 | two >> 4, two << 4 | three >> 2, three << 6 | four]);
         }
-        decoded(secrets, &bytes[..length], SEEN, depth, &mut |part| {
+        decoded(look, &bytes[..length], look.least(), depth, &mut |part| {
             let digit = |at: usize| alignment + at / 3 * 4;
             see(digit(part.start)..run.len().min(digit(part.end) + 4));
         });
@@ -355,13 +387,7 @@ fn base64(secrets: &Secrets, run: &[u8], depth: usize, see: &mut dyn FnMut(Range
 }
 
 /// Scans the bytes that numbers stand for.
-fn numbers(
-    secrets: &Secrets,
-    text: &[u8],
-    read: &mut Numbers,
-    depth: usize,
-    see: &mut dyn FnMut(Range<usize>),
-) {
+fn numbers(look: Look<'_>, text: &[u8], read: &mut Numbers, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     read.read(text);
     let Numbers {
         digits, pairs, bytes, ..
@@ -370,15 +396,15 @@ fn numbers(
         pairs.clear();
         let digits = digits.get(phase..).unwrap_or_default();
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
-        decoded(secrets, pairs, SEEN_IN_NUMBERS, depth, see);
+        decoded(look, pairs, SEEN_IN_NUMBERS, depth, see);
     }
     for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1]) {
         if bytes.len() >= LEAST {
-            decoded(secrets, bytes, SEEN_IN_NUMBERS, depth, see);
+            decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
             // The same words with their first byte first.
             if word > 1 {
                 bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
-                decoded(secrets, bytes, SEEN_IN_NUMBERS, depth, see);
+                decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
             }
         }
     }
@@ -458,10 +484,10 @@ impl Numbers {
 }
 
 /// Replaces the escapes in a text by the bytes that they stand for, and scans the result.
-fn unescape(secrets: &Secrets, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+fn unescape(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     if has_escapes(text) {
         let plain = unescaped(&Text::plain(text));
-        scan(secrets, &plain.bytes, depth, see);
+        scan(look, &plain.bytes, depth, see);
     }
 }
 

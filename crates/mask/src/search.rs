@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{
     LEAST, PIECE,
     grams::word,
-    scan::{SEEN, scan},
+    scan::{Look, SEEN, scan},
     secrets::{Place, Secrets},
     text::Text,
     views::{
@@ -75,7 +75,9 @@ impl<'a> Search<'a> {
     /// Whether a piece is only a word that other text has, too.
     pub(crate) fn is_word(&self, piece: &Piece) -> bool {
         let (from, to) = (piece.part.start as usize, piece.part.end as usize);
-        to - from < SEEN || !self.secrets.get(piece.secret).is_rare(from, to)
+        let secret = self.secrets.get(piece.secret);
+        // A few bytes of a signature or of rare claims are not a word.
+        to - from < SEEN && secret.own(from, to) < LEAST || !secret.is_rare(from, to)
     }
 
     /// The whole secret of at least [`LONG`] bytes that the window shows as it is at a position.
@@ -200,7 +202,9 @@ impl<'a> Search<'a> {
             at = match self.around(text, at, is_joined) {
                 Some((place, part)) => {
                     // A short secret can be whole within a part of another one.
-                    let hides = part.len() < LONG && !self.is_enough(text, place, part.len());
+                    let hides = part.len() < LONG
+                        && part.len() > self.secrets.least()
+                        && !self.is_enough(text, place, part.len());
                     self.add(text, place, part.clone());
                     if hides {
                         at + 1
@@ -423,7 +427,9 @@ impl<'a> Search<'a> {
 /// Whether a view may read a piece in a text.
 fn is_seen(secrets: &Secrets, text: &[u8], depth: usize) -> bool {
     let mut is_seen = false;
-    scan(secrets, text, depth, &mut |_| is_seen = true);
+    // The characters of UTF-16 have zeros between them.
+    let visible: Vec<u8> = text.iter().copied().filter(|byte| *byte != 0).collect();
+    scan(Look::close(secrets), &visible, depth, &mut |_| is_seen = true);
     is_seen
 }
 

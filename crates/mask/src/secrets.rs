@@ -46,6 +46,7 @@ pub(crate) struct Secrets {
     /// The words of `gate` with their positions in `shown`, sorted by the word.
     words: Vec<(u64, u32)>,
     shortest: usize,
+    least: usize,
 }
 
 /// A position in a secret.
@@ -219,6 +220,7 @@ impl Secrets {
             shown: known.into(),
             words,
             shortest: lengths.min().unwrap_or(PIECE).max(LEAST),
+            least: list.iter().map(|secret| secret.bytes.len()).min().unwrap_or(0),
             places,
             ends,
             list,
@@ -270,6 +272,11 @@ impl Secrets {
     /// The least number of secret bytes in a piece of any of these secrets.
     pub(crate) fn shortest(&self) -> usize {
         self.shortest
+    }
+
+    /// The length of the shortest secret.
+    pub(crate) fn least(&self) -> usize {
+        self.least
     }
 
     /// The positions in secrets at which this word begins.

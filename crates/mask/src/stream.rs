@@ -10,7 +10,7 @@ use std::{
 use crate::{
     ANYWHERE, ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::scan,
+    scan::{Look, scan},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
@@ -307,7 +307,7 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     };
     let mut sights = Vec::new();
     for seen in &views[..if seen.hides { views.len() } else { 1 }] {
-        scan(secrets, &seen.bytes, DEPTH, &mut |part| {
+        scan(Look::far(secrets), &seen.bytes, DEPTH, &mut |part| {
             sights.push(seen.position(part.start)..seen.position(part.end));
         });
     }

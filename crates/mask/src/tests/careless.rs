@@ -10,10 +10,13 @@ fn lines(text: &str, columns: usize, end: &str) -> String {
     lines.map(|line| format!("{line}{end}")).collect()
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The output of `xxd` or `hexdump -C`, with groups of this size.
 fn dump(text: &str, group: usize) -> String {
     let line = |(at, line): (usize, &[u8])| {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let groups: Vec<_> = line.chunks(group).map(hex).collect();
         let plain = String::from_utf8_lossy(line);
         if group == 1 {
@@ -178,6 +181,11 @@ fn bytes_that_are_no_text_pass() {
 #[case("hexdump -C", &|t: &str| dump(t, 1))]
 #[case("xxd -g 1 -c 8, behind a prefix", &|t: &str| bytewise(t, |at, hex, text| format!("I1126 20:53:46.1 main.go:12] {at:08x}: {hex}  {text}\n")))]
 #[case("od -w8 -t x1", &|t: &str| bytewise(t, |at, hex, _| format!("{at:07o} {hex}\n")))]
+#[case("xxd -p | base64 -w 40", &|t: &str| lines(&STANDARD.encode(lines(&hex(t.as_bytes()), 60, "\n")), 40, "\n"))]
+#[case("xxd -p of UTF-16 of xxd -p", &|t: &str| {
+    let utf_16 = hex(t.as_bytes()).encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    lines(&hex(&utf_16), 60, "\n")
+})]
 #[case("python -c 'print(parts)'", &|t: &str| format!("['{}', '{}']\n", &t[..150], &t[150..]))]
 #[case("two halves, coloured", &|t: &str| format!("\u{1b}[1m{}\u{1b}[0m{}\n", &t[..300], &t[300..]))]
 #[case("cut -c1-200", &|t: &str| format!("token: {}...\n", &t[..200]))]
