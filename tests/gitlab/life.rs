@@ -442,6 +442,32 @@ fn the_token_itself_says_which_anchor_is_deleted(
     assert_dead(&cluster);
 }
 
+/// A legacy token does not contain the uid of its Secret. A uid from a variable would keep jobpass from deleting
+/// that Secret, and the token never expires.
+#[rstest]
+fn a_variable_does_not_keep_a_legacy_token_alive(#[values("quick", "wait", "off")] verify: &str) {
+    let cluster = Cluster::start();
+    let options = [
+        ("type", "legacy"),
+        ("dotenv", "jobpass.env"),
+        ("verify-revocation", verify),
+    ];
+    let minting = Job::with(&cluster, &options);
+    support::allow_reading(&cluster);
+    minting.mint().succeeded();
+    let token = crate::cluster::token_of(&cluster.legacy_secrets()[0]);
+    let mut post = minting.later();
+    post.set("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111");
+    let revoke = post.revoke("success", &["--handed-over", "--fail-on-revoke-error", "true"]);
+    assert_eq!(revoke.code(), 0, "{}", revoke.log);
+    assert!(!revoke.log.contains("another Secret"), "{}", revoke.log);
+    assert!(
+        cluster.legacy_secrets().is_empty() && !cluster.accepts(&token),
+        "{}",
+        revoke.log
+    );
+}
+
 /// Without the identity, jobpass knows the anchor only from the variables.
 #[test]
 fn a_uid_that_is_not_the_anchor_s_is_no_proof() {

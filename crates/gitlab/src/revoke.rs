@@ -186,8 +186,10 @@ fn hand_on(job: &Job) -> Vec<Error> {
 /// Revokes the token that an earlier job handed over in its dotenv report.
 ///
 /// A project variable, or a variable of one pipeline run, takes precedence over the report. So the anchor
-/// comes from the token's own claims, if jobpass can read the token. Without the identity, jobpass cannot
-/// read a sealed token, and takes the anchor from the variables.
+/// and its uid come from the token's own claims, if jobpass can read the token. A legacy token does not
+/// contain the uid. jobpass then deletes its Secret by the name alone, because a wrong uid would keep the
+/// token alive. Without the identity, jobpass cannot read a sealed token, and takes the anchor from the
+/// variables.
 async fn handed_over(
     matches: &ArgMatches,
     job: &Job,
@@ -199,10 +201,9 @@ async fn handed_over(
         .and_then(|name| dotenv::handed_over(name, matches, &job.environment)?.ok());
     let claimed = token.as_ref().and_then(claimed);
     let named = job.environment.get(ANCHOR);
-    let uid = job.environment.get(ANCHOR_UID);
     let (anchor, uid) = match (&claimed, named) {
-        (Some((anchor, claimed)), _) => (&**anchor, claimed.as_deref().or(uid)),
-        (None, Some(named)) => (named, uid),
+        (Some((anchor, uid)), _) => (&**anchor, uid.as_deref()),
+        (None, Some(named)) => (named, job.environment.get(ANCHOR_UID)),
         (None, None) => {
             log::say(&format!(
                 "jobpass: no token to revoke, because this job got no {ANCHOR}. If the job that mints has handed a \
