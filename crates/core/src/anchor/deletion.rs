@@ -112,15 +112,15 @@ fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     })
 }
 
-/// The failure for [`Deletion::Held`].
+/// The failure for [`Deletion::Held`]. The command prints no data, because the Secret of a legacy token holds
+/// that token.
 pub(crate) fn held(namespace: &str, name: &str) -> Error {
     let what = format!(
-        "the API server marked anchor {namespace}/{name} as deleted, but a finalizer holds \
-        it"
+        "anchor {namespace}/{name} still exists: the API server marked it as deleted, but a finalizer holds it"
     );
     Error::new(Kind::Revoke, what).help(format!(
         "jobpass sets no finalizers. This command shows the finalizer; remove it from the Secret:\n\n  \
-         kubectl get secret {name} --namespace {namespace} --output yaml"
+         kubectl get secret {name} --namespace {namespace} --output jsonpath='{{.metadata.finalizers}}'"
     ))
 }
 

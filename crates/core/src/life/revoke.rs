@@ -8,10 +8,10 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use crate::{
-    anchor::{self, Deletion, role},
+    anchor::{self, Deletion, held, role},
     claims::Claims,
     cluster::{
-        Answer, Budget, Cluster,
+        Answer, Budget, Call, Cluster,
         probe::{self, WATCH_LAG},
     },
     error::{Error, Kind},
@@ -382,20 +382,12 @@ impl Revocation<'_> {
     }
 
     async fn delete(&self) -> Result<Deletion, Error> {
-        let receipt = &self.state.receipt;
-        let mut retries = Retries::new(receipt.anchor_uid.is_some());
+        let mut retries = Retries::new(self.state.receipt.anchor_uid.is_some());
         loop {
             let deletion = self.ask_to_delete().await?;
             match (retries.after(&deletion), deletion) {
                 (Some(wait), _) => tokio::time::sleep(wait).await,
-                (None, Deletion::Refused(call, answer)) => {
-                    let permission = RequiredPermission::revoking(
-                        &receipt.namespace,
-                        &receipt.service_account,
-                        self.state.role,
-                    );
-                    return Err(self.cluster.refused(&call, &answer, &permission));
-                }
+                (None, Deletion::Refused(call, answer)) => return Err(self.refused(&call, &answer)),
                 (None, deletion) => return Ok(deletion),
             }
         }
@@ -412,6 +404,14 @@ impl Revocation<'_> {
             &self.budget,
         );
         Ok(deletion.await?)
+    }
+
+    /// The error for a refused deletion of the anchor.
+    fn refused(&self, call: &Call, answer: &Answer) -> Error {
+        let receipt = &self.state.receipt;
+        let permission =
+            RequiredPermission::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
+        self.cluster.refused(call, answer, &permission)
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
@@ -466,17 +466,32 @@ impl Revocation<'_> {
     /// Deletes the anchor once more, to learn whether it is gone: the minter may delete Secrets, but not read
     /// them.
     async fn must_be_gone(&self) -> Result<(), Error> {
-        let why = match self.ask_to_delete().await? {
-            Deletion::Gone { .. } | Deletion::AnotherUid => return Ok(()),
-            Deletion::Done => "jobpass had to delete it a second time".to_owned(),
-            Deletion::Held => "the API server has marked it as deleted".to_owned(),
-            Deletion::Refused(_, answer) => answer.in_words(),
-        };
-        let what = format!("the anchor still exists after jobpass deleted it ({why})");
-        Err(Error::new(Kind::Revoke, what).help(
-            "most likely a finalizer holds the anchor. `kubectl get secret --output yaml` shows the \
-             finalizer; remove it",
-        ))
+        match self.ask_to_delete().await? {
+            Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
+            Deletion::Held => {
+                let receipt = &self.state.receipt;
+                Err(held(&receipt.namespace, &receipt.anchor))
+            }
+            Deletion::Done => {
+                let what =
+                    "the anchor existed again after jobpass deleted it. jobpass deleted it a second time";
+                Err(Error::new(Kind::Revoke, what).help(
+                    "find out which program restores Secrets in this namespace, such as a backup or a GitOps \
+                     tool",
+                ))
+            }
+            Deletion::Refused(call, answer) => {
+                let what = format!(
+                    "jobpass cannot tell whether the anchor is gone: {}",
+                    answer.in_words()
+                );
+                let error = Error::new(Kind::Revoke, what);
+                Err(match self.refused(&call, &answer).next_step() {
+                    Some(step) => error.help(step),
+                    None => error,
+                })
+            }
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    cluster::{Answer, Call},
+    cluster::{
+        Answer, Call, Identity,
+        scripted::{self, Fate},
+    },
     record::state::tests::least,
 };
 
@@ -41,6 +44,54 @@ fn each_reason_to_wait_has_its_own_patience() {
     assert!(retries.after(&refused(403)).is_some() && retries.after(&refused(401)).is_some());
     assert_eq!(retries.after(&refused(403)), None);
     assert_eq!(retries.after(&gone), Some(LATE_CREATION[0]));
+}
+
+const MARKED: &str = r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a","deletionTimestamp":"2026-01-01T00:00:00Z"}}"#;
+
+/// After the deletion, jobpass deletes the anchor once more. An error says what the second answer tells about
+/// the anchor, and no more.
+#[rstest]
+#[case::a_finalizer_holds_it(
+    Fate::answer(200, MARKED),
+    "still exists: the API server marked it as deleted, but a finalizer holds it",
+    "--output jsonpath='{.metadata.finalizers}'"
+)]
+#[case::it_came_back(
+    Fate::answer(200, ""),
+    "the anchor existed again after jobpass deleted it. jobpass deleted it a second time",
+    "find out which program restores Secrets"
+)]
+#[case::the_minter_lost_its_permission(
+    Fate::status(403, "Forbidden", "secrets", "secrets \"a\" is forbidden"),
+    "jobpass cannot tell whether the anchor is gone: the API server answered 403 ",
+    "jobpass setup "
+)]
+#[tokio::test]
+async fn an_anchor_that_may_be_left_is_no_proof(
+    #[case] second: Fate,
+    #[case] what: &str,
+    #[case] step: &str,
+) {
+    let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::answer(200, ""), second]);
+    let state = least();
+    let revocation = Revocation {
+        cluster: &cluster,
+        state: &state,
+        budget: Budget::to_the_end(REVOKE),
+        deleted: &Cell::new(false),
+        proxy_closed: false,
+    };
+    let error = revocation
+        .run(ready(None), Verify::Quick)
+        .await
+        .expect_err("no proof");
+    assert_eq!(error.kind(), Kind::Revoke);
+    assert!(error.message().contains("could not prove"), "{error}");
+    assert!(error.message().contains(what), "{error}");
+    assert!(
+        error.next_step().is_some_and(|help| help.contains(step)),
+        "{error}"
+    );
 }
 
 fn token(secret: &serde_json::Value) -> Token {
