@@ -6,22 +6,21 @@ use crate::{claims::Claims, cluster::Cluster, text::in_words};
 impl Cluster {
     /// The next step for a minter whose credential the API server answered with 401.
     pub(crate) fn unauthorized(&self) -> String {
-        self.unauthorized_for("the minter", "give the job a new one", "give the job a valid one")
+        self.bearer().and_then(id_token::explain).unwrap_or_else(|| {
+            self.unauthorized_for("the minter", "give the job a new one", "give the job a valid one")
+        })
     }
 
-    /// The next step for a command that an administrator or a sweeper runs, after a 401. Advice about a minter
-    /// and its job would mislead them.
+    /// The next step after a 401, for a command that an administrator or a sweeper runs. It never mentions a
+    /// minter or a job, even if the credential is an ID token.
     pub(crate) fn unauthorized_to_administer(&self) -> String {
         let step = "log in to the cluster again, or name another kubeconfig with `--kubeconfig`. Then run the \
                     command again";
         self.unauthorized_for("this command", step, step)
     }
 
-    /// The next step after a 401, from the claims of the bearer token.
+    /// The next step after a 401, with the time since the bearer token expired.
     fn unauthorized_for(&self, whose: &str, renew: &str, replace: &str) -> String {
-        if let Some(explained) = self.bearer().and_then(id_token::explain) {
-            return explained;
-        }
         let expired = self
             .bearer()
             .and_then(|bearer| Claims::decode(bearer).ok())
@@ -74,6 +73,7 @@ mod tests {
     #[rstest]
     #[case::nothing_known(Identity::default())]
     #[case::expired(bearer(&json!({"iss": "https://k", "kubernetes.io": {}, "exp": 1})))]
+    #[case::of_an_oidc_login(bearer(&json!({"iss": "https://dex", "sub": "jane", "exp": 1})))]
     fn an_administrator_reads_nothing_about_a_minter(#[case] identity: Identity) {
         let (cluster, _) = scripted::cluster(&identity, []);
         let explained = cluster.unauthorized_to_administer();

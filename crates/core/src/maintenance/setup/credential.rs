@@ -142,7 +142,7 @@ impl MinterKubeconfig {
             );
             let error = Error::new(Kind::Refused, what);
             return Err(match answer.status {
-                401 => error.help(cluster.unauthorized()),
+                401 => error.help(cluster.unauthorized_to_administer()),
                 _ => error.help(format!(
                     "jobpass applied all objects, and wrote no kubeconfig. Run the command again as a user who \
                      may `create serviceaccounts/token {account}` in namespace {namespace}"

@@ -300,7 +300,7 @@ async fn remove(
             let what = format!("cannot delete {}: {}", object.title(), answer.in_words());
             let error = Error::new(Kind::Refused, what);
             Err(match answer.status {
-                401 => error.help(cluster.unauthorized()),
+                401 => error.help(cluster.unauthorized_to_administer()),
                 _ => error.help(
                     "the message above says why. The objects that jobpass deleted before are gone. Correct the \
                      cause, and run the command again",
@@ -318,7 +318,13 @@ async fn revoke(anchor: &ListedAnchor, cluster: &Cluster, budget: &Budget) -> Re
     match delete(cluster, namespace, name, Some(uid), budget).await? {
         Deletion::Done | Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
         Deletion::Held => Err(held(namespace, name)),
-        Deletion::Refused(call, answer) => Err(answer.unexpected(&call).into_unrevoked()),
+        Deletion::Refused(call, answer) => {
+            let error = answer.unexpected(&call).into_unrevoked();
+            Err(match answer.status {
+                401 => error.help(cluster.unauthorized_to_administer()),
+                _ => error,
+            })
+        }
     }
 }
 
