@@ -450,10 +450,13 @@ impl Revocation<'_> {
             }
             if age >= SUCCESS_CACHE + SLACK {
                 let what = format!(
-                    "the API server still accepts it {} s after its anchor was deleted",
+                    "the API server still accepts the token {} s after jobpass deleted its anchor",
                     age.as_secs()
                 );
-                return Err(Error::new(Kind::Revoke, what));
+                return Err(Error::new(Kind::Revoke, what).help(
+                    "run `jobpass inspect --verify` on the token. If the API server still accepts the token, \
+                     report it to the cluster's administrator",
+                ));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
