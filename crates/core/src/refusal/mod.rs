@@ -163,6 +163,9 @@ impl Cluster {
                 permission.namespace
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),
+            404 if answer.missing() == Some("secrets") => {
+                error.help("somebody deleted the Secret while jobpass was using it. Find out who did")
+            }
             404 => error.help(
                 "check the server's URL: every Kubernetes API server has this path, but this server does not",
             ),
@@ -390,6 +393,13 @@ mod tests {
         "serviceaccounts",
         "serviceaccounts \"scanner\" not found",
         "kubectl create serviceaccount scanner --namespace ci"
+    )]
+    #[case::secret(
+        404,
+        "NotFound",
+        "secrets",
+        "secrets \"a\" not found",
+        "somebody deleted the Secret while jobpass was using it"
     )]
     #[case::the_kind_counts_and_not_the_words(
         404,
