@@ -93,8 +93,10 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
             let what =
                 "this API server cannot name the user of the credential, because it is older than Kubernetes 1.28 (no SelfSubjectReview)";
             Error::new(Kind::Refused, what)
-                .help("only the token of a ServiceAccount names its user, and this credential is not one: \
-                       look at the user in the kubeconfig")
+                .help("jobpass can read a user only from a ServiceAccount's token, and this credential is of \
+                       another kind. The user of a client certificate is the certificate's CN. The user of an \
+                       OIDC token is the claim that the API server's configuration names. The user's name in \
+                       the kubeconfig is only a label")
         })
 }
 
