@@ -111,7 +111,7 @@ fn command() -> Command {
         .subcommand(serve)
 }
 
-/// Serves until a signal arrives. Returns the requests that the dev cluster does not support.
+/// Serves until a signal arrives. Returns the message of each 501 that the dev cluster answered.
 fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
     let mut builder = DevCluster::builder().http2(!matches.get_flag("no-http2"));
     if let Some(address) = matches.get_one::<SocketAddr>("listen") {

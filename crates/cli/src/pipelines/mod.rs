@@ -265,7 +265,7 @@ impl Site {
         here.then(|| self.platform.run(anchor)).flatten()
     }
 
-    /// Asks about the runs whose end is not known yet.
+    /// Asks about the runs about which jobpass has not asked this site yet.
     async fn learn(&self, runs: BTreeSet<Run>, memory: &mut Memory) {
         let new = runs
             .into_iter()

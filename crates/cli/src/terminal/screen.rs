@@ -130,8 +130,8 @@ impl Screen {
 
     /// A bar that is full to the fraction `part` (0 to 1), with `text` beside it.
     ///
-    /// Both fit into one line, because a terminal can redraw only its last line. The bar gets the room that
-    /// `text` leaves. Cuts a `text` that is longer than a line.
+    /// Both fit into one line, because jobpass redraws only the line of the cursor. The bar gets the room that
+    /// `text` leaves. Cuts a `text` that is longer than a line. Without a known width, `text` stays whole.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width
@@ -153,7 +153,8 @@ impl Screen {
     }
 }
 
-/// A time in words, rounded down to its two largest units: `40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`.
+/// A time in words, rounded down: to seconds below a minute, to minutes below a day, otherwise to hours
+/// (`40 s`, `12 min`, `1 h 4 min`, `2 d 3 h`).
 pub(crate) fn roughly(seconds: u64) -> String {
     let least = match seconds {
         ..60 => 1,

@@ -272,7 +272,8 @@ impl Escape {
         escape
     }
 
-    /// The result about `account`, one sentence for each way.
+    /// The result about `account`: one sentence with all open ways, and one about questions without an answer.
+    /// Empty if there are neither.
     pub(super) fn sentences(&self, account: &Account) -> Vec<String> {
         let mut sentences = Vec::new();
         if !self.ways.is_empty() {

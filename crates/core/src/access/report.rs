@@ -219,7 +219,8 @@ impl Report {
         markdown
     }
 
-    /// The result of the escape check: one sentence for each open way.
+    /// The result of the escape check: one sentence with all open ways, and one about questions without an
+    /// answer. Empty if there are neither.
     pub fn warnings(&self) -> Vec<String> {
         let account = self.holder.account.as_ref();
         account.map_or_else(Vec::new, |account| self.escape.sentences(account))
