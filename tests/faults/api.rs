@@ -362,9 +362,9 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
         post.log
     );
     // A Secret as YAML would show its data.
-    let (namespace, name) = anchor.split_once('/').expect("an anchor");
     let command = format!(
-        "kubectl get secret {name} --namespace {namespace} --output jsonpath='{{.metadata.finalizers}}'"
+        "kubectl get secret {anchor} --namespace {} --output jsonpath='{{.metadata.finalizers}}'",
+        cluster.namespace()
     );
     assert!(post.log.contains(&command), "{}", post.log);
     set_finalizers(&cluster, &anchor, &[]);
