@@ -108,6 +108,25 @@ fn the_token_of_a_job_is_not_ended_by_surprise() {
     assert!(desk.cluster.anchors().is_empty() && left(&desk).is_empty());
 }
 
+/// The minters of one account share its set-up.
+#[test]
+fn a_minter_that_the_command_does_not_name_keeps_its_set_up() {
+    let desk = Desk::new();
+    let other = ["--minter", "user:jane"];
+    desk.setup(&[&SCANNER, &MINTER, &other, &APPLY]).succeeded();
+    let before = left(&desk);
+    for more in [&[][..], &["--dry-run"], &["--revoke"]] {
+        let refused = desk.setup(&[&SCANNER, &MINTER, &DELETE, more]);
+        assert_eq!(refused.code(), 5, "{}", refused.log);
+        for part in ["nothing was deleted: ", "\n  --minter user:jane\n"] {
+            assert!(refused.log.contains(part), "{part}: {}", refused.log);
+        }
+        assert_eq!(left(&desk), before);
+    }
+    desk.setup(&[&SCANNER, &MINTER, &other, &DELETE]).succeeded();
+    assert!(left(&desk).is_empty());
+}
+
 /// `kubectl apply` sets no label, and an account may have existed before.
 #[test]
 fn objects_that_others_may_have_made_stay() {

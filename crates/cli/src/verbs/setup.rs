@@ -185,7 +185,8 @@ pub(crate) fn command() -> Command {
                 "delete",
                 "Delete the objects that `setup` made for the same options. The minters lose their permissions \
                  before the policies go. An object that somebody else may have made, or needs, stays. Deletes \
-                 nothing while a job has a token.",
+                 nothing while a job has a token, or if the set-up serves a minter that the command does not \
+                 name.",
             ),
             switch(
                 "revoke",

@@ -1,6 +1,9 @@
-//! The permissions that minters and jobs have now, and would lose by a set-up.
+//! The permissions that minters and jobs have now, and would lose by a set-up or its deletion.
 
-use k8s_openapi::api::{admissionregistration::v1::ValidatingAdmissionPolicy, rbac::v1::Role};
+use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicy,
+    rbac::v1::{Role, Subject},
+};
 use serde_json::Value;
 
 use super::{
@@ -40,6 +43,63 @@ pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Val
     )))
 }
 
+/// Refuses to delete a set-up of minters that the command does not name. They share the set-up's objects with
+/// the minters that it names.
+///
+/// # Errors
+/// Names these minters.
+pub(super) fn refuse_deletion(
+    setup: &Setup,
+    objects: &[SetupObject],
+    found: &[Option<Value>],
+) -> Result<(), Error> {
+    let mut others = Vec::new();
+    for grant in setup.grants() {
+        let (minters, wanted) = minters(grant, objects, found)?;
+        others.extend(dropped(&minters, &wanted).map(in_option));
+    }
+    others.sort_unstable();
+    others.dedup();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let others = others.iter().map(|minter| format!("  --minter {minter}\n"));
+    let error = Error::new(
+        Kind::Claims,
+        "nothing was deleted: minters that this command does not name use the same set-up",
+    );
+    Err(error.help(format!(
+        "{}\nto take it away from them too, add these options. To take it away from one minter alone, use \
+         `--apply --replace`, and name the minters that stay",
+        others.collect::<String>()
+    )))
+}
+
+/// The minters that have a grant now, and those that the set-up names.
+fn minters(
+    grant: Grant<'_>,
+    objects: &[SetupObject],
+    found: &[Option<Value>],
+) -> Result<(Vec<Subject>, Vec<Subject>), Error> {
+    let role = grant.role();
+    let index = objects.iter().position(|object| object.is("RoleBinding", &role));
+    let binding = index.and_then(|index| Some((objects[index].manifest(), found[index].as_ref()?)));
+    // If there is no RoleBinding, nobody has a permission to lose.
+    let Some((wanted, had)) = binding else {
+        return Ok((Vec::new(), Vec::new()));
+    };
+    let mut minters = subjects(had)?;
+    minters.retain(|minter| !minter.name.starts_with(PROBE_GROUP));
+    Ok((minters, subjects(wanted)?))
+}
+
+/// The minters that a set-up does not name.
+fn dropped<'a>(minters: &'a [Subject], wanted: &'a [Subject]) -> impl Iterator<Item = &'a Subject> {
+    minters
+        .iter()
+        .filter(|had| !wanted.iter().any(|wanted| is_same(had, wanted)))
+}
+
 fn losses_of(
     setup: &Setup,
     grant: Grant<'_>,
@@ -50,13 +110,7 @@ fn losses_of(
         let index = objects.iter().position(|object| object.is(kind, name))?;
         Some((objects[index].manifest(), found[index].as_ref()?))
     };
-    let role = grant.role();
-    // If there is no RoleBinding, nobody has a permission to lose.
-    let Some((wanted, had)) = of("RoleBinding", &role) else {
-        return Ok(Vec::new());
-    };
-    let mut minters = subjects(had)?;
-    minters.retain(|minter| !minter.name.starts_with(PROBE_GROUP));
+    let (minters, wanted) = minters(grant, objects, found)?;
     if minters.is_empty() {
         return Ok(Vec::new());
     }
@@ -64,11 +118,7 @@ fn losses_of(
         Grant::Account(account) => format!("tokens of {account}"),
         Grant::Jobs(_) => "tokens for jobs with rules".to_owned(),
     };
-    let wanted = subjects(wanted)?;
-    let dropped = minters
-        .iter()
-        .filter(|had| !wanted.iter().any(|wanted| is_same(had, wanted)));
-    let mut losses = dropped
+    let mut losses = dropped(&minters, &wanted)
         .map(|had| {
             format!(
                 "{} can mint {tokens} now, but not after this set-up",
@@ -76,7 +126,7 @@ fn losses_of(
             )
         })
         .collect::<Vec<_>>();
-    if let Some((wanted, had)) = of("Role", &role).filter(|_| matches!(grant, Grant::Jobs(_))) {
+    if let Some((wanted, had)) = of("Role", &grant.role()).filter(|_| matches!(grant, Grant::Jobs(_))) {
         let wanted = rules(wanted)?;
         let beyond = rules(had)?
             .iter()
@@ -225,6 +275,30 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// The minters of one account share a RoleBinding and the policies.
+    #[rstest]
+    #[case::all_are_named(|_: &mut Wanted| {}, None)]
+    #[case::one_is_not(|wanted: &mut Wanted| { wanted.minters.pop(); }, Some("  --minter serviceaccount:ci/minter\n\nto take"))]
+    #[case::one_more(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), None)]
+    fn no_deletion_takes_away_another_minter(
+        #[case] change: impl Fn(&mut Wanted),
+        #[case] named: Option<&str>,
+    ) {
+        let before = setup(|_| {}).objects().expect("YAML");
+        let after = setup(change);
+        let objects = after.objects().expect("YAML");
+        let found = objects.iter().map(|object| {
+            let before = before.iter().find(|before| before.title() == object.title());
+            before.map(|before| before.manifest().clone())
+        });
+        let refused = refuse_deletion(&after, &objects, &found.collect::<Vec<_>>());
+        let help = refused
+            .err()
+            .and_then(|error| error.next_step().map(str::to_owned));
+        assert_eq!(help.is_some(), named.is_some(), "{help:?}");
+        assert!(help.is_none_or(|help| named.is_some_and(|named| help.starts_with(named))));
     }
 
     #[test]

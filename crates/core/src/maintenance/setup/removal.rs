@@ -21,6 +21,7 @@ use tokio::time::sleep;
 use super::{
     Grant, Setup, SetupObject,
     apply::OTHER_SERVERS,
+    loss,
     object::{Outcome, all, for_kubectl},
     separation::is_of_setup,
 };
@@ -74,8 +75,9 @@ impl Setup {
     ///
     /// # Errors
     /// If a job has a token and `consent` is [`Consent::NoTokens`]. If somebody else may have made the
-    /// RoleBinding of the minters: they would keep its permissions, and no policy would limit them. In both
-    /// cases, jobpass deletes nothing. Also if the API server refuses a request.
+    /// RoleBinding of the minters: they would keep its permissions, and no policy would limit them. If the set-up
+    /// serves a minter that it does not name. In these cases, jobpass deletes nothing. Also if the API server
+    /// refuses a request.
     pub async fn delete(
         &self,
         cluster: &Cluster,
@@ -89,6 +91,7 @@ impl Setup {
         bindings.extend(all::<ClusterRoleBinding, Binding>(cluster, budget).await?);
         let fates = self.fates(&objects, &found, &bindings);
         self.refuse_foreign_bindings(&objects, &fates)?;
+        loss::refuse_deletion(self, &objects, &found)?;
         let anchors = self.anchors_of_jobs(cluster).await?;
         let live = anchors.iter().filter(|anchor| is_live(anchor)).count();
         if live > 0 && consent == Consent::NoTokens {
