@@ -85,8 +85,8 @@ fn command() -> Command {
                 .value_name("DIR")
                 .value_parser(value_parser!(PathBuf))
                 .help(
-                    "The folder for the kubeconfigs. It must not exist yet, and the program removes the \
-                       kubeconfigs when it ends [default: in the temporary directory]",
+                    "The folder for the kubeconfigs. It must not exist yet. When the program ends, it \
+                       removes the folder [default: in the temporary directory]",
                 ),
         )
         .arg(
@@ -204,7 +204,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("failed to write {}", path.display()))
 }
 
-/// Removes the files that the program created. Other files in the folder stay.
+/// Removes the files that the program created, and the folder. If the folder has other files, it stays with
+/// them.
 fn remove(folder: &Path) -> io::Result<()> {
     for name in [MINTERS, ADMINISTRATORS] {
         match fs::remove_file(folder.join(name)) {

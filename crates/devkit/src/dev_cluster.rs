@@ -45,7 +45,8 @@ impl DevCluster {
     ///
     /// # Panics
     ///
-    /// If the API server refuses one of them.
+    /// If the text is not YAML, if an object has a kind that the dev cluster lacks, or if the API server
+    /// refuses an object.
     pub fn apply(&self, manifests: &str) {
         for document in serde_yaml::Deserializer::from_str(manifests) {
             let object = Value::deserialize(document).expect("manifests are YAML");
@@ -62,7 +63,7 @@ impl DevCluster {
     ///
     /// # Panics
     ///
-    /// If the ServiceAccount does not exist.
+    /// If the ServiceAccount does not exist, or if the API server refuses the lifetime.
     pub fn service_account_token(&self, namespace: &str, name: &str, lifetime: Duration) -> String {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
         let request = json!({
@@ -133,7 +134,7 @@ impl Builder {
 
     /// # Errors
     ///
-    /// If no port is free, or if the transcript of a test run cannot be written.
+    /// If the cluster cannot listen on the address, or if the transcript of a test run cannot be written.
     pub fn start(self) -> Result<DevCluster> {
         let transcript = Transcript::begin().context("no transcript of the dev cluster can be written")?;
         let cluster = Arc::new(Cluster::new(transcript));

@@ -1,4 +1,4 @@
-//! The signatures of the cluster's tokens.
+//! JWTs: the tokens of the cluster and of the issuers, and their signatures.
 
 use std::convert::Infallible;
 use std::sync::OnceLock;

@@ -5,6 +5,7 @@
 //! use jobpass_devkit::DevCluster;
 //!
 //! let cluster = DevCluster::start();
+//! cluster.apply("{kind: Namespace, apiVersion: v1, metadata: {name: ci}}");
 //! cluster.apply("{kind: ServiceAccount, apiVersion: v1, metadata: {name: scanner, namespace: ci}}");
 //! std::fs::write("kubeconfig", cluster.admin_kubeconfig())?;
 //! # Ok::<(), std::io::Error>(())

@@ -13,8 +13,8 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 
-/// A host name in every server's certificate, which only the tests' proxies can resolve. Clients would use no
-/// proxy for an address of this machine.
+/// A host name that only the tests' proxies can resolve. Every server's certificate names it. The tests need
+/// it because clients use no proxy for an address of this machine.
 pub const AWAY: &str = "away.example";
 
 pub(crate) struct Authority {
@@ -30,8 +30,8 @@ pub(crate) struct ClientCertificate {
 impl Authority {
     pub(crate) fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
-        // An anchor's name begins with `jobpass-`, too. The base64 of both would be alike, and a test would take
-        // the certificate for a piece of a token.
+        // The name must not begin with `jobpass-`, because the name of an anchor does. The base64 of the
+        // certificate would have a piece in common with a token, and a test would report a leak.
         params.distinguished_name = name("devkit CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];

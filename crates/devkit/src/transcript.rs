@@ -18,9 +18,9 @@ use serde_json::Value;
 /// Without the variable, no test writes a transcript.
 const RECORDS: &str = "JOBPASS_TEST_RECORDS";
 
-/// The request headers that an API server reads.
+/// The request headers that a transcript keeps. [`Exchange::by`] keeps the credential.
 const OF_REQUESTS: &[HeaderName] = &[header::ACCEPT, header::CONTENT_TYPE];
-/// The answer headers that a client reads.
+/// The answer headers that a transcript keeps.
 const OF_ANSWERS: &[HeaderName] = &[header::CONTENT_TYPE, header::RETRY_AFTER, header::WARNING];
 
 /// One line of a transcript.
@@ -44,7 +44,7 @@ pub struct Exchange {
     pub method: String,
     /// The path, with the query.
     pub path: String,
-    /// The headers that an API server reads.
+    /// The headers without the credential: `Accept` and `Content-Type`.
     pub headers: BTreeMap<String, String>,
     /// The body: null if there is none, and a string if it is not JSON.
     pub body: Value,
@@ -65,7 +65,7 @@ pub enum Asker {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Answer {
     pub status: u16,
-    /// The headers that a client reads.
+    /// `Content-Type`, `Retry-After` and `Warning`.
     pub headers: BTreeMap<String, String>,
     /// The body: null if there is none, and a string if it is not JSON.
     pub body: Value,
@@ -140,7 +140,7 @@ impl Transcript {
 ///
 /// # Errors
 ///
-/// If a transcript cannot be read.
+/// If the folder of the transcripts or a file in it cannot be read, or if a file is not a transcript.
 pub fn read_all(records: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let folder = records.join("transcripts");
     let mut transcripts = BTreeMap::new();

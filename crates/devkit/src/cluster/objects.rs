@@ -89,7 +89,8 @@ impl Call<'_> {
     }
 
     pub(super) fn list(&mut self, kind: &'static Kind) -> Result<(StatusCode, Value)> {
-        // Kubernetes itself creates the objects of the other kinds.
+        // Kubernetes itself creates objects of the other kinds that the dev cluster lacks. The lists would
+        // differ.
         if ![&SECRETS, &PODS].contains(&kind) {
             return Err(self.not_made_for(""));
         }
@@ -204,7 +205,7 @@ impl Call<'_> {
     }
 }
 
-/// The namespace `default`, which every cluster has. jobpass asks about it.
+/// Creates the namespace `default`, which every cluster has.
 pub(super) fn create_default_namespace(store: &mut Store, now: i64) {
     keep(
         store,

@@ -95,7 +95,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
     }
 }
 
-/// All rules of a user in a namespace, and an error for each binding whose role is missing.
+/// All rules of a user in a namespace, and one error text about the bindings whose role is missing.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Option<String>) {
     let (grants, errors) = grants(store, user, namespace);
     let rules = grants.into_iter().flat_map(|grant| grant.rules).collect();
@@ -111,7 +111,8 @@ fn together(errors: &[String]) -> Option<String> {
     }
 }
 
-/// The bindings of a user: first those of the whole cluster, then those of the namespace.
+/// The grants of a user, and an error for each binding whose role is missing. The bindings of the whole
+/// cluster come first, then those of the namespace.
 fn grants(store: &Store, user: &User, namespace: &str) -> (Vec<Grant>, Vec<String>) {
     let mut grants = Vec::new();
     let mut errors = Vec::new();

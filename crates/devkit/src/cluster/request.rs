@@ -18,7 +18,7 @@ pub(crate) struct Answer {
     pub(crate) remembered: bool,
 }
 
-/// A request whose user is known and has the permission for it.
+/// A request whose user is known.
 pub(super) struct Call<'a> {
     pub(super) asked: &'a Asked,
     pub(super) state: &'a mut State,
@@ -29,7 +29,7 @@ pub(super) struct Call<'a> {
     query: &'a str,
 }
 
-/// Answers a request that arrived over the network.
+/// Authenticates, authorizes and answers a request.
 pub(crate) fn answer(cluster: &Cluster, asked: &Asked) -> Answer {
     let mut state = cluster.state();
     let (user, remembered) = match tokens::authenticate(&mut state, &asked.by, cluster.clock.now()) {
@@ -148,7 +148,7 @@ impl Call<'_> {
         Status::not_made_for(format!("{} {} {what}", self.asked.method, self.asked.uri).trim())
     }
 
-    /// Parses the object in the body, and removes its kind.
+    /// Parses the object in the body, and removes its `kind` and `apiVersion`.
     pub(super) fn object(&self, kind: &str, api_version: &str) -> Result<Value> {
         let content_type = self.header(header::CONTENT_TYPE);
         let object = serde_json::from_slice::<Map<String, Value>>(&self.asked.body);

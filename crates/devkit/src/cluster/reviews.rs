@@ -74,7 +74,7 @@ impl Call<'_> {
         if let Some(error) = error {
             status["evaluationError"] = error.into();
         }
-        // The answer has no `spec`.
+        // The `spec` of the answer is empty.
         Ok((StatusCode::CREATED, reviewed(KIND, &json!({}), &status)))
     }
 }

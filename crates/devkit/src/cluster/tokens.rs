@@ -19,7 +19,7 @@ use crate::transcript::Asker;
 /// The lifetimes that the dev cluster accepts, in seconds.
 const LIFETIMES: std::ops::RangeInclusive<i64> = 600..=1 << 32;
 /// The time for which the dev cluster caches a successful authentication: `TokenSuccessCacheTTL` in
-/// pkg/kubeapiserver/authenticator.
+/// pkg/kubeapiserver/options/authentication.go.
 const CACHE_LIFETIME: Duration = Duration::from_secs(10);
 /// The time for which the dev cluster still accepts an expired token: `DefaultLeeway` of go-jose.
 const LEEWAY: i64 = 60;
@@ -67,14 +67,14 @@ impl User {
     }
 }
 
-/// Returns the user of a token, and whether the cache knew the token.
+/// Returns the user of a request, and whether the cache knew its token.
 pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Result<(User, bool)> {
     let token = match by {
         Asker::Admin => {
             let admin = User::named("kubernetes-admin", &[MASTERS, "system:authenticated"]);
             return Ok((admin, false));
         }
-        Asker::Anonymous => return Err(Status::not_made_for("requests of nobody")),
+        Asker::Anonymous => return Err(Status::not_made_for("anonymous requests")),
         Asker::Bearer(token) => token,
     };
     // `k8s.io/apiserver/pkg/authentication/token/cache` compares in the same way.
@@ -198,12 +198,12 @@ impl Call<'_> {
         let field = |name: &str| bound[name].as_str().unwrap_or_default();
         let (name, uid) = (field("name"), field("uid"));
         if (field("kind"), field("apiVersion")) != ("Secret", "v1") || name.is_empty() {
-            return Err(self.not_made_for("for what is no Secret"));
+            return Err(self.not_made_for("for an object that is not a Secret"));
         }
         let secret = self.state.store.get(&SECRETS, self.target.namespace, name);
         let secret = secret.ok_or_else(|| Status::not_found(&SECRETS, name))?;
         if text(secret, "uid") != uid {
-            return Err(self.not_made_for("for a Secret of another uid"));
+            return Err(self.not_made_for("for a Secret that has another uid"));
         }
         Ok(Some(json!({"name": name, "uid": uid})))
     }

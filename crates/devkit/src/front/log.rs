@@ -41,7 +41,7 @@ struct Events {
 impl Log {
     /// Logs a request when it arrives. Returns the request's number, for `answered`.
     pub(super) fn arrived(&self, mut request: LoggedRequest) -> usize {
-        // Only one request body of the API holds a token: a TokenReview.
+        // Of the requests in the tests, only a TokenReview has a token in its body.
         if let Some(token) = request
             .body
             .as_mut()

@@ -105,7 +105,7 @@ impl Front {
     ///
     /// # Errors
     ///
-    /// If the kubeconfig cannot be read, or if no port is free.
+    /// If the kubeconfig cannot be read, if it lacks the certificates or the key, or if no port is free.
     pub fn before(kubeconfig: &Path, http2: bool) -> Result<Self> {
         let upstream = Upstream::new(kubeconfig)?;
         let listen = Listen {
@@ -171,7 +171,7 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// If the front is not down.
+    /// If the front is not down, or if it cannot listen.
     pub fn come_back(&mut self) {
         let State::Down(socket) = std::mem::replace(&mut self.state, State::Changing) else {
             panic!("the front is not down");
@@ -180,12 +180,12 @@ impl Front {
         self.state = State::Up(serving.expect("the front listens"));
     }
 
-    /// The address.
+    /// The `https` URL of the address.
     pub fn url(&self) -> String {
         self.url.clone()
     }
 
-    /// The certificate authority.
+    /// The certificate of the front's certificate authority, in PEM.
     pub fn ca_pem(&self) -> String {
         self.ca_pem.clone()
     }
@@ -250,7 +250,7 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// If the API server does not answer.
+    /// If the front is down, or if the API server does not answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         json(&self.send(Asked::by_admin(method, path, body)))
     }
@@ -274,12 +274,12 @@ impl Front {
         json(&self.send(Asked::new(by, method, path, headers, body.to_owned())))
     }
 
-    /// The user of a token. `None` if the API server refuses the token. The request neither reads nor fills
-    /// the API server's cache.
+    /// The user of a token. `None` if the API server refuses the token. The API server's cache has no part in
+    /// the answer, and no later request gets this answer from the cache.
     ///
     /// # Panics
     ///
-    /// As [`Front::ask`].
+    /// As [`Front::ask`], and if a dev cluster is behind the front.
     pub fn user_of(&self, token: &str, audience: &str) -> Option<String> {
         let upstream = Arc::clone(self.upstream());
         let (token, audience) = (token.to_owned(), audience.to_owned());

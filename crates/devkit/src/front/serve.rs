@@ -79,7 +79,7 @@ async fn connection(shared: Arc<Shared>, acceptor: TlsAcceptor, stream: TcpStrea
         service_fn(move |request| respond(Arc::clone(&shared), Arc::clone(&line), request))
     };
     let mut http = auto::Builder::new(TokioExecutor::new());
-    // `newServer` in k8s.io/apiserver/pkg/server/secure_serving.go
+    // `SecureServingInfo.Serve` in k8s.io/apiserver/pkg/server/secure_serving.go.
     http.http2().max_concurrent_streams(100);
     http.http1().timer(TokioTimer::new());
     let mut serving = pin!(http.serve_connection_with_upgrades(TokioIo::new(stream), service));
@@ -236,7 +236,8 @@ async fn respond(shared: Arc<Shared>, line: Arc<Line>, mut request: http::Reques
 }
 
 impl Shared {
-    /// Passes a request on to the API server behind the front. Records the tokens in its answers.
+    /// Passes a request on to the API server behind the front. Records the token in the answer to a
+    /// TokenRequest.
     async fn carry_out(&self, asked: &Asked) -> Answered {
         let issues = asked.method == Method::POST
             && asked

@@ -46,7 +46,8 @@ struct Clients {
 impl Upstream {
     /// # Errors
     ///
-    /// If the kubeconfig cannot be read, or if it names a file instead of containing the certificate.
+    /// If the kubeconfig cannot be read, if its server is not `https`, or if it does not contain the
+    /// certificates and the key: names of files are not enough.
     pub(super) fn new(kubeconfig: &Path) -> Result<Self> {
         let text = fs::read_to_string(kubeconfig)
             .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
@@ -127,9 +128,9 @@ impl Upstream {
 
     /// The user of a token. `None` if the API server refuses the token.
     ///
-    /// The API server caches its results separately for each list of audiences. So this asks for a new
-    /// audience: it reads no cached result, and no later request uses its result
-    /// (k8s.io/apiserver/pkg/authentication/token/cache).
+    /// The API server caches its results separately for each list of audiences
+    /// (k8s.io/apiserver/pkg/authentication/token/cache). This request names a random audience as well, so
+    /// the API server reads no cached result for it, and uses its result for no later request.
     pub(super) async fn user(&self, token: &str, audience: &str) -> Result<Option<String>> {
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",

@@ -138,7 +138,7 @@ impl TokenEndpoint {
         self.shared.state().requests
     }
 
-    /// Waits for this number of requests.
+    /// Waits until at least this number of requests has arrived.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! CI platforms as issuers of ID tokens: tokens with real claims, and every kind of invalid token.
+//! CI platforms as issuers of ID tokens: tokens with the claims of the real platforms, and invalid tokens.
 //!
 //! ```
 //! use jobpass_devkit::issuer::Issuer;
