@@ -19,7 +19,7 @@ const JAVASCRIPT: [&str; 2] = ["package.json", "package-lock.json"];
 const JAVA: &str = "jars.txt";
 const MAVEN_CENTRAL: &str = "https://repo1.maven.org/maven2";
 
-/// Installs the libraries of these lock files that are missing.
+/// Installs the libraries of each lock file, unless they are installed already.
 pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools/clients");

@@ -192,7 +192,8 @@ impl Cluster {
         self.created.set(created.status < 400);
         let what = format!("create namespace {}", self.namespace);
         created.ok(&what).context(
-            "the demo needs a kubeconfig that may create a namespace, with ServiceAccounts, Roles and RoleBindings in it",
+            "xtask needs a kubeconfig that may create a namespace, with ServiceAccounts, Roles and \
+             RoleBindings in it",
         )?;
         Ok(())
     }
@@ -262,22 +263,20 @@ impl Cluster {
         Ok(answer["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Removes the namespace with all its objects. Returns whether the namespace existed.
+    /// Removes the namespace with all its objects. Returns whether xtask had created it.
     pub(crate) async fn remove(&self) -> Result<bool> {
         if !self.created.replace(false) {
             return Ok(false);
         }
         let path = format!("/api/v1/namespaces/{}", self.namespace);
-        let what = format!(
-            "delete namespace {0}. Delete it by hand: kubectl delete namespace {0}",
-            self.namespace
-        );
-        let answer = send(&self.admin, Method::DELETE, &path, None)
+        let what = format!("delete namespace {}", self.namespace);
+        send(&self.admin, Method::DELETE, &path, None)
             .await
-            .context(what.clone())?;
-        if answer.status != 404 {
-            answer.ok(&what)?;
-        }
+            .and_then(|answer| match answer.status {
+                404 => Ok(()),
+                _ => answer.ok(&what).map(drop),
+            })
+            .with_context(|| format!("a namespace is left: run `kubectl {what}`"))?;
         Ok(true)
     }
 

@@ -123,7 +123,7 @@ pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     }
     step(
         "build the judge from Go modules",
-        "the same command again",
+        "run the same command again",
         || {
             fs::create_dir_all(home.join("bin"))?;
             run(Command::new(tools::go(workspace)?)

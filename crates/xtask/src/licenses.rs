@@ -72,7 +72,8 @@ struct Kind {
 }
 
 /// Collects the licence texts of the programs on all platforms: jobpass's own text, and each other text with
-/// a list of the crates that it is for. Fails if a crate has no text.
+/// a list of the crates that it is for. Fails if a crate contains no text, and its licence is neither
+/// Apache-2.0 nor MIT.
 pub fn texts(workspace: &Workspace) -> Result<String> {
     let metadata = output(
         workspace
@@ -80,7 +81,7 @@ pub fn texts(workspace: &Workspace) -> Result<String> {
             .args(["metadata", "--format-version=1", "--locked"]),
     )?;
     let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cannot read what cargo metadata says")?;
+        serde_json::from_str(&metadata).context("cannot read the output of cargo metadata")?;
     let mut under_apache = BTreeSet::new();
     let mut others: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in linked(&metadata) {

@@ -21,6 +21,7 @@ __attribute__((constructor)) static void loaded(void) { open(getenv("MARK"), O_C
 "#;
 
 /// Runs `jobpass whoami` with the name of a server, while `nsswitch.conf` names a module that leaves a mark.
+/// Fails if jobpass loads the module.
 pub fn try_out(jobpass: &Path) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);

@@ -1,4 +1,5 @@
-//! `cargo xtask test`: runs every test. It needs only Rust, Node and Python.
+//! `cargo xtask test`: runs every test. It needs Rust, Node, git and Python. It installs the other programs,
+//! those of the system only as root on Debian.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -19,10 +20,10 @@ use crate::workspace::{Workspace, output, run, step};
 
 pub const VERB: Verb = Verb { command, run: verb };
 
-/// The list of the tests that cannot run on a real Kubernetes, or not on every release of Kubernetes. The
-/// path is relative to the root.
+/// The list of the tests that need the dev cluster, or a Kubernetes that the tests configure. The path is
+/// relative to the root.
 const WHERE: &str = "tests/cluster/where.txt";
-/// The number of threads of the end-to-end tests. It exceeds the number of cores, because these tests mostly
+/// The number of threads of the tests. It may exceed the number of cores, because end-to-end tests mostly
 /// wait.
 const THREADS: &str = "6";
 
@@ -135,7 +136,8 @@ fn install(workspace: &Workspace, kubernetes: &Kubernetes<'_>) -> Result<PathBuf
     tools::node()?;
     // gitlab-ci-local copies the project with rsync.
     tools::system("rsync", "rsync")?;
-    // Images have these shells instead of bash. Careless scripts print tokens with these programs.
+    // Many images have dash or busybox instead of bash. With the other programs, the careless scripts of
+    // `tests/leaks` print tokens.
     for (program, package) in [
         ("dash", "dash"),
         ("bunzip2", "bzip2"),
@@ -223,24 +225,27 @@ impl Run<'_> {
     }
 
     fn cargo(&self, what: &str, words: &[&str], filters: &[String]) -> Result<()> {
-        step(
-            what,
-            "cargo xtask test. CONTRIBUTING.md says how to run a single test",
-            || {
-                let mut cargo = self.workspace.cargo();
-                cargo.args(words).args(&self.arguments);
-                if !filters.is_empty() {
-                    if !self.arguments.iter().any(|argument| *argument == "--") {
-                        cargo.arg("--");
-                    }
-                    cargo.args(filters);
-                }
-                run(self.surround(&mut cargo))
-            },
-        )
+        let mut cargo = self.workspace.cargo();
+        cargo.args(words).args(&self.arguments);
+        if !filters.is_empty() {
+            if !self.arguments.iter().any(|argument| *argument == "--") {
+                cargo.arg("--");
+            }
+            cargo.args(filters);
+        }
+        let cargo = self.surround(&mut cargo);
+        // The tests find the tools without PATH.
+        let variables = cargo.get_envs().filter_map(|(name, value)| {
+            let name = name.to_str().filter(|name| name.starts_with("JOBPASS_"))?;
+            Some(format!("{name}={}", value?.to_string_lossy()))
+        });
+        let words = cargo.get_args().map(|word| word.to_string_lossy().into_owned());
+        let alone = variables.chain(["cargo".to_owned()]).chain(words);
+        let alone = alone.collect::<Vec<_>>().join(" ");
+        step(what, &alone, || run(cargo))
     }
 
-    /// Runs the demo and records its requests. `tests/replay` compares them with Kubernetes as well.
+    /// Runs the demo and records its requests. `tests/replay` sends them to Kubernetes as well.
     fn demo(&self) -> Result<()> {
         step("run the demo and record its requests", "cargo xtask demo", || {
             // cargo finds the program: the build of the tests may have replaced the one at our own path.
@@ -288,7 +293,8 @@ impl Run<'_> {
         Ok(names.collect())
     }
 
-    /// Prints the records of the tests.
+    /// Prints the number of tests on each kind of cluster, and the result of the replay. Fails if no test of
+    /// a whole run was on Kubernetes.
     fn summary(&self) -> Result<()> {
         let read = |name: &str| fs::read_to_string(self.records.join(name)).unwrap_or_default();
         let clusters = read("clusters");

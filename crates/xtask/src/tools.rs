@@ -1,4 +1,4 @@
-//! The programs that the tests and the linters run, at pinned versions, in `<target>/tools`.
+//! The programs that the chores and the tests run, at pinned versions, in `<target>/tools`.
 
 use std::fs;
 use std::io;
@@ -52,7 +52,7 @@ pub const HELM: Tool = Tool {
     probe: &["version", "--template={{.Version}}"],
 };
 
-/// The JSON schemas from Kubernetes' own API description, for each release.
+/// Checks objects against JSON schemas from Kubernetes' own API description. It has those of each release.
 pub const KUBERNETES_VALIDATE: Tool = Tool {
     name: "kubernetes-validate",
     source: Source::PyPi,
@@ -113,7 +113,7 @@ pub const CARGO_ZIGBUILD: Tool = Tool {
     probe: &["--version"],
 };
 
-/// The schemas of workflows, actions and GitLab pipelines.
+/// Checks workflows, actions and GitLab pipelines against their schemas.
 pub const CHECK_JSONSCHEMA: Tool = Tool {
     name: "check-jsonschema",
     source: Source::PyPi,
@@ -220,7 +220,7 @@ pub fn node() -> Result<()> {
 /// The machine's Go if it is new enough, otherwise the Go from a wheel.
 pub(crate) fn go(workspace: &Workspace) -> Result<PathBuf> {
     let installed = || {
-        // `go version go1.26.8 linux/amd64`
+        // `go1.26.8`
         let said = output(Command::new("go").args(["env", "GOVERSION"])).ok()?;
         let mut numbers = said.trim().strip_prefix("go")?.split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))

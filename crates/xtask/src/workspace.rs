@@ -107,7 +107,10 @@ pub fn on_path(program: &str) -> bool {
 }
 
 fn cannot_start(command: &Command) -> String {
-    format!("cannot start {}: is it installed and on PATH?", program(command))
+    format!(
+        "cannot start {}: install it, or add its folder to PATH",
+        program(command)
+    )
 }
 
 fn shown(command: &Command) -> String {
@@ -119,7 +122,7 @@ fn shown(command: &Command) -> String {
         .join(" ")
 }
 
-/// The name of a program. Leaves out its folder if that is on PATH, in cargo's folder or among the tools.
+/// The name of a program, without its folder.
 fn program(command: &Command) -> Cow<'_, str> {
     let program = Path::new(command.get_program());
     program

@@ -159,7 +159,7 @@ impl<'a> Filter<'a> {
         Ok(())
     }
 
-    /// Measures the delay of one line.
+    /// Measures the delays of twenty lines, one after the other.
     fn answer(&mut self) -> Result<()> {
         let mut child = self.start()?;
         let (mut input, mut output) = (
@@ -190,7 +190,8 @@ impl<'a> Filter<'a> {
     }
 
     fn row(&self, base: f64) -> String {
-        // The first line waits for the program to start, so it does not count.
+        // The first line of each process waits for the program to start. One line in twenty changes neither
+        // the median nor the 90th percentile.
         let delays = || self.delays.iter().map(|delay| 1000.0 * delay.as_secs_f64());
         format!(
             "{:<24} {:>7.0} MB/s {:>6.2}   {:>5.1} MiB   {:>9.2} ms {:>6.2} ms",
@@ -214,7 +215,7 @@ fn peak(pid: u32) -> Option<u64> {
     Some(1024 * kibibytes(&text)?)
 }
 
-/// An ordinary log, the same log in the encodings that cost most, and the token's own encodings.
+/// An ordinary log, logs in the encodings that cost most, and logs that consist of tokens.
 fn logs(token: &str) -> Vec<(&'static str, Vec<u8>)> {
     let ordinary = ordinary(token);
     let plain = ordinary.replace(token, "");

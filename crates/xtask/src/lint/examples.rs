@@ -138,10 +138,10 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     let mut documents = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
         let value = serde_yaml::Value::deserialize(document).context("not YAML")?;
-        documents.push(serde_json::to_value(without_references(value)).context(
-            "a mapping without keys that \
-                                                                                are strings",
-        )?);
+        documents.push(
+            serde_json::to_value(without_references(value))
+                .context("a mapping has a key that is not a string")?,
+        );
     }
     let is_api_server = |object: &Value| {
         let version = object["apiVersion"].as_str();
@@ -215,7 +215,8 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     bail!("neither a workflow, nor inputs of the action, nor a pipeline, nor objects of Kubernetes")
 }
 
-/// Removes GitLab's `!reference` from a value: the schema does not allow it everywhere.
+/// Removes GitLab's `!reference` from mappings, and puts a word in its place elsewhere. The schema does not
+/// allow it everywhere.
 fn without_references(value: serde_yaml::Value) -> serde_yaml::Value {
     use serde_yaml::Value::{Mapping, Sequence, String, Tagged};
     match value {

@@ -290,7 +290,7 @@ fn stands_alone(target: &Target, machine: &Runner, programs: &Path) -> Result<()
     Ok(())
 }
 
-/// Whether a program needs a library that the system does not have.
+/// Whether a program needs a loader or a library that not every machine has.
 fn needs_a_library(program: &[u8]) -> bool {
     let names = [
         // The paths of the loader, which a static program does not name (ELF, PT_INTERP).

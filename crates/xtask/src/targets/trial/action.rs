@@ -45,8 +45,8 @@ pub(super) fn renewed(trial: &Trial<'_>) -> Result<()> {
     step.post().map(drop)
 }
 
-/// Runs the action with a proxy, which a process beside the job holds. `post` closes the proxy: another process
-/// then sees the journal's lock, and that it is released.
+/// Runs the action with a proxy. A process beside the job holds the proxy open, and locks the journal. `post`
+/// closes the proxy, and knows by the released lock that it is closed.
 pub(super) fn proxied(trial: &Trial<'_>) -> Result<()> {
     let step = Step::new(trial, &[("INPUT_PROXY", "true")])?;
     step.main()?;

@@ -88,7 +88,8 @@ pub(super) fn interrupt(trial: &Trial<'_>) -> Result<()> {
     signal("INT", &exec)?;
     let status = exec.wait()?;
     said.read_to_string(&mut line)?;
-    // On Windows, the console tells the command itself, and wine has none here. So the command ends later.
+    // On Windows, the console interrupts the command, and wine has no console here. So the command ends
+    // later.
     ensure!(
         status.code() == Some(130) || !trial.machine.has_a_posix_shell(),
         "exec ended with {status}: {line}"
@@ -103,7 +104,7 @@ pub(super) fn proxy(trial: &Trial<'_>) -> Result<()> {
         trial.kubectl.display()
     );
     let jobpass = trial.machine.path(&trial.programs.join("jobpass.exe"));
-    // `type` opens no file that another program writes to.
+    // The command `type` of Windows opens no file that another program writes to.
     let whoami = format!("{jobpass} whoami && {jobpass} learn record && echo it worked");
     let exec = output(
         trial

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::Trial;
 use crate::workspace::output;
 
-/// A job gets its token in files. The guard, which jobpass starts beside the job, does not keep the token.
+/// A job gets its token in files. `mint` starts the guard beside the job, and `revoke` leaves neither a file
+/// nor a token that works.
 pub(super) fn with_files(trial: &Trial<'_>) -> Result<()> {
     let files = [
         ("JOBPASS_TOKEN_FILE", "true"),

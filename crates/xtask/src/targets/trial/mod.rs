@@ -20,8 +20,8 @@ use crate::workspace::{output, run};
 
 /// The time limit for a program to do the next thing, under an emulator on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The lifetime of the tokens that a trial sees renewed. No kube-apiserver issues a token for less than ten
-/// minutes.
+/// The lifetime of the tokens that a trial sees renewed, in seconds. No kube-apiserver issues a token for
+/// less than ten minutes.
 const SHORT: i64 = 5;
 
 /// The path of the Pods. The dev cluster does not answer the questions with which kubectl finds it.
