@@ -1,4 +1,4 @@
-//! The forms of a secret: every text in which a log can show it.
+//! The common forms of a secret, as whole texts.
 
 use std::{fmt, ops::Range};
 
@@ -18,7 +18,8 @@ const COLUMNS: [usize; 2] = [76, 64];
 /// write claims in alphabetical order, so that only the audiences come before these claims.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
-/// Texts in the claims of kube-apiserver's tokens (`pkg/serviceaccount/claims.go`) that other text has, too.
+/// Texts in the claims of kube-apiserver's tokens that other text also has: the usual issuer, and names of
+/// claims (`pkg/serviceaccount/claims.go`).
 const COMMON: [&str; 4] = [
     "https://kubernetes.default.svc",
     "kubernetes.io",
@@ -65,12 +66,12 @@ pub enum Encoding {
     Hex,
 }
 
-/// Returns every form of a secret, each text once. A [`Masker`](crate::Masker) finds them, a CI platform can
-/// mask them, and no log may hold one. Ignores spaces and line breaks around the secret.
+/// Returns the common forms of a secret, each text once. A [`Masker`](crate::Masker) finds these and others,
+/// a CI platform can mask them, and no log may hold one. Ignores spaces and line breaks around the secret.
 ///
 /// The list includes quoted forms only if they differ from the secret. A JWT's header alone is not a form,
 /// because every token of its issuer has the same header. The other segments are forms if they have at least
-/// [`PIECE`] bytes. A secret of fewer than [`LEAST`] bytes has no forms.
+/// [`PIECE`] secret bytes. A secret of fewer than [`LEAST`] bytes has no forms.
 pub fn forms(secret: &str) -> Vec<Form> {
     let secret = secret.trim();
     if secret.len() < LEAST {

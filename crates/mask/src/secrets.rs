@@ -28,7 +28,7 @@ const LONG: usize = PIECE;
 /// each form as it is.
 const SHORT: usize = 32;
 
-/// The number of bytes by which a part of a secret is more than a common text.
+/// The least number of bytes that only tokens have, in a part of a secret that is more than common text.
 const RARE: u32 = 4;
 
 /// The secrets that the masker searches for.
@@ -100,7 +100,7 @@ impl Known {
         }
     }
 
-    /// Adds a secret. Returns whether it is new.
+    /// Adds a secret. Returns `true` if it is new and the list has room for it.
     pub(crate) fn learn(&mut self, secret: &str) -> bool {
         let is_new = !self
             .fixed
@@ -114,7 +114,7 @@ impl Known {
                 self.forget();
             }
         }
-        // A full list does not take a new secret.
+        // `forget` removes the new secret from a full list.
         is_new && self.learned.last().is_some_and(|known| known.as_str() == secret)
     }
 
@@ -327,7 +327,8 @@ impl Secret {
         }
     }
 
-    /// The decoded signature of a JWT. For an opaque secret that is base64, its decoded bytes.
+    /// The decoded signature of a JWT. For an opaque secret that is base64, its decoded bytes. `None` if
+    /// these bytes are few or look like text.
     fn decoded(text: &str) -> Option<Self> {
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
@@ -355,7 +356,7 @@ impl Secret {
         &self.bytes
     }
 
-    /// Whether the secret has some bytes before its last one, and they are enough to hold a log back.
+    /// Whether the secret has these bytes before its last one, and they are enough to hold a log back.
     fn has_before_end(&self, bytes: &[u8]) -> bool {
         let before_end = &self.bytes[..self.bytes.len() - 1];
         bytes.len() > self.hidden_after() && memchr::memmem::find(before_end, bytes).is_some()

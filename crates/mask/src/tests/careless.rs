@@ -301,7 +301,7 @@ fn a_pause_shows_no_more(#[case] script: &str, #[case] print: &dyn Fn(&str) -> S
     }
 }
 
-/// The set of the beginnings of pieces says yes to other words, too. They hold nothing back.
+/// The set of the beginnings of pieces also says yes to a few other words. They hold nothing back.
 #[test]
 fn a_line_of_other_text_never_waits() {
     for seed in 0..300 {
@@ -313,7 +313,7 @@ fn a_line_of_other_text_never_waits() {
     }
 }
 
-/// Claims that are not UTF-8 have a beginning that other tokens share, too.
+/// Claims that are not UTF-8 also have a beginning that other tokens share.
 #[test]
 fn claims_of_any_bytes_are_a_secret() {
     let claims = [br#"{"a":""#.as_slice(), &[0xff; 100], br#"","exp":1}"#].concat();

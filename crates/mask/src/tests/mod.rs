@@ -156,7 +156,7 @@ pub(crate) fn is_off(view: View) -> bool {
     OFF.get() == Some(view)
 }
 
-/// A part of the quoted secret is longer than the secret, but it is not masked by itself.
+/// A part of the quoted secret is longer than the secret, but the masker does not mask that part alone.
 #[test]
 fn a_short_secret_within_a_part_of_its_quoted_form_is_masked() {
     let masker = Masker::new(["'^!`A!a<0aa!0"]);

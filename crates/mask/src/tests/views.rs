@@ -8,7 +8,7 @@ fn each(text: &str, show: impl Fn(u8) -> String) -> String {
     text.bytes().map(show).collect()
 }
 
-/// The first line of `od` for words of some bytes.
+/// The lines of `od` for words of this size. Each line has the address of the first one.
 fn words(text: &str, size: usize, show: impl Fn(u64) -> String) -> String {
     let value = |word: &[u8]| {
         word.iter()
@@ -31,7 +31,7 @@ fn lines(text: &str, columns: usize, begin: &str) -> String {
     lines.map(|line| format!("{begin}{line}\n")).collect()
 }
 
-/// What `print(base64.urlsafe_b64decode(signature).decode("latin-1"))` of Python prints.
+/// The output of Python's `print(base64.urlsafe_b64decode(signature).decode("latin-1"))`.
 fn bytes_as_text(token: &str) -> String {
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
     let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");

@@ -56,8 +56,8 @@ pub(crate) fn uses(view: View) -> bool {
     }
 }
 
-/// Whether a byte belongs to text in what a view returns: printable ASCII, ends of lines, escape sequences, and
-/// the zeros of UTF-16.
+/// Whether a byte that a view returns belongs to text: printable ASCII, tabs, ends of lines, escape
+/// sequences, and the zeros of UTF-16.
 pub(crate) fn is_text(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | ESCAPE)
 }
