@@ -77,7 +77,7 @@ pub fn launch(program: &str, folder: &Path, configure: impl FnOnce(&Path, &mut C
     }
 }
 
-/// Adds a node to a running control plane. `program` is the name of the program that runs it.
+/// Adds a node to a running control plane. `program` is the name of the control plane's program.
 ///
 /// # Panics
 ///
@@ -134,7 +134,7 @@ pub fn tool(name: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(
         path.is_file(),
-        "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets that"
+        "{name} is not in JOBPASS_TOOLS: run `cargo xtask test`, which installs it and sets the variable"
     );
     path
 }

@@ -21,8 +21,7 @@ pub(crate) use jobpass_tests::launch::tool;
 
 use crate::cluster::Cluster;
 
-/// A namespace with a ServiceAccount that may list Pods, and a minter with only the permissions that jobpass
-/// needs.
+/// A ServiceAccount that may list Pods, and a minter with only the permissions that jobpass needs.
 pub(crate) const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -84,8 +83,8 @@ pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     );
 }
 
-/// The processes of a group that still run. An ended process stays in the list until its parent reads its
-/// status.
+/// The processes of a group that still run. Leaves out ended processes whose status their parent has not read
+/// yet.
 pub(crate) fn group(leader: u32) -> Vec<Pid> {
     let processes = fs::read_dir("/proc").expect("Linux").flatten();
     let running = processes.filter_map(|entry| {
@@ -146,7 +145,7 @@ pub(crate) fn forbid_minter(cluster: &Cluster) {
     cluster.wait_for_rbac("Role");
 }
 
-/// Runs the `jobpass setup` command in an error, as an administrator would who pastes it.
+/// Runs the `jobpass setup` command in an error, like an administrator who pastes the command.
 pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
     let command = log.lines().find_map(|line| {
         let (_, command) = line.split_once("jobpass setup ")?;
@@ -164,7 +163,7 @@ pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
     assert!(ended.status.success(), "{ended:?}");
 }
 
-/// The real kubectl.
+/// Runs the real kubectl.
 pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Output {
     let mut command = scrubbed(Command::new(tool("kubectl")));
     command
@@ -227,7 +226,8 @@ pub(crate) fn root() -> &'static Path {
         .expect("the repository")
 }
 
-/// Removes this machine's own variables: those of a CI job, of proxies and of a kubeconfig.
+/// Removes this machine's own variables: those of a CI job, of jobpass, of proxies, of certificates and of a
+/// kubeconfig.
 pub(crate) fn scrubbed(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy().to_uppercase();

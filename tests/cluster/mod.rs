@@ -300,11 +300,12 @@ impl Cluster {
     pub(crate) fn advance(&self, by: Duration) {
         match &self.server {
             Server::Dev(cluster) => cluster.advance(by),
-            Server::Real(_) => panic!("only a dev cluster can do that"),
+            Server::Real(_) => panic!("only a dev cluster can move its clock"),
         }
     }
 
-    /// The audit log of kube-apiserver: its entries about this test's namespaces.
+    /// The audit log of kube-apiserver: its entries about this test's namespace, and about requests of the
+    /// namespace's ServiceAccounts.
     pub(crate) fn audit(&self) -> Vec<Value> {
         let log = ControlPlane::shared().audit_log();
         let text = fs::read_to_string(log).expect("the audit log");
@@ -447,7 +448,7 @@ fn path_of(object: &Value) -> String {
             format!("/{root}/{version}/namespaces/{namespace}/{plural}/{name}")
         }
         None if of_the_cluster => format!("/{root}/{version}/{plural}/{name}"),
-        _ => panic!("{kind} {name}: no namespace, or one where none can be"),
+        _ => panic!("{kind} {name} needs a namespace, or must not have one"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The dev cluster for people and for the demo, whose clock tests can move. `tests/replay` checks that
-//! Kubernetes gives the same answers.
+//! The dev cluster, on which people try jobpass and the demo runs. Tests can move its clock. `tests/replay`
+//! checks that Kubernetes gives the same answers.
 
 mod answers;
 mod serve;

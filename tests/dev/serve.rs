@@ -49,7 +49,7 @@ impl Running {
         let mut stderr = self.0.stderr.take().expect("piped");
         stderr.read_to_string(&mut notes).expect("text");
         assert!(self.0.wait().expect("it ends").success());
-        assert_eq!(notes, "", "it was not made for what it proposes");
+        assert_eq!(notes, "", "the dev cluster does not support a request");
         assert!(!folder.join("dev").exists());
     }
 }

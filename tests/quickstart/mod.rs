@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, support};
 
-/// A `gh` and a `glab` that store secrets and variables as files in the folders `secrets/` and `variables/`.
+/// A `gh` and a `glab` that store secrets and variables as files, in the folders `secrets/`, `variables/` and
+/// `files/`.
 const PLATFORM: &str = r#"#!/bin/sh
 set -eu
 platform="$(dirname "$0")/platform"

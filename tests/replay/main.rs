@@ -21,8 +21,7 @@ const SHOWN: usize = 20;
 #[test]
 fn the_dev_cluster_answers_as_kubernetes_does() {
     let records = env::var_os("JOBPASS_TEST_RECORDS").map(PathBuf::from);
-    let records =
-        records.expect("run `cargo xtask test`, which writes down what is asked of the dev cluster");
+    let records = records.expect("run `cargo xtask test`, which records the requests to the dev cluster");
     let transcripts = transcript::read_all(&records).expect("the transcripts of a test run");
     let kubernetes = launch(NEWEST, Path::new(env!("CARGO_TARGET_TMPDIR")), |_, _| {});
     let front = Front::before(&kubernetes.kubeconfigs[0], true).expect("an administrator's kubeconfig");

@@ -73,7 +73,7 @@ impl<'a> Player<'a> {
         self.compared
     }
 
-    /// Removes the objects that the transcript left behind.
+    /// Removes the Secrets and the namespaces that the transcript left behind.
     pub(crate) fn clear(self) {
         for namespace in self.namespaces {
             let path = format!("/api/v1/namespaces/{namespace}");
@@ -92,8 +92,8 @@ impl<'a> Player<'a> {
                     .insert(token.clone(), serde_json::from_str(&claims).expect("JSON"));
                 None
             }
-            // If the dev cluster answered 501, the test has failed already: the dev cluster does not support
-            // the request.
+            // The dev cluster answered 501, because it does not support the request. That fails the test that
+            // sent the request.
             Entry::Exchange(exchange) if exchange.answer.status == 501 => None,
             Entry::Exchange(exchange) => self.exchange(exchange),
         }

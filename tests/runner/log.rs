@@ -38,7 +38,7 @@ impl Raw {
                 let text = text.into_owned();
                 drop(bytes);
                 panic!(
-                    "nothing of the kind within {} s; the log is:\n{text}",
+                    "the expected output did not appear within {} s; the log is:\n{text}",
                     timeout.as_secs_f64()
                 );
             }

@@ -56,7 +56,7 @@ pub(super) struct Manner<'a> {
     pub(super) linger: Option<Duration>,
 }
 
-/// The ways to end a job from outside, without a signal to its scripts.
+/// The ways to end a job from outside. Unlike a cancellation, they leave no time for `after_script`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// The coordinator says that the job has ended already.

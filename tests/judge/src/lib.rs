@@ -71,7 +71,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks for one secret in logs. Of a JWT, only the signature counts, because anybody can guess the rest.
+/// Looks for one secret in logs. Of a JWT, only the signature counts, because nobody can use the rest without
+/// the signature.
 pub struct Judge {
     pieces: Pieces,
 }

@@ -155,7 +155,7 @@ fn hexadecimal_digits() {
     ));
 }
 
-/// Lines of a dump: an address, `width` bytes in groups of `group`, and their text.
+/// Lines of a dump: an address, 16 bytes in groups of `group`, and their text.
 fn dumped(
     address: impl Fn(usize) -> String,
     group: usize,
@@ -171,7 +171,7 @@ fn dumped(
         } else {
             format!("{end}{}", String::from_utf8_lossy(line))
         };
-        // Half of the text is hidden, so that the numbers alone must do.
+        // The letters and digits of the text are hidden, so that the numbers alone must do.
         let text = text
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { '.' } else { c })

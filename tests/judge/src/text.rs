@@ -2,8 +2,8 @@
 
 use crate::bytes;
 
-/// Removes escape sequences (ECMA-48), the other control characters, and characters without width. A
-/// backspace removes the character before it.
+/// Removes escape sequences (ECMA-48), other control characters except tabs and line breaks, and characters
+/// without width. A backspace removes the character before it.
 pub(crate) fn without_control(text: &[u8]) -> Vec<Vec<u8>> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;

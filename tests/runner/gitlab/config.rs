@@ -145,7 +145,7 @@ impl Rule {
 pub(super) fn duration(text: &str) -> Duration {
     let duration = text.parse::<SignedDuration>().ok();
     let duration = duration.and_then(|duration| duration.try_into().ok());
-    duration.unwrap_or_else(|| panic!("`{text}` is no duration"))
+    duration.unwrap_or_else(|| panic!("`{text}` is not a duration"))
 }
 
 fn need(need: &Value) -> (String, bool) {

@@ -69,8 +69,8 @@ fn interpolated(text: &str, values: &[(String, Value)]) -> String {
 
 fn parse(name: &str, text: &str) -> Value {
     let mut value =
-        serde_yaml::from_str::<Value>(text).unwrap_or_else(|error| panic!("{name} is no YAML: {error}"));
-    value.apply_merge().expect("what `<<` names is a mapping");
+        serde_yaml::from_str::<Value>(text).unwrap_or_else(|error| panic!("{name} is not YAML: {error}"));
+    value.apply_merge().expect("the value of `<<` is a mapping");
     value
 }
 

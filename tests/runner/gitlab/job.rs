@@ -129,8 +129,7 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
     }
 }
 
-/// The variables that are the same for every job of the pipeline. GitLab knows them when it creates the
-/// pipeline.
+/// The predefined variables that GitLab knows when it creates the pipeline.
 pub(super) fn predefined(job: &config::Job) -> Variables {
     plain([
         ("CI", "true"),
@@ -297,7 +296,7 @@ impl<'a> Build<'a> {
                 .arg(&runner.shell);
         }
         if runner.proxy_exec {
-            // This starts a process with that name and these arguments.
+            // The process above the shell has the name and the first arguments of the runner's process.
             shell = Command::new("sh");
             shell
                 .arg0("gitlab-runner-helper")
