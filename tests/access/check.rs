@@ -66,8 +66,7 @@ impl Desk {
 
 const SCAN: [&str; 2] = ["--kubeconfig", "scan.yaml"];
 
-/// The source document's section "Verifying Token Privileges". It uses `kubectl auth can-i`, which cannot ask
-/// as the token.
+/// The source document's section "Verifying Token Privileges" asks these questions with `kubectl auth can-i`.
 #[test]
 fn the_source_documents_questions() {
     let desk = Desk::new();

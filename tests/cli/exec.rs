@@ -62,7 +62,8 @@ impl Desk {
     }
 }
 
-/// A person who reads that the token may still work looks for a minter's credential, in vain.
+/// The token is revoked although its file stays. So jobpass must not say that it may still work: a person who
+/// reads that would look for a credential to revoke it with, although there is nothing to revoke.
 #[rstest]
 #[case::token(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE")]
 #[case::journal(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE.journal")]
@@ -242,8 +243,8 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     assert_eq!((ended.code(), &*rest), (3, "got it\n"), "{}", ended.log);
 }
 
-/// Nobody reads the output. jobpass still revokes the token first. Then a signal ends the writing, which
-/// would never end.
+/// Nobody reads the output, so jobpass could wait for its reader forever. After the signal, it revokes the
+/// token and ends.
 #[test]
 fn output_that_nobody_reads_keeps_nothing() {
     let desk = Desk::new();

@@ -151,7 +151,7 @@ fn a_cluster_that_fills_no_secrets() {
     desk.assert_no_secret_left(&ended.log);
 }
 
-/// In these cases, the token belongs to another Secret or account, or there is no token controller.
+/// In these cases, the Secret holds a text that is not a token, or the token of another account.
 #[rstest]
 #[case::opaque(|body: &mut serde_json::Value| body["data"]["token"] = "b3BhcXVl".into(), "not a JWT")]
 #[case::empty(|body: &mut serde_json::Value| body["data"]["token"] = "".into(), "holds text that is not a token")]
@@ -207,7 +207,8 @@ fn the_policies_of_setup_refuse_it_on_purpose() {
     assert!(desk.cluster.legacy_secrets().is_empty());
 }
 
-/// jobpass revokes the token at the end of its lifetime, because a legacy token never expires.
+/// jobpass revokes the token when the command ends, and also at the end of its lifetime, because a legacy
+/// token never expires.
 #[test]
 fn exec_ends_it_and_masks_it() {
     let desk = desk();

@@ -144,7 +144,6 @@ fn clients_work_as_always() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// helm keeps its releases in Secrets, waits with watches, and reads the API's own description.
 /// Nothing masks this log. It shows the bearer of the proxy, and nothing of a token.
 #[test]
 fn careless_scripts_have_no_token_to_show() {
@@ -173,6 +172,7 @@ fn careless_scripts_have_no_token_to_show() {
     desk.run(&["revoke", "--kubeconfig-file", "kc"]).succeeded();
 }
 
+/// helm keeps its releases in Secrets, waits with watches, and reads the API's own description.
 #[test]
 fn helm_works_as_always() {
     let desk = Desk::writer();

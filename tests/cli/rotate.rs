@@ -56,7 +56,6 @@ metadata:
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The place from which the users of the token read it.
 /// The script of a command prints both tokens. jobpass itself has minted neither of them for the command.
 #[test]
 fn a_filter_learns_the_new_token_before_it_is_in_its_place() {
@@ -71,6 +70,7 @@ fn a_filter_learns_the_new_token_before_it_is_in_its_place() {
     assert_eq!(pieces(new.trim(), &ended.log), [""; 0], "{}", ended.log);
 }
 
+/// The place from which the users of the token read it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     File,

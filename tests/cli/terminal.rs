@@ -35,8 +35,7 @@ fn a_terminal_is_not_left_and_only_it_has_colours(#[case] variable: (&str, &str)
     let desk = Desk::new();
     desk.mint(&["--kubeconfig-file", "scan.yaml"]).succeeded();
     for columns in [120, 60] {
-        // The three outputs: a result, a failure, and a result with a warning. The test does not compare the
-        // result itself.
+        // Results, a failure, and a warning. The test does not compare the results themselves.
         let script = "$JOBPASS inspect --kubeconfig scan.yaml --verify; $JOBPASS whoami --kubeconfig scan.yaml; \
                       $JOBPASS check --kubeconfig scan.yaml 'get pods' 'create pods/exec target-pod'; \
                       $JOBPASS setup --service-account scanner --namespace NAMESPACE --minter user:jane > setup.yaml";

@@ -1,4 +1,5 @@
-//! Attacks by a later step of the same job, through variables, changed inputs and files.
+//! Attacks by a later step of the same job, through variables, changed inputs and files. And API servers that
+//! give answers which jobpass does not expect.
 
 use std::{fs, process::Command, time::Duration};
 

@@ -88,7 +88,7 @@ for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}']
   });
 }
 
-// Before the launcher runs, as nothing else here has an old Node.js at hand.
+// No old Node.js is at hand here, so another version is put into `process` before the launcher runs.
 function olderNode(action) {
   const path = join(action.root, "older.cjs");
   writeFileSync(path, 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.19.1" } });');
@@ -279,7 +279,7 @@ console.log(JSON.stringify([SSL_CERT_FILE, SSL_CERT_DIR, LD_PRELOAD, AWS_PROFILE
   assert.deepEqual(await seen({}), [null, null, null, "x"]);
 });
 
-// Before the launcher runs, as nothing else here is Windows.
+// The tests do not run on Windows, so its name is put into `process` before the launcher runs.
 function onWindows(action, script) {
   const preload = join(action.root, "windows.cjs");
   writeFileSync(preload, 'Object.defineProperty(process, "platform", { value: "win32" }); Object.defineProperty(process, "arch", { value: "x64" });');

@@ -6,7 +6,7 @@ mod plugin;
 mod scripts;
 mod views;
 
-/// Every form in which a log can show `secret`.
+/// The common forms in which a log can show `secret`. See [`jobpass_mask::forms`].
 pub(crate) fn forms(secret: &str) -> Vec<String> {
     let forms = jobpass_mask::forms(secret);
     forms.iter().map(|form| form.expose().to_owned()).collect()
