@@ -64,7 +64,7 @@
 //! # What is not masked
 //! - Pieces of fewer than 16 bytes, unless only separators are between them.
 //! - Secrets of fewer than [`LEAST`] bytes.
-//! - Numbers of fewer than 16 bytes in a line, and encodings that are folded at fewer than 16 columns, if
+//! - Numbers of fewer than 8 bytes in a line, and encodings that are folded at fewer than 16 columns, if
 //!   other text is between the lines.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets

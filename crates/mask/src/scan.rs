@@ -9,7 +9,6 @@ use std::ops::Range;
 use crate::{
     LEAST, PIECE,
     grams::word,
-    search::DEPTH,
     secrets::Secrets,
     text::Text,
     views::{
@@ -35,7 +34,10 @@ const RUN: usize = 32;
 const LETTERS: usize = 3;
 
 /// The least number of digits in a run of numbers.
-const DIGITS: usize = 28;
+const DIGITS: usize = 2 * LEAST;
+
+/// The least number of digits in a run of numbers that may hold another encoding.
+const MANY_DIGITS: usize = 28;
 
 /// The least number of digits of the address of a dump.
 const ADDRESS: usize = 7;
@@ -201,11 +203,6 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     let is_short = look.is_close || secrets.shortest() < PIECE;
     let shortest = if look.is_close { LEAST } else { secrets.shortest() };
     let (step, dense) = if is_short { (COUNTED, 1) } else { (SAMPLE, DENSE) };
-    let least_digits = if look.is_close || depth < DEPTH {
-        2 * LEAST
-    } else {
-        DIGITS.min(2 * shortest)
-    };
     let mut read = Numbers::default();
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
@@ -244,7 +241,13 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
-            if is_numbers(&text[run.clone()], least_digits) {
+            if !is_numbers(&text[run.clone()]) {
+                // Most runs are too short.
+            } else if let Some(hash) = hash(&text[run.clone()]).filter(|_| !is_short) {
+                if has_words(secrets, hash) {
+                    numbers(Some(run), see);
+                }
+            } else {
                 listed_to = listed_to.max(run.end);
                 // The lines of a dump have a text column between them.
                 match dump.as_mut().filter(|dump| dump.end + COLUMN >= run.start) {
@@ -543,11 +546,51 @@ fn is_list(text: &[u8]) -> bool {
     equal.iter().any(|equal| *equal >= EQUAL)
 }
 
+/// The number in a run that looks like a short hash: the run has few other digits.
+fn hash(run: &[u8]) -> Option<&[u8]> {
+    let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
+    // Few of the runs without a hash go further than this.
+    if run.len() > 2 * MANY_DIGITS || !run.chunks_exact(LEAST).any(|eight| eight.iter().all(is_digit)) {
+        return None;
+    }
+    let (mut digits, mut length, mut hash) = (0, 0, 0..0);
+    for (at, byte) in run.iter().enumerate() {
+        digits += usize::from(is_digit(byte));
+        length = if is_digit(byte) { length + 1 } else { 0 };
+        if length > hash.len() {
+            hash = at + 1 - length..at + 1;
+        }
+    }
+    let has_few_others = digits < hash.len() + DIGITS;
+    // Decimal and binary numbers are read in more than one way.
+    let hash = Some(&run[hash]).filter(|hash| hash.iter().any(u8::is_ascii_alphabetic));
+    hash.filter(|hash| (DIGITS..MANY_DIGITS).contains(&hash.len()) && has_few_others)
+}
+
+/// Whether the bytes that a hash stands for have a word of a secret.
+fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
+    let mut bytes = [0; MANY_DIGITS / 2];
+    (0..2).any(|phase| {
+        let pairs = hash[phase..].chunks_exact(2);
+        let bytes = &mut bytes[..pairs.len()];
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let value = |digit: u8| (digit & 0xf) + 9 * (digit >> 6);
+            *byte = value(pair[0]) << 4 | value(pair[1]);
+        }
+        secrets.gate().find(bytes, 1).is_some()
+            || hash.len() == DIGITS && {
+                // A word of a dump may begin with its last byte.
+                bytes.reverse();
+                secrets.gate().find(bytes, 1).is_some()
+            }
+    })
+}
+
 /// Whether there are many digits in one line, or in all whole lines together, or a line has the address of a
 /// dump. The beginnings and ends of other lines do not add up: a log may have the time and a hash there.
-fn is_numbers(text: &[u8], digits: usize) -> bool {
+fn is_numbers(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
-    if text.len() < digits {
+    if text.len() < DIGITS {
         return text.len() >= ADDRESS && lines.any(has_address);
     }
     let (mut end, mut together) = (0, 0);
@@ -556,7 +599,7 @@ fn is_numbers(text: &[u8], digits: usize) -> bool {
         end += line.len() + 1;
         let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
         together += if is_whole { found } else { 0 };
-        found >= digits || together >= digits || has_address(line)
+        found >= DIGITS || together >= DIGITS || has_address(line)
     })
 }
 

@@ -205,6 +205,38 @@ fn secrets_in_pieces(#[case] script: &str, #[case] print: &dyn Fn(&str) -> Strin
     );
 }
 
+/// A tool prints few bytes in each line, and a logger puts a prefix before them.
+#[rstest]
+#[case("hexadecimal", &hex)]
+#[case("groups", &|bytes: &[u8]| bytes.chunks(2).map(hex).collect::<Vec<_>>().join(" "))]
+#[case("C", &|bytes: &[u8]| bytes.iter().map(|byte| format!("0x{byte:02x}, ")).collect())]
+#[case("decimal", &|bytes: &[u8]| bytes.iter().map(|byte| format!("{byte}, ")).collect())]
+#[case("octal", &|bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:03o} ")).collect())]
+fn short_lines_of_numbers_are_masked(
+    #[case] script: &str,
+    #[case] show: &dyn Fn(&[u8]) -> String,
+    #[values(8, 10, 13)] count: usize,
+    #[values("app-1  | ", "2026-11-24T10:00:12.123Z ")] prefix: &str,
+) {
+    let token = long_jwt(1_790_000_000);
+    let bytes = token.as_bytes().chunks_exact(count);
+    let printed: String = bytes.map(|bytes| format!("{prefix}{}\n", show(bytes))).collect();
+    let out = text(&Masker::new([token.as_str()]), &printed);
+    // The claims have some words twice, and a short line of those says too little.
+    let claims = token.rfind('.').expect("a JWT").div_ceil(count);
+    let shown = out.lines().skip(claims).filter(|line| !line.contains(MARK));
+    assert_eq!(shown.collect::<Vec<_>>(), [""; 0], "{script}");
+}
+
+/// Here the digits and the letters after them are one word of what a terminal shows.
+#[test]
+fn numbers_before_a_control_sequence_are_masked() {
+    let masker = Masker::new(["hunter2!"]);
+    let bits: Vec<_> = b"hunter2!".iter().map(|byte| format!("{byte:08b}")).collect();
+    let out = text(&masker, &format!("{}\u{1b}[0meyJ and so on", bits.join(" ")));
+    assert_eq!(out, format!("{MARK}\u{1b}[0meyJ and so on"));
+}
+
 #[test]
 fn colours_end_where_they_would() {
     let masker = Masker::new(["correct-horse-battery-staple"]);

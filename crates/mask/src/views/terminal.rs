@@ -22,7 +22,7 @@ pub(crate) struct Visible<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     /// The beginning of each run of visible bytes: in `bytes`, and in the text.
     runs: Vec<(u32, u32)>,
-    /// Whether a secret may begin in text that the terminal does not show.
+    /// Whether a secret may begin in text that the terminal does not show, or a number may end there.
     pub(crate) hides: bool,
     has_hidden: bool,
     /// The beginning of a control sequence that the text does not complete.
@@ -66,6 +66,9 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
             Some(word) => gate.has(word),
             None => true,
         });
+        // Without what is hidden, a number may be a part of a longer word.
+        seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
+            && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
         seen.has_hidden |= length > 0;
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
