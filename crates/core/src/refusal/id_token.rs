@@ -86,10 +86,14 @@ pub(super) fn explain(token: &Token) -> Option<String> {
                 Some(("repository", _)) => how_to_fetch(&audiences(&claims)),
                 Some(_) | None => String::new(),
             };
+            let narrower = match owner {
+                Some(("repository", _)) => "`--ref`, `--environment` or `--workflow-ref`",
+                Some(_) | None => "`--ref` or `--environment`",
+            };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
                     "\n\nThis configuration, which `jobpass setup` writes, would accept the token. Add \
-                     `--ref`, `--environment` or `--workflow-ref` to accept fewer jobs:\n\n{}",
+                     {narrower} to accept fewer jobs:\n\n{}",
                     oidc.in_short()
                 )
             });
@@ -237,6 +241,18 @@ mod tests {
             text.contains("repository_id        \"} # #[error]")
                 && !text.contains("##[")
                 && !text.contains("kind:"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_gitlab_job_is_offered_the_limits_of_gitlab() {
+        let claims = json!({
+            "iss": "https://gitlab.com", "aud": "k8s", "project_path": "team/app", "project_id": "7", "exp": i64::MAX,
+        });
+        let text = explained(&json!({"alg": "RS256"}), &claims).expect("explained");
+        assert!(
+            text.contains("Add `--ref` or `--environment` to accept fewer jobs"),
             "{text}"
         );
     }
