@@ -68,7 +68,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The ServiceAccount that sends the requests. `None` for other users.
+    /// The ServiceAccount that the bearer token names. `None` if it names none, or if there is no bearer
+    /// token.
     pub fn account(&self) -> Option<Account> {
         Account::of(self.bearer.as_ref()?)
     }
@@ -87,7 +88,7 @@ impl Cluster {
     /// Prepares a connection as the holder of `token`.
     ///
     /// # Errors
-    /// If jobpass cannot use the certificate authority.
+    /// As [`Cluster::connect`].
     pub fn connect_with(connection: &Connection, token: &Token) -> Result<Self, Error> {
         Self::connect_as(connection, &token.clone().into())
     }
@@ -113,14 +114,17 @@ impl Cluster {
     }
 
     /// Returns the same server, for requests as another user. The identity needs the permission to
-    /// impersonate that user.
+    /// impersonate that user. If it impersonates a user already, the other user takes that user's place.
     ///
     /// # Errors
     /// If a header cannot carry one of the names.
     pub(crate) fn acting_as(&self, user: &str, groups: &[&str]) -> Result<Self, Error> {
-        let mut headers = self.headers.clone();
+        let own = self.headers.iter();
+        let own = own.filter(|(name, _)| !name.as_str().starts_with("impersonate-"));
+        let mut headers = own
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<HeaderMap>();
         headers.insert("impersonate-user", identity::header_of(user)?);
-        headers.remove("impersonate-group");
         for group in groups {
             headers.append("impersonate-group", identity::header_of(group)?);
         }
@@ -144,8 +148,8 @@ impl Cluster {
         &self.connection.server
     }
 
-    /// Connects to a server that is not an API server. The same limits and proxies apply. jobpass follows no
-    /// redirect.
+    /// Prepares a connection to a server for which messages need another name, such as the endpoint for ID
+    /// tokens. The same limits apply as for an API server. jobpass follows no redirect.
     ///
     /// # Errors
     /// As [`Cluster::connect`].
@@ -160,6 +164,10 @@ impl Cluster {
         })
     }
 
+    /// Prepares a connection with these credentials. Sends nothing yet.
+    ///
+    /// # Errors
+    /// As [`Dial::new`], or if a header cannot carry the identity.
     pub(crate) fn connect_as(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         install_crypto();
         Ok(Self {
@@ -202,6 +210,33 @@ mod tests {
         let token = Token::parse(&token, "token").expect("a token");
         let (cluster, _) = scripted::cluster(&token.into(), []);
         assert_eq!(cluster.asks_as_a_job(), expected);
+    }
+
+    #[test]
+    fn another_user_has_nothing_of_the_user_before() {
+        let identity = Identity {
+            bearer: Some(Token::parse("t0ken", "token").expect("a token")),
+            impersonate: Some("jane".into()),
+            impersonate_uid: Some("u-1".into()),
+            impersonate_groups: vec!["a".into()],
+            impersonate_extra: [("team".into(), vec!["x".into()])].into(),
+            ..Identity::default()
+        };
+        let (cluster, _) = scripted::cluster(&identity, []);
+        let other = cluster.acting_as("minter", &["b"]).expect("names");
+        let mut headers = other.headers.iter().collect::<Vec<_>>();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        let headers = headers
+            .into_iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")));
+        assert_eq!(
+            headers.collect::<Vec<_>>(),
+            [
+                "authorization: Bearer t0ken",
+                "impersonate-group: b",
+                "impersonate-user: minter"
+            ]
+        );
     }
 
     #[test]

@@ -240,7 +240,8 @@ impl Cluster {
     /// Prepares a connection as the minter. Sends nothing yet.
     ///
     /// # Errors
-    /// If the certificates or the key are invalid.
+    /// If jobpass cannot use the certificates, the key, the URL of the server or the proxy, the name that the
+    /// server's certificate must carry, or the name of a user to impersonate.
     pub fn connect(minter: &Minter) -> Result<Self, Error> {
         Self::connect_as(&minter.connection, &minter.identity)
     }
