@@ -308,7 +308,7 @@ fn another_certificate_authority() {
     assert!(
         doctor
             .log
-            .contains("does not come from the given certificate authority"),
+            .contains("does not come from a trusted certificate authority"),
         "{}",
         doctor.log
     );

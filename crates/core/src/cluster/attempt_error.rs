@@ -62,9 +62,10 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
     use rustls::CertificateError as E;
     let (why, help) = match error {
         rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => (
-            "the server's certificate does not come from the given certificate authority".into(),
-            "give the certificate authority of this cluster as `certificate-authority`, or as \
-             `certificate-authority-data` in the kubeconfig",
+            "the server's certificate does not come from a trusted certificate authority".into(),
+            "give the certificate authority of this cluster as `certificate-authority` (for `job-server`, \
+             `job-certificate-authority`), or as `certificate-authority-data` in the kubeconfig. Without it, \
+             jobpass trusts the authorities of this system",
         ),
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
             "the server's certificate is for another name".into(),
@@ -141,13 +142,13 @@ mod tests {
     #[rstest]
     #[case::another_authority(
         Tls::InvalidCertificate(E::UnknownIssuer),
-        "not come from the given certificate authority",
+        "not come from a trusted certificate authority",
         "certificate-authority",
         false
     )]
     #[case::another_key(
         Tls::InvalidCertificate(E::BadSignature),
-        "not come from the given certificate authority",
+        "not come from a trusted certificate authority",
         "certificate-authority",
         false
     )]
