@@ -8,8 +8,8 @@ use kube::core::{
 
 use crate::text::harmless;
 
-/// The part of the cluster that refused a request after authorization. Only the message of a Status names
-/// that part.
+/// The part of the cluster that refused a request after authorization. Almost always, only the message of the
+/// Status names that part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial<'a> {
     /// A ResourceQuota.
@@ -29,7 +29,7 @@ pub(crate) enum Denial<'a> {
 impl<'a> Denial<'a> {
     /// Recognises a refusal by its message, from `admission/plugin/webhook/errors`,
     /// `admission/plugin/policy/validating` and `util/webhook/error.go` (k8s.io/apiserver), or from a plugin.
-    /// The tests below hold recorded messages.
+    /// Recognises the namespace by the cause in the Status. The tests below hold recorded messages.
     pub(super) fn of(code: u16, status: &'a Status) -> Option<Self> {
         let message = &*status.message;
         let between = |before: &str, quote: char| {
@@ -137,8 +137,7 @@ impl<'a> Denial<'a> {
 /// The next step after [`Denial::Unanswered`].
 pub(crate) const UNANSWERED: &str = "the API server must ask an admission webhook before it carries out \
                                      this request, and the webhook does not answer. Ask the people who run \
-                                     the webhook to repair it, or to let requests pass when it does not \
-                                     answer (`failurePolicy: Ignore`)";
+                                     the webhook to repair it";
 
 #[cfg(test)]
 mod tests {
