@@ -5,8 +5,8 @@ use crate::{
     text::{self, harmless},
 };
 
-/// Checks that a value is an RFC 1123 subdomain (dots allowed) or label (no dots), as the names of objects
-/// and namespaces must be.
+/// Checks that a value is an RFC 1123 subdomain (dots allowed) or label (no dots) of at most `longest` bytes,
+/// as the names of objects and namespaces must be.
 pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> Result<String, Error> {
     let valid = if dots {
         is_dns_subdomain(value)
@@ -19,10 +19,7 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     let dots = if dots { "`-` and `.`" } else { "and `-`" };
     Err(Error::input(
         input,
-        format!(
-            "is `{}`: no object of Kubernetes can have this name",
-            text::wrong(value)
-        ),
+        format!("is `{}`: this name is not allowed here", text::wrong(value)),
         format!(
             "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends. \
              Give the name alone, without the namespace"
@@ -30,13 +27,14 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     ))
 }
 
-/// Whether this is an RFC 1123 subdomain: the name of an object. Such a name is safe in a URL.
+/// Whether this is an RFC 1123 subdomain, as Kubernetes checks the names of most objects. Such a name is safe
+/// in a URL.
 pub(crate) fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_dns_label)
 }
 
-/// Whether this is an RFC 1123 label: lowercase letters, digits and hyphens, with a letter or digit at both
-/// ends.
+/// Whether this has the characters of an RFC 1123 label: lowercase letters, digits and hyphens, with a letter
+/// or digit at both ends. Does not check the length.
 pub(crate) fn is_dns_label(label: &str) -> bool {
     label
         .bytes()
@@ -69,7 +67,7 @@ pub(crate) fn is_ours(name: &str) -> bool {
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// Whether the text can be a uid or a credential id, which jobpass shows and records in the state.
+/// Whether the text can be a uid or a credential id (`jti`). jobpass shows both, and records them.
 pub(crate) fn is_identifier(text: &str) -> bool {
     (1..=128).contains(&text.len())
         && text
@@ -88,7 +86,7 @@ pub(crate) fn is_label_value(value: &str) -> bool {
         && bytes.last().is_none_or(plain)
 }
 
-/// The greatest length of a value that is not a name.
+/// The greatest length of a value that is not the name of an object, in bytes.
 pub(crate) const LONGEST_TEXT: usize = 256;
 
 /// Checks an id of a CI platform. Returns it as a string, because the claims of ID tokens hold it as a
@@ -102,12 +100,13 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
         input,
         format!("is `{}`, which is not an id", text::wrong(text)),
         "give the number: after a renaming, somebody else can take the old name. For GitHub, `gh api \
-         repos/OWNER/REPO --jq '.id, .owner.id'` prints the numbers. GitLab shows the number below the name \
-         of the project or group",
+         repos/OWNER/REPO --jq '.id, .owner.id'` prints the numbers. In GitLab, the menu of the \
+         project's or group's page copies the number",
     ))
 }
 
-/// Checks that a value is one line without invisible characters.
+/// Checks that a value is one line of at most [`LONGEST_TEXT`] bytes, without invisible characters or
+/// superfluous spaces.
 pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
         return Ok(text.to_owned());
