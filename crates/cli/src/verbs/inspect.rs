@@ -409,7 +409,7 @@ mod tests {
         credential id  11111111-2222-3333-4444-555555555555
         unusual        it is not a ServiceAccount token: another
                        issuer made it, for example a CI platform
-                       it lives for 365 d, longer than any job
+                       it lives for 365 d, longer than most jobs
         ");
     }
 }

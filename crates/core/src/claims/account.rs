@@ -13,7 +13,7 @@ pub struct Account {
 
 impl Account {
     /// The ServiceAccount that the claims of a token name. `None` if they name no ServiceAccount, or one that
-    /// cannot exist.
+    /// cannot exist, or if the token is not a JWT.
     pub(crate) fn of(token: &Token) -> Option<Self> {
         let subject = Claims::decode(token).ok()?.sub?;
         let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;

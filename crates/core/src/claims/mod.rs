@@ -79,8 +79,8 @@ pub struct Kubernetes {
     /// The bound Node, or the Node of a bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
-    /// The time after which the API server accepts the token only with a warning, because a client should
-    /// have renewed it.
+    /// The time by which a client should have renewed the token. Afterwards, the API server accepts the
+    /// token, and notes that in its audit log (`authentication.k8s.io/stale-token`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
 }
@@ -102,7 +102,8 @@ impl Claims {
     /// Reads the claims of a JWT.
     ///
     /// # Errors
-    /// If the token is not a JWT. The error names the faulty part and position, and never quotes the token.
+    /// If the token is not a JWT, or a claim has another type than Kubernetes gives it. The error names the
+    /// faulty part and position, and never quotes the token.
     pub fn decode(token: &Token) -> Result<Self, Error> {
         part(token, 1)
     }
@@ -112,8 +113,8 @@ impl Claims {
         self.kubernetes.as_ref()?.serviceaccount.as_ref()?.uid.as_deref()
     }
 
-    /// Whether this is the token of a Secret of type `kubernetes.io/service-account-token`. The deletion of
-    /// that Secret revokes the token.
+    /// Whether this is the legacy token of this Secret (type `kubernetes.io/service-account-token`). The
+    /// deletion of the Secret revokes the token.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)
@@ -124,7 +125,7 @@ impl Claims {
     /// audiences.
     ///
     /// # Errors
-    /// If it is another token.
+    /// [`Kind::Claims`] if it is another token, or has an expiry or audiences.
     pub fn verify_legacy(&self, namespace: &str, account: &str, secret: &str) -> Result<(), Error> {
         let subject = format!("system:serviceaccount:{namespace}:{account}");
         let what = match () {
@@ -149,8 +150,8 @@ impl Claims {
         ))
     }
 
-    /// The kind and the name of the object that the token is bound to, as the issuer wrote them. The API
-    /// server refuses the token when that object is gone.
+    /// The kind and the name of the object that the token is bound to. The name is as the issuer wrote it,
+    /// and not safe to show. The API server refuses the token when that object is gone.
     pub fn bound_to(&self) -> Option<(&'static str, &str)> {
         let legacy = self.legacy_secret.as_deref().map(|name| ("Secret", name));
         let private = self.kubernetes.as_ref();

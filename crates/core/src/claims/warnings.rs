@@ -11,7 +11,7 @@ use crate::{
 /// The tolerance of API servers for differing clocks, in seconds (go-jose's `DefaultLeeway`). They accept a
 /// token this long before it becomes valid, and this long after it expires.
 pub const LEEWAY: i64 = 60;
-/// The longest lifetime without a warning, in seconds: no job takes longer than a day.
+/// The longest lifetime without a warning, in seconds: few jobs take longer than a day.
 const LONG: i64 = 24 * 3600;
 
 /// An unusual property of a token.
@@ -57,7 +57,7 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
         (_, None) => add("no-expiry", "it never expires".into()),
         (Some(lifetime), _) if lifetime > LONG => {
             let why = format!(
-                "it lives for {}, longer than any job",
+                "it lives for {}, longer than most jobs",
                 in_words(lifetime.unsigned_abs())
             );
             add("long-lived", why);
@@ -72,7 +72,7 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
         };
         let why = format!(
             "Kubernetes extended its lifetime: its intended end is {when} (`warnafter`), and from then on \
-             API servers only warn"
+             API servers accept it, and note that only in their audit logs"
         );
         add("warnafter", why);
     }
