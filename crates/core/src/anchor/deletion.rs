@@ -36,7 +36,8 @@ pub(crate) enum Deletion {
 
 /// Deletes an anchor.
 ///
-/// The caller may repeat this: no other object has the name, and the uid is a precondition.
+/// The caller may repeat this: no other object has the name. The uid is a precondition, if the caller knows
+/// it.
 ///
 /// # Errors
 /// If there is no answer.
@@ -71,7 +72,7 @@ where
 }
 
 /// Builds the request, with background propagation. Foreground propagation would set a finalizer: the object
-/// would exist until the objects that it owns are gone.
+/// would exist until the garbage collector has worked.
 fn call<K>(doing: &'static str, namespace: &str, name: &str, uid: Option<&str>) -> Result<Call, Error>
 where
     K: Resource<DynamicType = ()>,

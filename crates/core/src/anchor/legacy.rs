@@ -101,8 +101,8 @@ impl LegacySecret {
     }
 }
 
-/// Warns if the Secret of a legacy token has neither a lifetime nor an owner: nothing will ever delete it.
-/// `None` otherwise, or if the minter cannot read the Secret.
+/// Warns if the Secret of a legacy token has neither a lifetime nor an owner: no program deletes it as long
+/// as its ServiceAccount exists. `None` otherwise, or if the user of `cluster` cannot read the Secret.
 pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Warning> {
     let (namespace, name) = (
         claims.legacy_namespace.as_deref()?,
@@ -124,8 +124,8 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
     (!kept).then(|| Warning {
         kind: "forgotten",
         why: format!(
-            "Secret {namespace}/{name} has neither a lifetime ({EXPIRATION}) nor an owner: nothing will ever \
-             delete it"
+            "Secret {namespace}/{name} has neither a lifetime ({EXPIRATION}) nor an owner: no program \
+             deletes it as long as its ServiceAccount exists"
         ),
     })
 }
@@ -143,7 +143,8 @@ pub(crate) fn expiration(annotation: &str) -> Option<SignedDuration> {
 /// Waits until the token controller has filled a Secret.
 ///
 /// # Errors
-/// If the controller needs more than 20 s, or deletes the Secret because the ServiceAccount does not exist.
+/// If the controller needs more than 20 s, or if the Secret is gone, which happens if the ServiceAccount does
+/// not exist. Also if the Secret holds no token, or if the API server refuses or gives no usable answer.
 pub(crate) async fn filled(
     cluster: &Cluster,
     namespace: &str,
@@ -184,9 +185,9 @@ pub(crate) async fn filled(
                  within {seconds} s"
             );
             return Err(Error::new(Kind::Refused, what).help(
-                "the controller `serviceaccount-token` of kube-controller-manager writes these tokens. In \
-                 this cluster, it is switched off or overloaded. Use a bound token (`type: bound`), which \
-                 needs no controller",
+                "the controller `serviceaccount-token-controller` of kube-controller-manager writes these \
+                 tokens. In this cluster, it is switched off or overloaded. Use a bound token (`type: \
+                 bound`), which needs no controller",
             ));
         }
         tokio::time::sleep(pause).await;

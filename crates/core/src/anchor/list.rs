@@ -1,7 +1,7 @@
 //! The anchors in a cluster, page by page.
 //!
-//! A legacy token's Secret counts as an anchor if its annotations hold a lifetime, whoever created the
-//! Secret.
+//! For the sweeper, a legacy token's Secret counts as an anchor if its annotations hold a lifetime, whoever
+//! created the Secret. People see it in lists only if jobpass made it for a job.
 //!
 //! The requests ask for metadata alone, and the API server selects by type. So no Secret's data leaves the
 //! API server.
@@ -130,8 +130,8 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Lists the Secrets of legacy tokens that nothing will ever delete: they have neither a lifetime nor an
-    /// owner.
+    /// Lists the Secrets of legacy tokens that no program deletes as long as their ServiceAccounts exist:
+    /// they have neither a lifetime nor an owner.
     pub(crate) fn forgotten(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             types: &[TokenType::Legacy],
@@ -158,7 +158,7 @@ impl<'a> Pages<'a> {
     /// Returns the next page, or `None` after the last one.
     ///
     /// If the list has expired, resumes it with the continue token that the API server offers, or restarts
-    /// it.
+    /// it. If a page is too long, requests shorter pages.
     ///
     /// # Errors
     /// If the API server refuses, or gives no usable answer.
