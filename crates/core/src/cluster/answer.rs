@@ -25,11 +25,11 @@ pub(crate) struct Answer {
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// Whether the body was longer than expected. Then `body` is empty.
     pub(crate) too_long: bool,
-    /// The server's clock, to the second.
+    /// The time by the server's clock, to the second. `None` if the answer has no date.
     pub(crate) date: Option<jiff::Timestamp>,
     /// Whether the API server may have carried out an earlier attempt at the same call.
     pub(crate) repeated: bool,
-    /// The Status object in a refusal. Empty for other answers.
+    /// The Status object in an answer that is not a success. Empty for other answers.
     status_object: Status,
 }
 
@@ -160,8 +160,8 @@ impl Answer {
         self.says(404, reason::NOT_FOUND) && details.is_some_and(|details| !details.name.is_empty())
     }
 
-    /// Whether Kubernetes itself refused the request, and therefore did nothing. A proxy sends no reason of
-    /// Kubernetes.
+    /// Whether the cluster itself refused the request, and therefore did nothing. A proxy sends no reason of
+    /// Kubernetes, and no message of an admission webhook.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self.status, 401 | 403 | 404 | 422) && !self.status_object.reason.is_empty()
             || self.denial().is_some()

@@ -40,7 +40,8 @@ use crate::{
 /// The greatest length of the PEM, in bytes. The job's state holds the PEM. A runner passes the state on in
 /// one variable, which Linux limits to 128 KiB.
 const LONGEST: usize = 64 << 10;
-/// The greatest number of certificates between a server's certificate and an authority.
+/// The greatest number of certificates between a given authority and a server's certificate that is itself an
+/// authority. webpki limits the other chains.
 const LONGEST_CHAIN: u32 = 4;
 
 /// The certificates that jobpass trusts when it checks a server's certificate; at least one.
@@ -52,7 +53,7 @@ impl Authority {
     /// Parses the PEM in `text`, the value of `input`.
     ///
     /// # Errors
-    /// If the text has no certificate, or too many.
+    /// If the text has no certificate, or more than 64 KiB of certificates.
     pub(crate) fn parse(input: &str, text: &str) -> Result<Self, Error> {
         let mut certificates = Vec::new();
         for certificate in pem::certificates(text) {
@@ -201,8 +202,8 @@ impl Verifier {
     }
 
     /// Whether a given certificate signed this authority, directly or through others. `above` is the number
-    /// of authorities between this one and the server's certificate. webpki does not accept an authority as a
-    /// server's certificate, so this module checks that chain.
+    /// of certificates between the issuer of this authority and the server's certificate. webpki does not
+    /// accept an authority as a server's certificate, so this module checks that chain.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -370,8 +371,8 @@ fn may_sign(certificate: &X509Certificate) -> bool {
     is_authority && may_sign && is_for_servers(certificate)
 }
 
-/// Whether a signature uses SHA-1. Anybody can make two certificates that share a SHA-1 signature. Go and
-/// webpki refuse SHA-1, and x509-parser does not.
+/// Whether a signature uses SHA-1. Attackers can make two certificates to which one SHA-1 signature belongs.
+/// Go and webpki refuse SHA-1, and x509-parser does not.
 fn is_signed_with_sha1(certificate: &X509Certificate) -> bool {
     let algorithm = &certificate.signature_algorithm.algorithm;
     [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm)

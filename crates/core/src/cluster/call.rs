@@ -87,7 +87,7 @@ impl Call {
     /// Creates an object. Some requests, such as a SelfSubjectAccessReview, have the form of an object.
     ///
     /// # Errors
-    /// As [`Call::new`].
+    /// As [`Call::new`], and if JSON cannot represent the object.
     pub(crate) fn create<K>(doing: &'static str, namespace: Option<&str>, object: &K) -> Result<Self, Error>
     where
         K: Resource<DynamicType = ()> + Serialize,
@@ -99,7 +99,7 @@ impl Call {
     /// creates nothing.
     ///
     /// # Errors
-    /// As [`Call::new`].
+    /// As [`Call::new`], and if JSON cannot represent the object.
     pub(crate) fn create_dry<K>(
         doing: &'static str,
         namespace: Option<&str>,
@@ -115,11 +115,11 @@ impl Call {
         Self::post(doing, namespace, object, &params)
     }
 
-    /// Requests a token of a ServiceAccount. From Kubernetes 1.34 on, an API server refuses the request if the
-    /// account has another uid than `account_uid`.
+    /// Requests a token of a ServiceAccount. From Kubernetes 1.34 on, an API server refuses the request if
+    /// the account has another uid than `account_uid`.
     ///
     /// # Errors
-    /// As [`Call::new`].
+    /// As [`Call::new`], and if JSON cannot represent the object.
     pub(crate) fn request_token(
         doing: &'static str,
         namespace: &str,

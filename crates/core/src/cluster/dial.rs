@@ -29,7 +29,7 @@ use crate::{
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The time between two signs of life on an idle connection, the same as in Go.
+/// The time between two signs of life on an idle connection, as in client-go (`transport/cache.go`).
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The target of a connection, with its proxy and certificates.
@@ -77,7 +77,7 @@ impl Dial {
     /// Prepares a connection.
     ///
     /// # Errors
-    /// If jobpass cannot use the certificates, the key, the server's name or the URL of the proxy.
+    /// If jobpass cannot use the certificates, the key, the server's URL or name, or the URL of the proxy.
     pub(crate) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         let server = connection.server.parse::<Uri>().map_err(|error| {
             unusable("the URL of the server", &error)

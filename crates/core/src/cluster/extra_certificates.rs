@@ -8,9 +8,9 @@ use crate::{
     process::{environment::Environment, files},
 };
 
-/// The variable that names the file of these certificates. JavaScript actions run on Node.js, which reads this
-/// variable and not the system's certificates. So networks with a certificate authority of their own set it
-/// already.
+/// The variable that names the file of these certificates. JavaScript actions run on Node.js, which reads
+/// this variable and not the system's certificates. So networks with a certificate authority of their own set
+/// it already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.
@@ -22,7 +22,7 @@ pub struct ExtraCertificates {
 }
 
 impl ExtraCertificates {
-    /// The file that the environment names.
+    /// The file that the environment names. `None` if there is no such variable, or no such file.
     ///
     /// # Errors
     /// If the variable is not UTF-8, or jobpass cannot make the path absolute.

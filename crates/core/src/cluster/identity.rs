@@ -132,7 +132,7 @@ impl Identity {
     }
 }
 
-/// Builds the header for the name of a user to impersonate, or of one of its groups.
+/// Builds the header for one fact about a user to impersonate: its name, its uid, a group or an extra field.
 pub(super) fn header_of(name: &str) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(name).map_err(|_| {
         Error::new(

@@ -2,8 +2,8 @@
 //! connections if the server or a proxy lacks HTTP/2.
 //!
 //! hyper-util's `legacy::Client` also pools connections. But it dials for each request that finds no idle
-//! connection, and keeps a connection that went silent. jobpass begins with up to 55 requests at the same
-//! time. Measured with 43 first requests on two busy cores (handshakes, time; median of seven runs):
+//! connection, and keeps a connection that went silent. The escape check sends some 55 requests at the
+//! same time. Measured with 43 first requests on two busy cores (handshakes, time; median of seven runs):
 //!
 //! | | `legacy::Client` | this pool |
 //! |---|---|---|
@@ -154,8 +154,8 @@ impl Shared {
         }
     }
 
-    /// Sends a request over an HTTP/1.1 connection, which carries one request at a time. Returns whether an
-    /// earlier request had used the connection.
+    /// Sends a request over an HTTP/1.1 connection, which carries one request at a time. Returns the answer,
+    /// and whether the connection was open before.
     async fn send_over_http1(
         &self,
         exchange: &Exchange,

@@ -22,7 +22,7 @@ pub(crate) async fn ask(holder: &Cluster, budget: &Budget) -> Result<Answer, Err
 }
 
 /// Returns whether the API server accepts the token of `holder`, and the time by the API server's clock, to
-/// the second.
+/// the second. If the answer has no date, returns this machine's time.
 ///
 /// # Errors
 /// If there is no answer, or the answer does not come from a Kubernetes API server: a gateway's 401 says

@@ -53,7 +53,8 @@ impl Proxy {
         Some(Self::of_url(&url.or_else(|| GoUrl::parse(text))?))
     }
 
-    /// Parses the `proxy-url` of a kubeconfig, or a recorded URL. Each must have a scheme.
+    /// Parses the URL of a proxy from a kubeconfig (`proxy-url`) or from a record of jobpass. It must have a
+    /// scheme.
     ///
     /// # Errors
     /// If the text is not the URL of a proxy.
@@ -161,8 +162,8 @@ impl NoProxy {
     fn parse(text: &str) -> Self {
         let mut list = Self::default();
         for entry in text.split(',') {
-            // client-go parses networks a second time (`NewProxierWithNoProxyCIDR`): that parser accepts
-            // leading zeros, but does not trim spaces.
+            // client-go parses networks a second time (apimachinery, `NewProxierWithNoProxyCIDR`). That
+            // parser accepts leading zeros, but does not trim spaces.
             list.networks.extend(network(&without_zeros(entry)));
             let entry = entry.trim().to_lowercase();
             if entry.is_empty() {
@@ -235,8 +236,7 @@ fn is_port(wanted: &str, port: &str) -> bool {
     wanted.is_empty() || wanted == port
 }
 
-/// Removes leading zeros from the parts of an IPv4 address. Older parsers ignored them; newer ones would read
-/// octal.
+/// Removes leading zeros from the parts of an IPv4 network's address. Rust's parser refuses them.
 fn without_zeros(text: &str) -> String {
     let number = |part: &str| match part.trim_start_matches('0') {
         "" if !part.is_empty() => "0".to_owned(),

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::denial::{self, Denial};
 
-/// The longest wait between two attempts.
+/// The longest wait between two attempts, without its random part and without a Retry-After.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
-/// The longest Retry-After of a server that jobpass obeys.
+/// The longest time for which jobpass waits if a server sends a Retry-After.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The next step for a person, if jobpass may repeat the call and get another answer. `None` if the answer is

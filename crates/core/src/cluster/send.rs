@@ -24,18 +24,19 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// The failure of a call that got no usable answer.
 pub(crate) struct NoAnswer {
     pub(crate) error: Error,
-    /// Whether the API server may have carried out the request although no answer came. `false` if there was
-    /// no connection.
+    /// Whether the API server may have carried out the request although no usable answer came. `false` if
+    /// there was no connection.
     pub(crate) maybe_done: bool,
 }
 
 impl Cluster {
-    /// Sends a call. Repeats it as often as the budget allows: after connection errors, after 429 (it obeys a
-    /// Retry-After of up to 10 s), and after 500, 502, 503 and 504. jobpass may repeat every call; each
-    /// caller says why.
+    /// Sends a call. Repeats it as often as the budget allows: after connection errors, and after 429, 500,
+    /// 502, 503 and 504. Waits for the Retry-After of an answer, but at most 10 s. So a repetition of the
+    /// call must do no harm.
     ///
     /// # Errors
-    /// If all attempts fail, or the budget ends.
+    /// If no attempt gets a usable answer before the budget ends, or if another attempt would not help, such
+    /// as after a wrong certificate.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();
         // Whether the API server may have carried out an earlier attempt.

@@ -97,8 +97,9 @@ impl GoUrl {
 /// The `https` URL of an API server, without a slash at its end. `None` if the scheme is not `https`, if the
 /// text names a user or no host, or if it is not a valid URL.
 ///
-/// A text without a scheme counts as `http`, so the result is `None`, as in kubectl (client-go, `rest.IsConfigTransportTLS`). Like
-/// kubectl, this drops the query, the fragment and superfluous slashes.
+/// A text without a scheme counts as `http`, so the result is `None`. kubectl also sends no credential there
+/// (client-go, `rest.IsConfigTransportTLS`). Like kubectl, this drops the query, the fragment and superfluous
+/// slashes.
 pub(super) fn server_url(text: &str) -> Option<String> {
     let url = GoUrl::parse(text)?;
     let host = url.host.strip_suffix(':').unwrap_or(&url.host);
