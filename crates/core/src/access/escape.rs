@@ -1,5 +1,5 @@
 //! The permissions with which a ServiceAccount can get credentials that outlive its token. If the token of a
-//! job has one of them, its revocation does not end the job's access.
+//! job has one of them, the token's revocation may not end the job's access.
 
 use futures_util::future::join_all;
 
@@ -67,8 +67,8 @@ const MODES: [(&str, &str, &str); 4] = [
     // kube-apiserver checks the permission for all nodes at once.
     ("associated-node", "nodes.authentication.k8s.io", "*"),
 ];
-/// The ways that a permission on a single object opens. About them, jobpass also asks for each object that a
-/// rule names.
+/// The ways about which jobpass also asks for each object that a rule names: a permission on one
+/// ServiceAccount or one user opens them already.
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
 const IMPERSONATE: &str = "impersonate:";
 /// The greatest number of permissions that a warning names for one way.
@@ -139,7 +139,7 @@ fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     as_others.collect()
 }
 
-/// The same questions about the single objects that the account's rules name.
+/// The questions about the single objects that the account's rules name, for the ways in [`BY_NAME`].
 fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     let ways = questions.iter().filter(|(may, _)| BY_NAME.contains(may));
     let named = ways.flat_map(|(may, permission)| {
@@ -154,7 +154,7 @@ struct Asker<'a> {
     cluster: &'a Cluster,
     account: &'a Account,
     budget: &'a Budget,
-    /// The account's rules. `None` if the API server's list of them may be incomplete.
+    /// The account's rules. `None` if the API server's list of them is missing or may be incomplete.
     rules: Option<Rules>,
 }
 
@@ -196,7 +196,7 @@ impl Answered {
 }
 
 /// The modes of constrained impersonation that the account may use. Empty if it may impersonate without a
-/// mode: every way is then open already.
+/// mode: the way [`OTHERS`] is then open, whatever the answers about modes.
 fn open_modes(answered: &[Answered]) -> Vec<String> {
     let others = answered
         .iter()
@@ -272,8 +272,8 @@ impl Escape {
         escape
     }
 
-    /// The result about `account`: one sentence with all open ways, and one about questions without an answer.
-    /// Empty if there are neither.
+    /// The result about `account`: one sentence with all open ways, and one about questions without an
+    /// answer. Empty if there are neither.
     pub(super) fn sentences(&self, account: &Account) -> Vec<String> {
         let mut sentences = Vec::new();
         if !self.ways.is_empty() {

@@ -93,11 +93,12 @@ impl Finding {
 }
 
 impl Report {
-    /// Fails unless all answers are as expected. The error ends in the next steps.
+    /// Fails unless all answers are as expected. With `escape-check: fail`, also fails unless the escape
+    /// check finds no way and has all answers. The error ends in the next steps.
     ///
     /// # Errors
-    /// [`Kind::Claims`] if an answer contradicts the expectation. [`Kind::Unreachable`] if some answers are
-    /// unknown, and all others are as expected.
+    /// [`Kind::Claims`] if an answer contradicts the expectation, or if a fatal escape check finds a way.
+    /// [`Kind::Unreachable`] if the only problem is that some answers are unknown.
     pub fn verdict(&self) -> Result<(), Error> {
         let failed = self
             .findings
@@ -226,8 +227,9 @@ impl Report {
         account.map_or_else(Vec::new, |account| self.escape.sentences(account))
     }
 
-    /// The Roles and RoleBindings that grant all required permissions, as YAML to apply. `None` if no
-    /// required permission is denied.
+    /// The roles and their bindings that grant the required permissions, as YAML to apply: one role for each
+    /// namespace, and one for the cluster, if a required permission is denied there. `None` if none is
+    /// denied.
     fn to_grant(&self) -> Option<String> {
         let own = &*self.holder.namespace;
         let required = self
@@ -268,7 +270,8 @@ impl Report {
         (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
     }
 
-    /// The rules that grant the forbidden permissions, as YAML, each with the command that edits its role.
+    /// The rules that grant the forbidden permissions, as YAML. If the API server's reason names the role,
+    /// the command that edits it stands beside the rule.
     fn to_take(&self) -> Option<String> {
         let too_much = self.findings.iter();
         let too_much = too_much

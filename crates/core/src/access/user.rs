@@ -53,8 +53,8 @@ impl SelfReview {
                     let review = answer.parse_with::<AnyVersion>(&call, "/status/userInfo/username")?;
                     return Ok(Self::User(review.status.user_info.unwrap_or_default()));
                 }
-                // Every API server has v1 of this group. If it does not know a version, it answers with a
-                // Status.
+                // Every API server has v1 of this group. If that version lacks SelfSubjectReview, the API
+                // server answers 404 with a Status. Another server does not.
                 404 if version != VERSIONS[0] || answer.is_refusal() => {}
                 _ => return Ok(Self::Refused(call, answer)),
             }

@@ -136,7 +136,7 @@ impl Oidc {
     }
 
     /// The jobs of the repository or project in these claims of an ID token. `None` if the platform is
-    /// unknown.
+    /// unknown, or if a claim has a wrong form.
     pub(crate) fn of(claims: &Value) -> Option<Self> {
         let text = |name: &str| claims[name].as_str().map(str::to_owned);
         let wanted = Wanted {
@@ -154,7 +154,7 @@ impl Oidc {
         match (&*self.workflow_refs, &*self.job_workflow_refs) {
             _ if self.git_ref.is_some() || self.environment.is_some() => None,
             ([], []) => Some(
-                "jobs of every branch may mint, and everybody who may push a branch may edit its workflow: consider `--ref \
+                "jobs of every branch may mint, and everybody who may push a branch may edit its jobs: consider `--ref \
                  refs/heads/main`, `--ref protected` or `--environment NAME`",
             ),
             ([], [_, ..]) => Some(
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    /// The users of an ID token with these claims. Errors show them to an administrator.
+    /// The users of an ID token with these claims. `jobpass setup` names them in bindings and policies.
     #[rstest]
     #[case::github(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2"}), Some("ci:github:2"))]
     #[case::gitlab(json!({"iss": GITLAB, "aud": ["k8s", "vault"], "project_id": "7"}), Some("ci:gitlab:7"))]

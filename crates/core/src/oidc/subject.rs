@@ -1,6 +1,6 @@
 //! The claim `sub` of GitHub's ID tokens.
 //!
-//! GitHub writes `repo:OWNER/NAME:CONTEXT`. For repositories created, renamed or moved after 15 July 2026,
+//! GitHub writes `repo:OWNER/NAME:CONTEXT`. For repositories created, renamed or moved since 15 July 2026,
 //! and for those that opt in, it writes `repo:OWNER@ID/NAME@ID:CONTEXT`. An owner can also choose other
 //! claims for `sub`. None of this changes the other claims, and `jobpass setup` compares only those.
 

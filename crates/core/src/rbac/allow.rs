@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{error::Error, text::harmless};
 
-/// The paths that every client reads to find the API, as the ClusterRole `system:discovery` lists them.
+/// The paths that clients read to find the API, as the ClusterRole `system:discovery` lists them. The last
+/// one leads to the cluster's public keys, and every ServiceAccount may read it
+/// (`system:service-account-issuer-discovery`).
 const DISCOVERY: [&str; 12] = [
     "/api",
     "/api/*",
@@ -67,7 +69,7 @@ impl Allowed {
     }
 }
 
-/// Whether the ClusterRole `system:discovery` lists this path.
+/// Whether this is a path in [`DISCOVERY`].
 pub(crate) fn is_discovery(path: &str) -> bool {
     DISCOVERY.iter().any(|entry| covers(entry, path))
 }

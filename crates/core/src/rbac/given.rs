@@ -111,7 +111,8 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The subresource with which this rule lets a job into every Pod. `None` if the rule names its Pods.
+    /// The subresource with which this rule lets a job into every Pod. `None` if the rule names its Pods, or
+    /// has no such subresource.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);
@@ -119,7 +120,7 @@ impl Rule {
         (core && self.resource_names.is_empty()).then_some(resource)
     }
 
-    /// The parts of this rule that `allowed` does not cover, each with one verb, resource and name.
+    /// The parts of this rule that `allowed` does not cover, each with one verb, group, resource and name.
     pub(crate) fn beyond(&self, allowed: &[Self]) -> Vec<Self> {
         let names = match &*self.resource_names {
             [] => vec![None],
@@ -148,7 +149,8 @@ impl Rule {
         beyond
     }
 
-    /// The rule as people write permissions: `get deployments.apps web`, for each verb and resource.
+    /// The rule almost as people write permissions, with all verbs and names: `get,list deployments.apps
+    /// web`, for each resource.
     pub(crate) fn in_short(&self) -> String {
         let mut parts = Vec::new();
         for group in &self.api_groups {

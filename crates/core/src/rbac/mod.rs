@@ -167,9 +167,9 @@ impl Rule {
         ]
     }
 
-    /// The rules of a minter for ServiceAccounts of single jobs: for the accounts, their Roles and their
-    /// tokens. They include every rule that a job may get, because Kubernetes lets an account grant only
-    /// rules that it holds.
+    /// The rules of a minter for ServiceAccounts of single jobs: for the anchors, the accounts, their Roles
+    /// and their tokens. They include every rule that a job may get, because Kubernetes lets an account grant
+    /// only rules that it holds.
     pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
         let changes = ["create", "delete"];
         let roles = ["roles", "rolebindings"];
@@ -183,7 +183,8 @@ impl Rule {
         rules
     }
 
-    /// Refuses a rule that the API server would refuse (`pkg/apis/rbac/validation`).
+    /// Refuses a rule that the API server would refuse (`pkg/apis/rbac/validation`), or with text that
+    /// jobpass cannot show.
     fn checked(self) -> Result<Self, String> {
         if !self.non_resource_urls.is_empty() {
             return Err("`nonResourceURLs` cannot be in a Role, because they belong to no namespace".into());

@@ -74,7 +74,7 @@ pub(crate) enum Place {
 /// with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
 /// # Errors
-/// If a permission is wrong. The error names the line, the problem, and the syntax.
+/// If a permission is wrong. The error names the line or the item, the problem, and the syntax.
 pub(crate) fn parse_all<T>(
     option: &str,
     text: &str,
@@ -105,7 +105,7 @@ pub(crate) fn parse_all<T>(
         .collect()
 }
 
-/// Whether the text is a YAML list. A permission never begins as one.
+/// Whether the text begins like a YAML list. No permission begins like that.
 pub(crate) fn is_yaml_list(text: &str) -> bool {
     text.trim_start().starts_with(['[', '-'])
 }

@@ -37,7 +37,7 @@ const FIELD_SELECTOR: &str = "fieldSelector";
 
 impl Request {
     /// Reads a request as kube-apiserver does (`k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`,
-    /// `NewRequestInfo`). `None` if kube-apiserver answers 400 to the path.
+    /// `NewRequestInfo`). `None` if kube-apiserver cannot read the path, and answers with an error.
     pub(crate) fn read(method: &Method, path: &str, query: &str) -> Option<Self> {
         let decoded = unescaped(path, false)?;
         let all = || Self {

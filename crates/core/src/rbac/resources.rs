@@ -23,7 +23,7 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
         "controllerrevisions daemonsets deployments replicasets statefulsets",
         "",
     ),
-    // The names after the first two exist for constrained impersonation only.
+    // Except for the two reviews, these names exist only for constrained impersonation.
     (
         "authentication.k8s.io",
         "serviceaccounts",
