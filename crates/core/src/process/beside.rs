@@ -1,4 +1,4 @@
-//! A second process of this program that runs beside the job, and renews or guards its token.
+//! A second process of this program that runs beside the job, for example to renew or guard the job's token.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -22,10 +22,11 @@ const LONGEST_LINE: u64 = 64 << 10;
 
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
 /// [`ready`]. The new process inherits the environment but no open files. So neither a job's log nor a runner
-/// waits for its end.
+/// waits for the end of the new process.
 ///
 /// # Errors
-/// If the process does not start, ends at once, or is not ready within 5 s. The error then holds its output.
+/// If the process does not start, ends, says something else, or is not ready within 5 s. The error then holds
+/// the output of the process.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
@@ -77,7 +78,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
     Err(io::Error::other(reason(said.trim(), status, answered.is_ok())))
 }
 
-/// The output of a process that did not become ready in time.
+/// The output of a process that did not become ready, or not in time.
 fn words(mut said: Vec<u8>, output: impl Read, error: impl Read) -> io::Result<String> {
     // A process that became ready too late may have sent a secret after `READY`. The error goes into a log.
     if said == READY {

@@ -1,5 +1,5 @@
-//! The environment variables of a front end. This crate gets them as a value, and never reads the variables
-//! of the process itself.
+//! The environment variables of a front end. This crate gets them as a value. Only the command-line flags
+//! read the variables of the process itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The value of `name`. An empty value counts as absent, because CI platforms pass absent inputs as empty
-    /// strings.
+    /// The value of `name`. A value that is empty or only spaces counts as absent, because CI platforms pass
+    /// absent inputs as empty strings.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.raw(name).filter(|value| !value.trim().is_empty())
     }
@@ -66,7 +66,7 @@ impl Environment {
         Self { id_tokens, ..self }
     }
 
-    /// The source of the job's ID tokens, if it may request them.
+    /// The source of the job's ID tokens, if the job may request them.
     pub fn id_tokens(&self) -> Option<&IdTokens> {
         self.id_tokens.as_ref()
     }
@@ -122,7 +122,7 @@ impl Token {
     /// Reads the token in the environment variable `variable`, which the input `input` names.
     ///
     /// # Errors
-    /// If `variable` is not a valid name, is not set, or does not hold a token.
+    /// If `variable` is not a valid name, is not set or empty, or does not hold a token.
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {

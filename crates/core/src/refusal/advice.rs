@@ -27,7 +27,7 @@ pub(crate) const MIGHTY: &str = "the minter may do everything (`* *`) in this na
                                  program in the job that finds the minter's credential";
 
 /// The next step for a minter that may do more than mint: the command that creates a minter that can only
-/// mint.
+/// mint. For legacy tokens, there is no such command, and the step describes the account.
 pub(crate) fn lesser_minter(spec: &Spec) -> String {
     let whom = match (spec.token_type, &*spec.rules) {
         (TokenType::Legacy, _) => {

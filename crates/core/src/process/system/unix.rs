@@ -34,7 +34,7 @@ pub(crate) fn variable(name: &str) -> Cow<'_, str> {
     Cow::Borrowed(name)
 }
 
-/// The variables that name the user's home.
+/// The folders that may be the user's home: the value of `HOME`.
 pub(crate) fn homes(environment: &Environment) -> Result<Vec<PathBuf>, crate::Error> {
     Ok(environment.utf8("HOME")?.map(PathBuf::from).into_iter().collect())
 }
@@ -175,7 +175,7 @@ pub(crate) fn names_of_open(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.nlink())
 }
 
-/// Gives a file the owner and the mode of another one.
+/// Gives a file the owner, the group and the mode of another one.
 pub(crate) fn let_in_the_same(file: &File, as_to: &Metadata) -> io::Result<()> {
     let now = file.metadata()?;
     if (now.uid(), now.gid()) != (as_to.uid(), as_to.gid()) {

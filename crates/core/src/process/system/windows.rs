@@ -30,8 +30,8 @@ use crate::process::{environment::Environment, interrupt::Signal, lookup};
 /// The variable that names the folder for temporary files.
 pub const TEMP: &str = "TEMP";
 
-/// Asks for the attributes of a file, and for none of its content (`FILE_READ_ATTRIBUTES`). Windows then opens
-/// also a file that another program does not share.
+/// Asks for the attributes of a file, and for none of its content (`FILE_READ_ATTRIBUTES`). Windows then
+/// opens also a file that another program does not share.
 const ATTRIBUTES: u32 = 0x80;
 /// Opens a link itself, and not its target (`FILE_FLAG_OPEN_REPARSE_POINT`).
 const THE_LINK_ITSELF: u32 = 0x0020_0000;
@@ -208,8 +208,9 @@ pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     }
 }
 
-/// Repeats `act` while another program has the file open. Windows neither replaces nor removes a file while a
-/// program reads it, unless that program allows it. Clients read a token's file in less than a millisecond.
+/// Repeats `act` while another program has the file open, for half a second. Windows neither replaces nor
+/// removes a file while a program reads it, unless that program allows it. Clients read a token's file in
+/// less than a millisecond.
 fn patiently(act: impl Fn() -> io::Result<()>) -> io::Result<()> {
     /// ERROR_SHARING_VIOLATION
     const IN_USE: i32 = 32;
