@@ -4,13 +4,12 @@ use std::fmt::Display;
 
 /// A failure that a person can act on: one line with the failure and its cause, then the next step.
 ///
-/// Holds no secret: constructors take only text that went through [`crate::text::harmless`], or constant
-/// text.
+/// Holds no secret: callers pass text from servers, files and inputs through [`crate::text::harmless`] first.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}{}", .help.as_ref().map(|help| format!("\n\n{help}")).unwrap_or_default())]
 pub struct Error {
     kind: Kind,
-    /// The kind of the original failure, which a failure to revoke replaced.
+    /// The kind of the original failure. A failure to revoke replaces only `kind`.
     cause: Kind,
     message: String,
     help: Option<String>,
@@ -25,20 +24,22 @@ pub enum Kind {
     Internal = 1,
     /// 2: an input is missing or wrong. jobpass created nothing.
     Input = 2,
-    /// 3: the API server gave no usable answer: no connection, a TLS error, a time-out, or lasting server
-    /// errors.
+    /// 3: the API server, or the endpoint for ID tokens, gave no usable answer: no connection, a TLS error, a
+    /// time-out, or lasting server errors.
     Unreachable = 3,
     /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found
-    /// (404).
+    /// (404). Also a refusal by a quota or an admission webhook, with any status.
     Refused = 4,
     /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also the result
-    /// of a comparison that fails: `check`, `inspect --verify`, `learn --diff`, `setup --diff`.
+    /// of a comparison or test that fails, such as `check` or `setup --diff`, and of a `setup` that would
+    /// take something from somebody (`docs/reference.md`).
     Claims = 5,
-    /// 6: jobpass could not hand the token over (file, output, summary), and revoked it.
+    /// 6: jobpass could not hand the token over (file, output, summary), and revoked it. Also if jobpass
+    /// cannot write another result, or cannot start the command that it was to run.
     Deliver = 6,
     /// 7: a token is not revoked, or its revocation is not proven. This replaces the reason of any earlier
-    /// failure. Also if jobpass cannot read a state, because it then cannot revoke that state's token. Also if
-    /// jobpass cannot remove a file of a revoked token.
+    /// failure. Also if jobpass cannot read a state, because it then cannot revoke that state's token. Also
+    /// if jobpass cannot remove a file of a revoked token.
     Revoke = 7,
     /// 130: SIGINT stopped jobpass. jobpass revoked the token that it had minted.
     Interrupted = 130,
@@ -75,8 +76,8 @@ impl Error {
         self
     }
 
-    /// Inserts the access report as text before the next step. Keeps the Markdown for front ends that show
-    /// Markdown.
+    /// Adds to the message that jobpass did not hand the token over. Inserts the access report as text before
+    /// the next step, and keeps it as Markdown for front ends that show Markdown.
     pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
         self.message = format!("the token was not handed over: {}", self.message);
         let all = [Some(text), self.help.take()];
@@ -108,8 +109,8 @@ impl Error {
         self
     }
 
-    /// Adds the failure of the revocation that followed. The failure is then one to revoke, because a living
-    /// token matters more than its cause. The message stays.
+    /// Adds the failure of the revocation that followed. The kind becomes [`Kind::Revoke`], because a living
+    /// token matters more than the original failure. The message stays.
     pub fn and_unrevoked(mut self, unrevoked: &Self) -> Self {
         self.kind = Kind::Revoke;
         self.help(unrevoked.to_string())
@@ -124,17 +125,18 @@ impl Error {
         }
     }
 
-    /// The reason for the failure.
+    /// The reason for the failure, which decides the exit code.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The original reason. For a failure to revoke, it says why jobpass could not revoke.
+    /// The original reason, before a failure to revoke replaced it. If only the revocation failed, it says
+    /// why jobpass could not revoke.
     pub fn cause(&self) -> Kind {
         self.cause
     }
 
-    /// The next step to take.
+    /// The text after the message: explanations, then the next step to take.
     pub fn next_step(&self) -> Option<&str> {
         self.help.as_deref()
     }

@@ -10,7 +10,7 @@ use crate::{
 /// Writes one line of JSON.
 ///
 /// # Errors
-/// If JSON cannot represent `value`, such as a path that is not UTF-8. No caller may write an empty string
+/// If JSON cannot represent `value`, such as a path that is not UTF-8. No caller may write an empty text
 /// instead: an empty state would say that nothing is left to revoke.
 pub fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| unwritable(&error))

@@ -40,8 +40,8 @@
 //!
 //! The modules below are layers, the topmost first: each imports only from the modules after it. The front
 //! ends (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only
-//! [`process`] and the command-line flags of [`inputs`] access the current process. Only `oidc` and `refusal`
-//! know CI platforms by name.
+//! [`process`] and the command-line flags of [`inputs`] access the current process. Only the code about ID
+//! tokens (in `oidc`, `refusal` and [`doctor`]) treats CI platforms differently.
 
 #![warn(missing_docs)]
 
@@ -89,7 +89,7 @@ pub mod token;
 
 // Names and identifiers.
 pub mod names;
-// JSON as Go writes it.
+// Writes JSON, and reads the JSON of Go programs.
 pub mod json;
 // Failures, and the exit code.
 pub mod error;

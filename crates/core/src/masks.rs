@@ -13,11 +13,12 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-/// The least number of characters of a string. A shorter one could hide a word of innocent text.
+/// The least number of characters of a string of this module. A shorter one could hide a word of innocent
+/// text.
 const LEAST: usize = 16;
 /// The length of the longest secret that gets strings of its bytes, in bytes. A key in PEM is shorter.
 const LONGEST: usize = 8 << 10;
-/// The columns at which `base64` and OpenSSL break their lines.
+/// The columns at which `base64` and OpenSSL break their lines of base64.
 const COLUMNS: [usize; 2] = [76, 64];
 /// The columns at which `xxd -p` breaks its lines.
 const HEX_COLUMNS: usize = 60;
@@ -163,8 +164,8 @@ impl Masks {
             ("-_.", |c| format!("%{:02X}", u32::from(c))),
             ("-_.", |c| format!("%25{:02X}", u32::from(c))),
             ("-_.", |c| format!("^{c}")),
-            // `quotemeta` of Perl, then `re.escape` of Python.
             ("-_.", |c| format!("\\{c}")),
+            // `quotemeta` of Perl and `re.escape` of Python.
             ("-.", |c| format!("\\{c}")),
             ("-.", |c| format!("[{c}]")),
             ("-_.", |c| format!("=2{:X}", u32::from(c) & 0xf)),

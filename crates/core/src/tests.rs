@@ -1,4 +1,4 @@
-//! Reads every answer of an API server with `null` for its lists and maps, and without them.
+//! Reads the answers of an API server with `null` for its lists and maps, and without them.
 
 use k8s_openapi::{
     List,
@@ -67,7 +67,7 @@ fn assert_read<T: for<'de> serde::Deserialize<'de>>(answer: &str) {
 }
 
 #[test]
-fn every_answer_may_have_null_for_every_list_and_map() {
+fn answers_may_have_null_for_every_list_and_map() {
     assert_read::<PartialObjectMeta<Secret>>(r#"{"kind":"Secret","metadata":METADATA,"data":{"a":"YQ=="}}"#);
     assert_read::<crate::anchor::list::List>(
         r#"{"kind":"PartialObjectMetadataList","metadata":{"continue":"x"},"items":[{"metadata":METADATA}]}"#,

@@ -67,8 +67,9 @@ fn not_a_command(text: String) -> String {
 /// The wrong value of an input, as [`harmless`] text. Does not show words that could be a secret in the wrong
 /// input: an opaque token looks like any text.
 ///
-/// Such a word has a part of 16 characters or more with a digit or a `+`, and is not a number. No name of
-/// Kubernetes, path or variable that a person writes by hand is likely to have one.
+/// The characters `./:=_,` divide a word into parts. A word could be a secret if a part of 16 characters or
+/// more has a digit or a `+`, and is not a number. No name of Kubernetes, path or variable that a person
+/// writes by hand is likely to have such a part.
 pub fn wrong(value: &str) -> String {
     let could_be_secret = |part: &str| {
         let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
@@ -93,7 +94,7 @@ pub fn path(path: &Path) -> String {
 
 /// Writes [`harmless`] text for Markdown, so that nothing in it is markup: no link, no image, no mention.
 /// Escapes punctuation with backslashes (CommonMark, section 2.4), except for punctuation that cannot be
-/// markup: GitLab shows JUnit as it is, and a person must be able to read it.
+/// markup: GitLab shows the backslashes in a JUnit report, and a person must be able to read the report.
 pub fn markdown(text: &str) -> String {
     let text = harmless(text);
     let mut escaped = String::with_capacity(text.len());
@@ -177,7 +178,7 @@ fn without_jwt(word: &str) -> String {
     out + rest
 }
 
-/// Writes seconds for people, in the two largest units: `5400` as `1 h 30 min`.
+/// Writes seconds for people, in the two largest units that are not zero: `5400` as `1 h 30 min`.
 pub fn in_words(seconds: u64) -> String {
     let parts = [
         (seconds / 86_400, "d"),

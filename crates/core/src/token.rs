@@ -8,8 +8,8 @@ use crate::error::Error;
 
 /// A bearer token: the one that jobpass mints, or the minter's own.
 ///
-/// It has no spaces around it, and only characters that an HTTP header can carry: kube panics on a token with
-/// a newline. `Debug` redacts the token, it has no `Display`, and its memory is wiped when it is dropped.
+/// It holds only characters that an HTTP header can carry, and no spaces or line breaks. `Debug` redacts the
+/// token, there is no `Display`, and dropping the token wipes its memory.
 #[derive(Clone)]
 pub struct Token(SecretString);
 
