@@ -48,7 +48,7 @@ const PREFIX: &str = "jobpass-";
 /// A regular expression for the names that [`random_name`] returns.
 pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 
-/// Returns a unique name from 100 random bits, in lowercase letters and digits.
+/// Returns a unique name: `jobpass-`, and 100 random bits in lowercase letters and digits.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.

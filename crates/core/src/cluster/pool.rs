@@ -231,8 +231,8 @@ impl Http2 {
     }
 }
 
-/// Marks a connection as failed when it is dropped, unless its field is `None` by then. A caller that stops
-/// waiting drops the future, and this guard with it.
+/// Marks a connection as failed when this value is dropped, unless its field is `None` by then. A caller that
+/// stops waiting drops the future of the request, which owns this value.
 struct FailedIfDropped<'a>(Option<&'a AtomicBool>);
 
 impl Drop for FailedIfDropped<'_> {

@@ -57,7 +57,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {
         return Ok(None);
     };
-    // This waits for the new process: until it is ready, it could end together with this one.
+    // Until the new process is ready, a signal to this process's group could end it.
     let (first, answer) = channel();
     let reader = thread::spawn(move || {
         let mut said = Vec::new();

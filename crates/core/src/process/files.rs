@@ -17,8 +17,8 @@ use crate::{
     token::Token,
 };
 
-/// The length of the longest file that jobpass reads, in bytes. Every kubeconfig, certificate, token or state
-/// is far shorter.
+/// The length of the longest file that jobpass reads as a whole, in bytes. Every kubeconfig, certificate,
+/// token or state is far shorter.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
 /// Reads the text of a regular file.
@@ -118,8 +118,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Opens a regular file, if only this user can have written it. Follows no link.
 ///
 /// # Errors
-/// If `path` is not a regular file, or jobpass cannot open it. Also if another user owns the file or may write
-/// to it, or if the file has a second name, under which other programs may know it.
+/// If `path` is not a regular file, or jobpass cannot open it. Also if another user owns the file or may
+/// write to it, or if the file has a second name, under which other programs may know it.
 pub(crate) fn open_own(path: &Path, to_append: bool) -> io::Result<File> {
     if !path.symlink_metadata()?.is_file() {
         return Err(io::Error::new(

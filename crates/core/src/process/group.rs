@@ -1,4 +1,4 @@
-//! A program in a process group of its own, which does not outlive this process.
+//! Runs a program in a process group of its own. The group does not outlive this process.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,4 @@
-//! A program in a job object of its own, which does not outlive this process.
+//! Runs a program in a job object of its own. The job object does not outlive this process.
 
 use tokio::process::{Child, Command};
 use win32job::{ExtendedLimitInfo, Job};

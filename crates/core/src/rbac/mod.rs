@@ -133,7 +133,7 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
     }
 }
 
-/// A rule, as a line of a manifest that people read.
+/// A rule in a manifest that people read.
 pub(crate) struct Line {
     pub(crate) rule: Rule,
     /// Whether the user lacks this rule. The manifest then says so.
