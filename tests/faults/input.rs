@@ -221,7 +221,7 @@ fn another_certificate_authority() {
     says(
         &main,
         &[
-            "not come from the given certificate authority",
+            "not come from a trusted certificate authority",
             "1 attempt",
             "as `certificate-authority`",
         ],
