@@ -121,7 +121,7 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// The label that all objects of jobpass carry, with the value `jobpass`.
+/// The label of the objects that jobpass creates for jobs and for `jobpass setup`, with the value `jobpass`.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 #[cfg(test)]

@@ -174,6 +174,10 @@ pub(crate) async fn filled(
                     Kind::Claims,
                     "the Secret of the legacy token holds text that is not a token",
                 )
+                .help(
+                    "find out which program other than the token controller of Kubernetes writes to Secrets \
+                     of this type",
+                )
             })?;
             let created = secret.metadata.creation_timestamp;
             return Ok(Filled { token, created });

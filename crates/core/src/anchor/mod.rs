@@ -117,6 +117,10 @@ fn created(call: &Call, answer: &Answer) -> Result<(String, Vec<String>), Error>
         None => Err(Error::new(
             Kind::Claims,
             "the API server returned an invalid uid for the anchor",
+        )
+        .help(
+            "check the server's URL, and the proxies in front of it: a Kubernetes API server answers with a \
+             valid uid",
         )),
     }
 }

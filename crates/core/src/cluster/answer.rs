@@ -95,8 +95,12 @@ impl Answer {
     /// As [`Answer::parse`], and if the answer holds no token.
     pub(crate) fn token(&self, call: &Call) -> Result<Token, Error> {
         let token = self.parse::<TokenRequest>(call)?.status.token;
-        Token::parse(token.expose_secret(), "token")
-            .map_err(|_| Error::new(Kind::Claims, "the API server's answer holds no token"))
+        Token::parse(token.expose_secret(), "token").map_err(|_| {
+            Error::new(Kind::Claims, "the API server's answer holds no token").help(
+                "check the server's URL, and the proxies in front of it: a Kubernetes API server answers \
+                     with a token",
+            )
+        })
     }
 
     fn unreadable(&self, call: &Call) -> Error {
