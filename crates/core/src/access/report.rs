@@ -120,10 +120,10 @@ impl Report {
                 true => {
                     "remove these permissions from the ServiceAccount, or give the job another ServiceAccount"
                 }
-                false => "run the job again",
+                false => "try again",
             };
             return Err(Error::new(kind, sentence).help(format!(
-                "{help}. With `escape-check: warn`, jobpass only warns, and hands the token over"
+                "{help}. With `escape-check: warn`, this is only a warning"
             )));
         };
         let wanted = match first.expected {
@@ -300,8 +300,7 @@ impl Report {
             .iter()
             .any(|finding| finding.verdict == Verdict::Unknown);
         unknown.then(|| {
-            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. Run the \
-             job again"
+            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. Try again"
                 .to_owned()
         })
     }

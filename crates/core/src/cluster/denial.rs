@@ -109,7 +109,7 @@ impl<'a> Denial<'a> {
             Method::DELETE => format!(
                 "no permission is missing: {whose} refused the deletion, so jobpass cannot revoke the \
                  token. Ask the people who run the cluster to allow the deletion of anchors (Secrets of \
-                 type jobpass.dev/anchor)"
+                 type jobpass.dev/anchor, or kubernetes.io/service-account-token for a legacy token)"
             ),
             _ => format!(
                 "no permission is missing: {whose} refused the object, and the message above says why. If \
@@ -216,7 +216,7 @@ mod tests {
         ");
         insta::assert_snapshot!(told(400, WEBHOOK, &Method::POST), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused the object, and the message above says why. If the message demands labels or annotations, give them as `anchor-labels` and `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects that jobpass creates");
         insta::assert_snapshot!(told(422, POLICY, &Method::POST), @"no permission is missing: ValidatingAdmissionPolicy `needs-team` of the cluster refused the object, and the message above says why. If the message demands labels or annotations, give them as `anchor-labels` and `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects that jobpass creates");
-        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused the deletion, so jobpass cannot revoke the token. Ask the people who run the cluster to allow the deletion of anchors (Secrets of type jobpass.dev/anchor)");
+        insta::assert_snapshot!(told(404, WEBHOOK_SAYS_GONE, &Method::DELETE), @"no permission is missing: admission webhook `validate.kyverno.svc` of the cluster refused the deletion, so jobpass cannot revoke the token. Ask the people who run the cluster to allow the deletion of anchors (Secrets of type jobpass.dev/anchor, or kubernetes.io/service-account-token for a legacy token)");
         insta::assert_snapshot!(told(403, LIMIT_RANGE, &Method::POST), @"no permission is missing: an admission plugin of the API server refused the object, and the message above says why. If the message demands labels or annotations, give them as `anchor-labels` and `anchor-annotations`. Otherwise, ask the people who run the cluster to allow the objects that jobpass creates");
         let ours = POLICY.replace("needs-team", "jobpass-anchors");
         insta::assert_snapshot!(told(422, &ours, &Method::POST), @"no permission is missing: policy `jobpass-anchors` comes from `jobpass setup`, and limits a minter to the options of that set-up. Ask for no more than these, or have an administrator run `jobpass setup` again with everything that the jobs of the namespace need");

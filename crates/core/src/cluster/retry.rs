@@ -17,7 +17,7 @@ pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'sta
         // A webhook that refuses once refuses again, whatever status it uses.
         (_, Some(_)) => None,
         (429 | 500 | 502 | 503 | 504, None) => {
-            Some("the API server cannot answer at the moment: run the job again later")
+            Some("the API server cannot answer at the moment: try again later")
         }
         (_, None) => None,
     }

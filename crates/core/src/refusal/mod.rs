@@ -177,11 +177,11 @@ impl Cluster {
             ),
             422 => error.help(
                 "the API server or an admission policy refused the request as invalid; the message above \
-                 says why. Correct the cause, and run the job again",
+                 says why. Correct the cause, and try again",
             ),
             _ => error.help(
-                "jobpass does not expect this answer: run the job again. If the answer comes again, report \
-                 it to https://github.com/jobpass/jobpass/issues",
+                "jobpass does not expect this answer: try again. If the answer comes again, report it to \
+                 https://github.com/jobpass/jobpass/issues",
             ),
         }
     }
