@@ -34,7 +34,7 @@ pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
 /// Like [`start`]. Returns the line that the process sends when it is ready.
 ///
 /// # Errors
-/// As [`start`].
+/// As [`start`]. Also if jobpass cannot read the line.
 pub(crate) fn start_and_hear(arguments: &[&str], input: &str) -> io::Result<String> {
     let output = spawn(Command::new(std::env::current_exe()?).args(arguments), input)?;
     let mut line = String::new();

@@ -122,7 +122,7 @@ impl Token {
     /// Reads the token in the environment variable `variable`, which the input `input` names.
     ///
     /// # Errors
-    /// If `variable` is not a valid name, is not set or empty, or does not hold a token.
+    /// If `variable` is not a valid name, is not set, is empty, or does not hold a token.
     pub fn from_env(input: &str, variable: &str, environment: &Environment) -> Result<Self, Error> {
         let is_name = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !is_name || variable.starts_with(|c: char| c.is_ascii_digit()) {

@@ -89,7 +89,7 @@ pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     }
 }
 
-/// Makes `path` absolute, for the state.
+/// Makes `path` absolute, because the end of the job may have another working directory.
 ///
 /// # Errors
 /// As [`utf8`].
