@@ -206,7 +206,9 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     let mut read = Numbers::default();
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
-            numbers(look, &text[part.clone()], &mut read, depth - 1, &mut |_| {
+            // The next byte tells an address from another number.
+            let known = part.start..text.len().min(part.end + 1);
+            numbers(look, &text[known], &mut read, depth - 1, &mut |_| {
                 see(part.clone())
             });
         }

@@ -228,6 +228,18 @@ fn short_lines_of_numbers_are_masked(
     assert_eq!(shown.collect::<Vec<_>>(), [""; 0], "{script}");
 }
 
+/// The last number looks like the address of a dump.
+#[test]
+fn a_list_before_an_address_is_masked() {
+    let token = long_jwt(1_790_000_000);
+    let list: Vec<_> = token.bytes().map(|byte| byte.to_string()).collect();
+    let out = text(
+        &Masker::new([&*token]),
+        &format!("{} 12345678: done\n", list.join(", ")),
+    );
+    assert_eq!(out, format!("{MARK} 12345678: done\n"));
+}
+
 /// Here the digits and the letters after them are one word of what a terminal shows.
 #[test]
 fn numbers_before_a_control_sequence_are_masked() {

@@ -11,6 +11,10 @@ const ADDRESS: std::ops::RangeInclusive<usize> = 4..=16;
 /// The least number of numbers before a text column in a line without an address.
 const FEW: usize = 4;
 
+/// The number of numbers, and of their digits, that are too many for a log's prefix.
+const PREFIX: usize = 16;
+const PREFIX_DIGITS: usize = 40;
+
 /// The greatest number of digits of an index.
 const INDEX: usize = 5;
 
@@ -252,8 +256,11 @@ impl Tokens {
             let digits = at + skipped..at + length;
             let may_be_address = begins_line || is_sure_address(text, &digits);
             if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
-                // A log's prefix can be before the address.
-                tokens.truncate(before);
+                // A log's prefix can be before the address. A list of bytes has more numbers.
+                let digits = tokens[before..].iter().map(|token| token.digits.len());
+                if digits.len() < PREFIX && digits.sum::<usize>() < PREFIX_DIGITS {
+                    tokens.truncate(before);
+                }
                 at += length;
                 (has_address, begins_line) = (true, true);
                 continue;
