@@ -243,7 +243,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
-            if !is_numbers(&text[run.clone()]) {
+            if !is_numbers(&text[run.clone()], is_short) {
                 // Most runs are too short.
             } else if let Some(hash) = hash(&text[run.clone()]).filter(|_| !is_short) {
                 if has_words(secrets, hash) {
@@ -589,18 +589,19 @@ fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
 }
 
 /// Whether there are many digits in one line, or in all whole lines together, or a line has the address of a
-/// dump. The beginnings and ends of other lines do not add up: a log may have the time and a hash there.
-fn is_numbers(text: &[u8]) -> bool {
+/// dump. The beginnings and ends of other lines only add up in short encodings: a log may have the time and a
+/// hash there.
+fn is_numbers(text: &[u8], is_short: bool) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
     if text.len() < DIGITS {
         return text.len() >= ADDRESS && lines.any(has_address);
     }
     let (mut end, mut together) = (0, 0);
     lines.any(|line| {
-        let is_whole = end > 0 && end + line.len() < text.len();
+        let adds_up = is_short || end > 0 && end + line.len() < text.len();
         end += line.len() + 1;
         let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-        together += if is_whole { found } else { 0 };
+        together += if adds_up { found } else { 0 };
         found >= DIGITS || together >= DIGITS || has_address(line)
     })
 }
