@@ -71,7 +71,7 @@ impl Desk {
 fn a_file_that_stays_is_no_token_that_works(#[case] options: &[&str], #[case] file: &str) {
     let desk = Desk::new();
     let ended = desk.exec(options, &format!("rm \"{file}\" && mkdir \"{file}\""));
-    let says = "the token is revoked, but cannot remove `";
+    let says = "the token is revoked, but jobpass cannot remove `";
     assert!(ended.log.contains(says), "{}", ended.log);
     assert!(!ended.log.contains("may still work"), "{}", ended.log);
     fs::remove_dir_all(desk.path("tmp")).expect("removed");

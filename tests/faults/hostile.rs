@@ -85,7 +85,7 @@ fn something_else_in_place_of_a_file_does_not_stop_post(
     assert!(status.success());
     let post = step.post().succeeded();
     assert_revoked(&cluster, &post.log);
-    let says = format!("the token is revoked, but cannot remove `{file}`: ");
+    let says = format!("the token is revoked, but jobpass cannot remove `{file}`: ");
     assert_eq!(post.log.contains(&says), stays, "{}", post.log);
     let summary = fs::read_to_string(step.file("summary")).expect("a summary");
     assert!(!summary.contains("may still work"), "{summary}");

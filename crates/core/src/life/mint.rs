@@ -1,5 +1,5 @@
-//! Minting: all steps from the recorded state to the token in the job's hands. If a step fails, nothing stays
-//! behind.
+//! Minting: all steps from the recorded state to the token in the job's hands. If a step fails, jobpass
+//! deletes what the earlier steps created.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
@@ -35,12 +35,14 @@ use crate::{
     token::Token,
 };
 
-/// The time limit for cleaning up. GitHub kills a cancelled job after 7.5 s, sooner than other CI runners.
+/// The time limit for cleaning up. The runner of GitHub sends SIGINT to a cancelled step, SIGTERM 7.5 s
+/// later, and kills the step after another 2.5 s.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// The time limit, after a signal, for a delivery that has begun.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// A token to mint: its minter, and the files that will hold the token. jobpass has created nothing yet.
+/// A token to mint: its minter, and the files that will hold the token. jobpass has created nothing yet,
+/// except missing folders of these files.
 pub struct Plan {
     /// The state that jobpass records first.
     pub state: State,
@@ -69,7 +71,7 @@ pub struct Handover<R, D> {
     /// For a state with a proxy, opens the proxy that keeps the token. The job, `mask` and `deliver` get the
     /// bearer of the proxy in place of the token.
     pub open: Open,
-    /// Masks the token before jobpass writes any part of it.
+    /// Masks the token before jobpass writes it into the job's files or the log.
     pub mask: fn(&Minted) -> Result<(), Error>,
     /// Delivers the token, after jobpass has written the token's files. Like `mask`, this runs on a thread of
     /// its own. A reader that does not empty the log's pipe blocks the writer, and must not delay the
@@ -82,11 +84,13 @@ pub type Open = Box<dyn FnOnce(&State, &Token) -> Result<Door, Error> + Send>;
 
 impl Plan {
     /// Reads the inputs, including those for the end of the job, so that a wrong input fails before jobpass
-    /// creates anything. Relative paths begin at `folder`. Runs the minter's exec plugin, or requests an ID
-    /// token from the CI platform.
+    /// creates anything in the cluster. Relative paths begin at `folder`. Runs the minter's exec plugin, or
+    /// requests an ID token from the CI platform.
     ///
     /// # Errors
-    /// If an input is wrong, if there is no minter, or if a signal arrives.
+    /// If an input or a variable is wrong, if there is no minter, if its exec plugin or the request for its
+    /// ID token fails, if another user can read the journal of the log filter or write to it, or if a signal
+    /// arrives.
     pub async fn make(
         inputs: &Inputs,
         folder: &Path,
@@ -124,8 +128,8 @@ impl Plan {
     ///
     /// # Errors
     /// The first failure. doctor adds a likely cause, if it finds one. If jobpass could not delete the
-    /// anchor, the error also has the command that deletes the anchor by hand. If the API server may have
-    /// issued the token, the error is then of [`Kind::Revoke`].
+    /// anchor, the error also has the command that deletes the anchor by hand. If the API server may also
+    /// have issued the token, the error is of [`Kind::Revoke`].
     pub async fn mint<R, D>(
         self,
         origin: &Origin,
@@ -284,7 +288,7 @@ enum Delivery {
     /// The delivery succeeded. Holds its warnings.
     Done(Vec<String>),
     Failed(Error),
-    /// A signal or a panic stopped the delivery, and its thread has ended. The delivery's files may exist.
+    /// A signal arrived, or the delivery panicked. Its thread has ended, and its files may exist.
     Interrupted(Error),
     /// A signal stopped the wait, but the delivery's thread still runs. It may write its files later.
     Stuck(Error),
@@ -411,8 +415,8 @@ where
     Ok(minted)
 }
 
-/// Warns if the minter has all permissions. Asks the API server as the minter. `None` if no answer comes in
-/// time.
+/// Warns if the minter has all permissions. Asks the API server as the minter. `None` if `escape-check` is
+/// `off`, or if no answer comes in time.
 async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     if spec.checks.escape == EscapeCheck::Off {
         return None;
@@ -422,8 +426,8 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
     (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
 }
 
-/// Asks the API server for the token's permissions, with the token itself. Does not ask with a token for
-/// other audiences, because the API server refuses such a token.
+/// Asks the API server for the token's permissions, with the token itself. Does not ask if an input gives the
+/// audiences, because the API server refuses a token that is not for the API server.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());

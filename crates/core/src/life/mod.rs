@@ -1,4 +1,4 @@
-//! The stages of a token's life, in their order.
+//! The stages of a token's life: minting, renewal and revocation. Also the life of a job's proxy.
 
 pub mod mint;
 pub mod proxy;

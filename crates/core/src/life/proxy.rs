@@ -49,7 +49,7 @@ impl JobProxy {
     /// Opens the proxy that `state` records. The proxy sends `token` to the API server.
     ///
     /// # Errors
-    /// If the state has no proxy, if no port is free, or if jobpass cannot create a file of the proxy.
+    /// If the state has no proxy, or if jobpass cannot create its journal. Also as [`LoopbackProxy::start`].
     pub fn open(state: &State, token: &Token) -> Result<Self, Error> {
         let (Some(settings), Some(path), Some(renewal)) =
             (&state.proxy, &state.files.journal, &state.renewal)
@@ -114,7 +114,7 @@ fn start(state: &State, token: &Token, settings: &Settings) -> Result<LoopbackPr
 #[derive(Deserialize)]
 struct Secrets {
     token: SecretString,
-    /// The HTTP proxy in front of the API server, as a URL with its user and password.
+    /// The HTTP or SOCKS proxy in front of the API server, as a URL with its user and password.
     proxy: Option<SecretString>,
 }
 
@@ -151,11 +151,12 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
     Ok((state, Some(Token::parse(secrets.token.expose_secret(), "token")?)))
 }
 
-/// Starts a process that holds the proxy of `state`: this program with [`renew::VERB`]. Like a renewer, the
-/// process ends when the end of the job removes the journal.
+/// Starts a process that holds the proxy of `state`: this program with [`renew::VERB`]. The process ends when
+/// `duration` is over, or when the end of the job removes the journal.
 ///
 /// # Errors
-/// If the process does not start, ends at once, or is not ready within 5 s. The error then holds its output.
+/// As [`message`]. Also if the process does not start, ends at once, is not ready within 5 s, or does not say
+/// where the proxy listens. If the process does not become ready, the error holds its output.
 pub fn in_background(state: &State, token: &Token) -> Result<Door, Error> {
     beside(&[renew::VERB], state, token)
 }
@@ -188,7 +189,7 @@ pub fn tell(output: impl Write, proxy: &JobProxy) -> Result<(), Error> {
 /// Runs the process of [`in_background`], with its state and token.
 ///
 /// # Errors
-/// As [`JobProxy::open`] and [`JobProxy::serve`]. Also after a signal.
+/// As [`JobProxy::open`], [`tell`] and [`JobProxy::serve`]. Also after a signal other than SIGHUP.
 pub(crate) async fn run(
     state: &State,
     token: &Token,
@@ -235,7 +236,7 @@ pub(crate) async fn close(state: &State) -> Option<Closed> {
             journal: reader.news(),
         }
     });
-    // A file system may never answer.
+    // Some file systems do not answer at all.
     let closed = tokio::time::timeout(2 * CLOSING, closing).await;
     Some(closed.ok().and_then(Result::ok).unwrap_or(Closed {
         is_certain: false,
@@ -246,7 +247,7 @@ pub(crate) async fn close(state: &State) -> Option<Closed> {
 /// Reads the message on the standard input of a process beside the job.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`]. Also if the read fails.
 pub fn read(mut input: impl Read) -> Result<(State, Option<Token>), Error> {
     let mut text = Zeroizing::new(String::new());
     input

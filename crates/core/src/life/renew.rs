@@ -3,7 +3,7 @@
 //! Each new token is bound to the same anchor, so that one deletion ends all of them. The renewer writes the
 //! new token over the old one in `token-file` and in the kubeconfig. The kubeconfig also names `token-file`,
 //! and programs on client-go read that file again every minute (`transport/token_source.go`). The renewer
-//! holds the minter's credential; the steps of the job do not.
+//! holds the minter's credential, so the steps of the job need not hold it.
 
 use std::{
     io::{self, Read},
@@ -43,7 +43,8 @@ use crate::{
     token::Token,
 };
 
-/// The verb that every front end has for [`in_background`].
+/// The verb of `jobpass` and `jobpass-github` that runs [`run`]. The guard of `jobpass-gitlab` renews tokens
+/// itself.
 pub const VERB: &str = "renew";
 
 /// The fraction of its lifetime after which jobpass renews a token, the same as in kubelets
@@ -54,22 +55,23 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The longest wait after a failed renewal before the next attempt.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The greatest number of earlier tokens that the renewer looks for in the kubeconfig. The kubeconfig holds the
-/// last one, unless writing it failed.
+/// The greatest number of earlier tokens that the renewer looks for in the kubeconfig. The kubeconfig holds
+/// the last one, unless writing it failed.
 const KEPT: usize = 16;
 
 /// The shortest time between a renewal and an early renewal after an answer 401.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
-/// renews the token until the end of the job removes the journal. The renewer inherits the variables that may
-/// hold the minter's credential. Does nothing for a token without renewal, and for a token that a proxy holds
-/// and renews.
+/// renews the token for the time of `renew-for`, or until the end of the job removes the journal. The renewer
+/// inherits the variables that may hold the minter's credential. Does nothing for a token without renewal,
+/// and for a token that a proxy holds and renews.
 ///
-/// The renewer stays in the process group of the job, so it ends with the job.
+/// The renewer stays in the process group of the job, so a runner that kills this group also ends the renewer.
 ///
 /// # Errors
-/// If the renewer does not start, ends at once, or is not ready within 5 s. The error then holds its output.
+/// As [`State::json`]. Also if the renewer does not start, ends at once, or is not ready within 5 s. The
+/// error then holds its output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() || state.proxy.is_some() {
         return Ok(());
@@ -87,7 +89,8 @@ pub fn in_background(state: &State) -> Result<(), Error> {
 /// Runs the renewer, or the process that holds the job's proxy. Writes to `ready` when it can begin.
 ///
 /// # Errors
-/// If `message` holds no state, after a signal, and as [`renew_until_end`].
+/// If `message` holds no state, or after a signal. Also as [`renew_until_end`] for the renewer, and as
+/// [`JobProxy::open`](proxy::JobProxy::open) and [`JobProxy::serve`](proxy::JobProxy::serve) for a proxy.
 pub async fn run(
     message: impl Read,
     ready: impl io::Write,
@@ -103,10 +106,10 @@ pub async fn run(
     until_signal(renew_until_end(&state, inputs, environment, ready), interrupt).await
 }
 
-/// Runs `work` until its end, or until a signal.
+/// Runs `work` until its end, or until a signal other than SIGHUP.
 ///
 /// # Errors
-/// As `work`. Also after a signal.
+/// As `work`. Also after such a signal.
 pub(crate) async fn until_signal(
     work: impl Future<Output = Result<(), Error>>,
     interrupt: &mut Interrupt,
@@ -127,11 +130,12 @@ pub(crate) async fn until_signal(
     }
 }
 
-/// Renews the token of `state` each time it grows old, until one token lasts to the end of `renew-for`.
-/// Records a failure in the journal, and tries again. Calls `ready` once, at the beginning.
+/// Renews the token of `state` each time it grows old, until a token lasts to the end of `renew-for`, or
+/// until that end. After a failure, tries again; the journal gets the first of several failures in a row.
+/// Calls `ready` once, before the first wait. Does nothing for a token without renewal.
 ///
 /// # Errors
-/// If the anchor or the journal is gone.
+/// If the anchor is gone, or if the journal is gone or cannot be opened.
 pub async fn renew_until_end(
     state: &State,
     inputs: &Inputs,
@@ -187,7 +191,7 @@ pub(crate) async fn renew_held(
 ) -> Result<(), Error> {
     let replace = |new: &Minted| {
         replace(&new.token)?;
-        // The journal serves the receipt alone: the job does not depend on it.
+        // Only the receipt needs this entry, so a failed write does not matter to the job.
         let _ = journal.write(&renewed(new));
         Ok(())
     };
@@ -198,7 +202,7 @@ pub(crate) async fn renew_held(
     renewal_loop(state, journal, inputs, environment, replace, early).await
 }
 
-/// Renews the token with `replace` when it is old, or when the future of `early` ends.
+/// Renews the token when it is old, or when the future of `early` ends. `replace` hands the new token over.
 async fn renewal_loop<E: Future<Output = ()>>(
     state: &State,
     journal: &Journal,
@@ -281,8 +285,8 @@ impl Schedule {
         };
     }
 
-    /// Plans the next attempt after a failure, so that at least four attempts come before the token expires.
-    /// Returns whether the attempt before this one succeeded.
+    /// Plans the next attempt after a failure, so that at least four attempts that fail at once come before
+    /// the token expires. Returns whether this is the first failure in a row.
     fn failed(&mut self) -> bool {
         self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
         !std::mem::replace(&mut self.fails, true)

@@ -34,7 +34,7 @@ use crate::{
 
 pub use self::by_anchor::{AnchorName, by_anchor};
 
-/// The time limit for the whole revocation: the deletion, its retries, and the proof with `wait`.
+/// The time limit for the deletion of the anchor, its retries, and the proof together.
 pub const REVOKE: Duration = Duration::from_secs(40);
 /// The time that remains for the deletion after a signal.
 const HURRY: Duration = Duration::from_secs(5);
@@ -45,11 +45,11 @@ const READ_AND_REMOVE: Duration = Duration::from_secs(5);
 
 /// The time limit for removing the permissions of a job's own role. jobpass deletes the anchor afterwards.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// The time limit for deleting the other objects of a job's own role.
+/// The time limit for deleting the ServiceAccount, the Role and the RoleBinding of a job's own role.
 const TIDY: Duration = Duration::from_secs(8);
 
 /// The time for which kube-apiserver still accepts a token from its cache
-/// (`pkg/kubeapiserver/authenticator/config.go`, `TokenSuccessCacheTTL`).
+/// (`pkg/kubeapiserver/options/authentication.go`, `TokenSuccessCacheTTL`).
 pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
 /// The time in which every replica of the API server learns of the deletion through its own watch. It
 /// includes a margin.
@@ -69,7 +69,7 @@ const SECOND_THOUGHTS: &[Duration] = &[Duration::from_secs(1), Duration::from_se
 /// The outcome of a revocation.
 #[derive(Debug, Clone)]
 pub struct Revoked {
-    /// The proof that the token is dead.
+    /// The proof that the token is dead, or [`Proof::NotAsked`].
     pub proof: Proof,
     /// Whether jobpass found a Secret with the anchor's name and another uid, and left it alone.
     pub left_alone: bool,
@@ -80,20 +80,21 @@ pub struct Revoked {
 /// Ends the token's life: removes its files, deletes the anchor, proves that the token is dead, and completes
 /// the receipt.
 ///
-/// Connects only to the server in the state. The inputs and the environment may have changed since minting,
-/// so jobpass takes only the minter's credential from them.
+/// Connects only to the servers in the state. The inputs and the environment may have changed since minting,
+/// so jobpass takes only credentials and `verify-revocation` from them.
 ///
 /// `handed_over` is the token, if the caller has received it from another job. jobpass ignores a token that
-/// is not bound to the anchor. After a signal, 5 s are left.
+/// is not bound to the anchor. After a signal, 5 s are left for the deletion.
 ///
 /// The caller may repeat this: a missing anchor counts as revoked. The deletion uses background propagation,
-/// which sets no finalizer. While a finalizer holds the Secret, the API server accepts its token for up to a
-/// minute.
+/// which sets no finalizer. While a finalizer holds the Secret, the API server accepts a bound token for up
+/// to a minute.
 ///
 /// # Errors
-/// If the anchor may still exist, if the token still works, or if jobpass cannot remove one of the token's
-/// files. In the last case, the receipt has the time of the revocation. If jobpass could not delete the anchor,
-/// the error has the command that deletes the anchor by hand.
+/// If the anchor may still exist, if jobpass cannot prove that the token is dead, if a signal arrives first,
+/// or if jobpass cannot remove one of the token's files. In the last case, the receipt has the time of the
+/// revocation. If jobpass could not delete the anchor, the error has the command that deletes the anchor by
+/// hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -152,13 +153,14 @@ pub async fn at_end_of_job(
     state.receipt.revoked = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
     state.receipt.proof = Some(revoked.proof);
     let removed = leftovers.removed.clone().map_err(|error| {
-        let what = format!("the token is revoked, but {}", error.message());
+        let what = format!("the token is revoked, but jobpass {}", error.message());
         Error::new(error.kind(), what).help("nobody can use the token any more: remove the file by hand")
     });
     removed.map(|()| revoked)
 }
 
-/// The files of the job. jobpass reads them for the proof and the receipt, and then removes them.
+/// The contents of the token's files. jobpass needs them for the proof and the receipt, and removes the
+/// files.
 struct Leftovers {
     token: Option<Token>,
     journal: Vec<Entry>,
@@ -167,7 +169,7 @@ struct Leftovers {
 
 impl Leftovers {
     /// Begins to read and remove the files, on a separate thread. Any step of the job can write to these
-    /// files or replace them. So reading them may block, and must not delay the deletion of the anchor.
+    /// files or replace them. So reading a file may block, which must not delay the deletion of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {
@@ -238,7 +240,7 @@ fn is_proof(token: &Token, state: &State) -> bool {
     secret.is_some_and(|secret| secret.uid.is_some() && secret.uid == state.receipt.anchor_uid)
 }
 
-/// Adds the command that revokes the token without jobpass.
+/// Turns an error into a failure to revoke, and adds the command that revokes the token without jobpass.
 fn by_hand(error: Error, state: &State) -> Error {
     let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
     let why = if state.receipt.minted.is_some() {
@@ -454,8 +456,8 @@ impl Revocation<'_> {
                     age.as_secs()
                 );
                 return Err(Error::new(Kind::Revoke, what).help(
-                    "run `jobpass inspect --verify` on the token. If the API server still accepts the token, \
-                     report it to the cluster's administrator",
+                    "report this to the cluster's administrator: one of the API servers, or a proxy that \
+                     checks tokens for it, has not learned that the anchor is gone",
                 ));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;

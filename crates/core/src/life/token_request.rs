@@ -18,7 +18,8 @@ use crate::{
     token::Token,
 };
 
-/// The time limit for the anchor and the TokenRequest together.
+/// The time limit for all requests of minting together: the anchor, the role, the token, and the questions
+/// about its permissions.
 pub const MINT: Duration = Duration::from_secs(45);
 
 /// A token from the API server. jobpass has not handed it over yet.
@@ -27,7 +28,7 @@ pub struct Minted {
     pub token: Token,
     /// The claims of the token.
     pub claims: Claims,
-    /// The permissions of the token. `None` if no input asked for them.
+    /// The permissions of the token. `None` if jobpass did not ask for them.
     pub access: Option<Report>,
     /// Warnings for a person, including the warnings of the API server. Harmless text.
     pub warnings: Vec<String>,
@@ -49,9 +50,9 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
     )
 }
 
-/// Requests a token for the ServiceAccount. With `account_uid`, accepts only the account with that uid.
-/// `None` if the anchor is gone. The caller may repeat this: if an answer is lost, its token is bound to the
-/// same anchor, and dies with the anchor.
+/// Requests a token for the ServiceAccount. With `account_uid`, kube-apiserver refuses an account with
+/// another uid, from Kubernetes 1.34 on. `None` if the anchor is gone. The caller may repeat this: if an
+/// answer is lost, its token is bound to the same anchor, and dies with the anchor.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
@@ -142,8 +143,7 @@ mod tests {
         );
     }
 
-    /// If the anchor is missing, jobpass can create another. If the account is missing, jobpass does not try
-    /// again.
+    /// A missing anchor means that the token is revoked. A missing account is an error.
     #[tokio::test]
     async fn a_missing_anchor_is_no_failure() {
         let missing = request(Fate::status(

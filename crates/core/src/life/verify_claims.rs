@@ -28,8 +28,8 @@ impl Claims {
                 format!("the API server issued a token that jobpass did not ask for: {what}"),
             )
             .help(
-                "jobpass did not hand the token over. Look for an admission webhook, or a proxy before the \
-                 API server, that changes TokenRequests",
+                "jobpass did not hand the token over. Look for an admission webhook, or a proxy in front of \
+                 the API server, that changes TokenRequests",
             ))
         };
         let subject = format!(

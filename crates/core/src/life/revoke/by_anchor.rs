@@ -41,7 +41,8 @@ impl AnchorName {
             return Err(Error::input(
                 "ANCHOR",
                 format!("is `{}`, which is not the name of an anchor", harmless(text)),
-                "give the name as `jobpass list` shows it: NAMESPACE/jobpass-, and 20 letters and digits",
+                "give the name as `jobpass list` shows it: the namespace, `/jobpass-`, and 20 lower-case \
+                 letters and digits",
             ));
         };
         Ok(Self {
@@ -71,7 +72,8 @@ impl AnchorName {
 /// the deletion then says whether the anchor existed.
 ///
 /// # Errors
-/// If the anchor does not exist, if it may still exist, or if the API server gives no usable answer.
+/// If `verify-revocation` is wrong, if the anchor does not exist, if it may still exist, or if jobpass cannot
+/// prove that it is gone.
 pub async fn by_anchor(
     minter: Minter,
     anchor: &AnchorName,
@@ -122,7 +124,7 @@ pub async fn by_anchor(
     };
     let mut revoked = revocation.run(ready(None), verify).await?;
     if deletes_first {
-        // Most jobs bring no rules, and most minters may delete no roles.
+        // The notes may say that the minter may not delete a role. Most jobs have no role.
         revoked.notes.clear();
         revoked.notes.push(
             "this credential may not list Secrets: the API server's answer to the deletion (200, and not 404) \
