@@ -2,9 +2,9 @@
 //!
 //! A filter masks the output of a job or of a command. Meanwhile, the script may get more tokens, for example
 //! with `mint` or `rotate`. So the filter creates a journal, and names it in the variable
-//! [`JOURNAL`](FilterJournal::VARIABLE). Each jobpass process of the script announces a token there before it
-//! hands the token over. The filter reads the journal before it shows more text. A filter inside another
-//! filter uses the same journal, so that both know all tokens.
+//! [`JOBPASS_MASK_JOURNAL`](FilterJournal::VARIABLE). Each jobpass process of the script announces a token
+//! there before it hands the token over. The filter reads the journal before it shows more text. A filter
+//! inside another filter uses the same journal, so that both know all tokens.
 //!
 //! The journal has mode 0600, and only this user can change its folder. jobpass refuses any other journal.
 
@@ -43,7 +43,8 @@ impl FilterJournal {
     /// The journal that the environment names. `None` if no filter masks the output of this process.
     ///
     /// # Errors
-    /// If another user could read the journal or write to it, or if the journal is gone.
+    /// If another user could read the journal or write to it, if the journal is gone, if jobpass cannot open
+    /// it, or if its path is not UTF-8.
     pub fn of(environment: &Environment) -> Result<Option<Self>, Error> {
         let Some(path) = environment.utf8(Self::VARIABLE)? else {
             return Ok(None);
@@ -73,7 +74,8 @@ impl FilterJournal {
     /// Tells the filter about a token. The caller must do this before it writes the token anywhere else.
     ///
     /// # Errors
-    /// As [`FilterJournal::of`]. Also if the write fails.
+    /// As [`FilterJournal::of`]. Also if the write fails, or if the token is too short or too long for a log
+    /// filter.
     pub fn announce(&self, token: &Token) -> Result<(), Error> {
         write(&self.path, token).map_err(|error| refused(&self.path, &error))
     }
@@ -82,7 +84,7 @@ impl FilterJournal {
     /// journal is gone, no filter is left, and this does nothing.
     ///
     /// # Errors
-    /// If another user could read the journal or write to it, or if the write fails.
+    /// As [`FilterJournal::announce`], except for a journal that is gone.
     pub(crate) fn announce_renewed(environment: &Environment, token: &Token) -> Result<(), Error> {
         let Some(path) = environment.utf8(Self::VARIABLE)?.map(Path::new) else {
             return Ok(());

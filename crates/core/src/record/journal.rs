@@ -1,5 +1,5 @@
-//! The journal of a renewed token. It records each new token before its hand-over, each hand-over, and each
-//! failure.
+//! The journal of a renewed token. It records each new token before its hand-over, each hand-over, and the
+//! first of several failures in a row.
 //!
 //! The journal is a file of mode 0600 next to the token's file, with one line of JSON for each entry. Log
 //! filters read the tokens from it, and the end of the job reads the results of the renewals. The end of the
@@ -83,7 +83,7 @@ impl Journal {
     /// Opens the journal that the hand-over created.
     ///
     /// # Errors
-    /// If the journal no longer exists.
+    /// If the journal no longer exists, or if jobpass cannot open it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = without_following().append(true).open(path)?;
         Ok(Self {
@@ -104,8 +104,8 @@ impl Journal {
             path: path.into(),
         });
         let journal = journal.map_err(|error| files::cannot_write(path, &error))?;
-        // The end of the job may have removed the journal before this locked it. Then it has seen no lock, and
-        // takes the proxy for closed.
+        // The end of the job may have removed the journal before this locked it. Then it has seen no lock,
+        // and takes the proxy for closed.
         match journal.is_there() {
             true => Ok(journal),
             false => Err(files::cannot_write(path, &io::ErrorKind::NotFound.into())),
@@ -186,8 +186,8 @@ impl Reader {
         Self::new(path)
     }
 
-    /// The journal of a renewed token, for a log filter. `None` if the state names no journal, or if the end of
-    /// the job has removed it.
+    /// The journal of a renewed token, for a log filter. `None` if the state names no journal or no uid of an
+    /// anchor, or if the end of the job has removed the journal.
     ///
     /// The journal is beside the token's file, and in a container every user may write to that folder. So the
     /// filter learns only tokens that are bound to the anchor of the state.
@@ -276,7 +276,7 @@ impl Reader {
 
 impl SecretSource for Reader {
     /// Reports the announced tokens. jobpass announces a token before it hands the token over. Leaves out
-    /// tokens that expired long ago: a job of a week renews its token a thousand times.
+    /// tokens that expired long ago: a job of a week may renew its token a thousand times.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
         let is_own = self.is_own();
         let secrets = self.secrets.clone();
@@ -454,7 +454,7 @@ mod tests {
         }
     }
 
-    /// Advice about `chmod` and `chown` would mislead then.
+    /// Advice about `chmod` and `chown` would mislead here.
     #[test]
     fn a_journal_that_cannot_be_opened_is_not_called_unsafe() {
         let file = tempfile::NamedTempFile::new().expect("a file");
@@ -484,8 +484,8 @@ mod tests {
         assert_eq!(learned(&mut reader), [ours]);
     }
 
-    /// A job of a week has this many tokens. The clock of this machine may be wrong, so the filter learns the
-    /// last tokens even if they seem to have expired.
+    /// A job of three weeks may have this many tokens. The clock of this machine may be wrong, so the filter
+    /// learns the last tokens even if they seem to have expired.
     #[test]
     fn tokens_that_expired_long_ago_are_not_learned() {
         let folder = tempfile::tempdir().expect("a folder");

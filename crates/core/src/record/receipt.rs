@@ -50,10 +50,10 @@ pub struct Receipt {
     /// expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swept: Option<jiff::Timestamp>,
-    /// The time at which jobpass deleted the anchor.
+    /// The time at which jobpass had revoked the token, after the proof. By this machine's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<jiff::Timestamp>,
-    /// The proof that the token is dead.
+    /// The result of the request for a proof that the token is dead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }

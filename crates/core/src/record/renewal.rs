@@ -28,8 +28,8 @@ impl Renewal {
 }
 
 impl State {
-    /// Completes the receipt from the journal. Returns a note for a person if a renewal
-    /// failed, or if the token expired before the end of the job.
+    /// Completes the receipt from the journal. Returns a note for a person if the last renewal failed, or if
+    /// the token expired before the end of the job.
     pub(crate) fn settle_renewals(&mut self, journal: &[Entry], now: jiff::Timestamp) -> Option<String> {
         self.files.journal.as_ref()?;
         let receipt = &mut self.receipt;

@@ -35,7 +35,8 @@ pub struct Files {
     /// The file with the token alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// A kubeconfig with the token. For a renewed token, the kubeconfig also names `token_file`.
+    /// A kubeconfig with the token, or with the bearer of a proxy. For a renewed token, the kubeconfig also
+    /// names `token_file`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kubeconfig_file: Option<PathBuf>,
     /// The [journal] of a renewed token, next to `token_file`, or the journal of a proxy, next to
@@ -45,12 +46,13 @@ pub struct Files {
 }
 
 impl Files {
-    /// The files for the inputs `token-file`, `kubeconfig-file` and `renew-for`. Relative paths begin at
-    /// `folder`. Creates missing folders.
+    /// The files for the inputs `token-file`, `kubeconfig-file`, `renew-for` and `proxy`. Relative paths
+    /// begin at `folder`. Creates missing folders.
     ///
     /// # Errors
-    /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8, or if no
-    /// input names a file for a renewed token.
+    /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8 or has control
+    /// characters, if both inputs name the same file, if an input may mean a switch or a file, or if no input
+    /// names a file for a renewed token.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -124,8 +126,8 @@ impl Files {
     /// them nevertheless.
     ///
     /// # Errors
-    /// If jobpass cannot write a file, or if a file exists by now. This overwrites nothing, and removes the
-    /// files that it wrote before.
+    /// If jobpass cannot write a file, or if a file exists by now. jobpass then removes the files that it has
+    /// written, and leaves the existing file as it is.
     pub fn write(
         &self,
         token: &Token,
@@ -173,11 +175,12 @@ impl Files {
         )
     }
 
-    /// Replaces the old tokens by a new one. Keeps everything else in a kubeconfig, because the job may have
-    /// changed it.
+    /// Replaces the old token with a new one. Keeps everything else in a kubeconfig, because the job may have
+    /// changed it. `old` holds all tokens that the kubeconfig may hold.
     ///
     /// # Errors
-    /// If jobpass cannot write a file. That file then still holds the old token.
+    /// If jobpass cannot write a file, or cannot read the kubeconfig. That file then still holds the old
+    /// token.
     pub(crate) fn renew(&self, token: &Token, old: &[Token]) -> Result<(), Error> {
         if let Some(path) = &self.token_file {
             replace(path, token.expose())?;
@@ -260,7 +263,7 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Whether people and YAML read the word as a boolean. Nobody gives a file such a name.
+/// Whether people or YAML read the word as a boolean or as an absent value. Nobody gives a file such a name.
 fn is_switch(word: &str) -> bool {
     let switches = [
         "true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "null", "none", "~",

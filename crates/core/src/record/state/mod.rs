@@ -93,16 +93,16 @@ pub struct State {
     pub environment: BTreeMap<String, String>,
 }
 
-/// The variables that later steps must not change for the end of the job. The end of the job restores their
-/// values.
+/// The variables that later steps must not change for the end of the job. [`State::pinned`] restores their
+/// values, or refuses.
 const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 impl State {
     /// The state before minting, with a random name for the anchor.
     ///
     /// # Errors
-    /// If the system returns no random bytes, if jobpass cannot write the files, or if a value for the state
-    /// is not UTF-8.
+    /// As [`Connection::of_job`] and [`Files::plan`]. Also if the system returns no random bytes, or if a
+    /// pinned variable is not UTF-8.
     pub fn new(
         minter: &Minter,
         spec: &Spec,
@@ -200,7 +200,7 @@ impl State {
     ///
     /// # Errors
     /// If a path in it is not UTF-8. [`Plan::make`](crate::life::mint::Plan::make) checks this before jobpass
-    /// creates anything.
+    /// creates anything in the cluster.
     pub fn json(&self) -> Result<String, Error> {
         json::text(&Recorded {
             version: VERSION,
@@ -245,8 +245,8 @@ impl State {
     /// other user may have written it.
     ///
     /// # Errors
-    /// If there is no such regular file, if it belongs to another user, or if it does not hold a
-    /// state.
+    /// If jobpass cannot read the file, if it is not a regular file, if it belongs to another user, if
+    /// another user may write to it, or if it does not hold a state that this version reads.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = crate::process::files::read_own(path).map_err(|error| {
             let (path, error) = (text::path(path), text::harmless(&error.to_string()));

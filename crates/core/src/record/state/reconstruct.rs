@@ -20,8 +20,8 @@ impl State {
     /// A state that can revoke the token of `anchor` (`NAMESPACE/NAME`). The inputs name the API server.
     ///
     /// # Errors
-    /// If `anchor` is not the name of an anchor, if there is no minter, or after a signal. The error comes
-    /// from [`lost`].
+    /// If `anchor` is not the name of an anchor, if jobpass cannot find the minter and its credential, or
+    /// after a signal. The error comes from [`lost`].
     pub async fn reconstruct(
         anchor: &str,
         uid: Option<&str>,

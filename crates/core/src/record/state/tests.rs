@@ -47,7 +47,7 @@ pub(crate) fn least() -> State {
     }
 }
 
-/// A state with all parts.
+/// A state with all parts that jobpass 0.1 recorded.
 fn most() -> State {
     State {
         connection: Connection {
@@ -106,7 +106,7 @@ fn proxy(url: &str) -> Proxy {
     serde_json::from_value(url.into()).expect("a proxy")
 }
 
-/// A state for each kind of authentication, and for each proof.
+/// A state for each kind of authentication, and for each proof of jobpass 0.1.
 fn states() -> Vec<State> {
     let auths = [
         Auth::Kubeconfig {
@@ -171,7 +171,7 @@ fn changed(change: impl FnOnce(&mut serde_json::Value)) -> Result<State, Error> 
 
 #[test]
 fn what_is_recorded_is_what_is_read() {
-    // The parts that versions after 0.1 record.
+    // Versions after 0.1 also record a server for the job.
     let later = State {
         job_server: Some(most().connection),
         ..least()
