@@ -31,6 +31,8 @@ pub(super) enum Verdict {
 }
 
 impl Bearer {
+    /// Creates a random bearer.
+    ///
     /// # Errors
     /// If the operating system returns no random bytes.
     pub(super) fn new() -> Result<Self, Error> {

@@ -24,6 +24,8 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
+    /// Creates a certificate for [`NAMES`], with new keys.
+    ///
     /// # Errors
     /// If the operating system returns no random bytes.
     pub(super) fn new() -> Result<Self, Error> {

@@ -30,7 +30,7 @@ const CONNECTION_WINDOW: u32 = WINDOW * STREAMS as u32;
 /// The time after which jobpass pings a silent connection, and the time limit for the answer. Both as in
 /// client-go.
 const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(15));
-/// The longest time for which an idle HTTP/1.1 connection stays open.
+/// The time after which jobpass no longer uses an idle HTTP/1.1 connection.
 const IDLE: Duration = Duration::from_secs(60);
 /// The greatest number of connections that one request tries. The server may close an idle connection at any
 /// time.

@@ -33,7 +33,7 @@ use crate::{
     token::Token,
 };
 
-/// The size of the two buffers of an upgraded connection, in bytes.
+/// The size of each of the two buffers of an upgraded connection, in bytes.
 const COPY: usize = 32 << 10;
 
 /// The prefix of a WebSocket subprotocol that carries a credential. kube-apiserver accepts it like

@@ -95,8 +95,8 @@ impl LoopbackProxy {
     /// `namespace` is the namespace of the token's ServiceAccount.
     ///
     /// # Errors
-    /// If `allow` is wrong, if jobpass cannot use the server's certificates or create the file for the record,
-    /// if the operating system returns no random bytes, or if no port or no thread is free.
+    /// If `allow` is wrong, if jobpass cannot use the server's certificates or create the file for the
+    /// record, if the operating system returns no random bytes, or if no port or no thread is free.
     pub fn start(
         connection: &Connection,
         token: &Token,
@@ -106,7 +106,8 @@ impl LoopbackProxy {
         install_crypto();
         let allow = settings.allow.as_deref();
         let allow = allow.map(|text| Allowed::parse(Opt::Allow.name(), text, namespace));
-        // Not with the minter's client certificate: kube-apiserver would prefer it to the token.
+        // This connection lacks the minter's client certificate, which kube-apiserver would prefer to the
+        // token.
         let far = Far::new(Dial::new(connection, &Identity::default())?);
         let (bearer, certificate) = (Bearer::new()?, Certificate::new()?);
         let record = settings.record.as_deref().map(Record::create).transpose()?;

@@ -169,7 +169,7 @@ async fn answer(
         return Ok(Response::new(StreamBody::new(stream).boxed()));
     }
     if path.ends_with("/stalled") {
-        // The request stays unread, as its body is not dropped.
+        // `request` lives on, so its body stays unread.
         std::future::pending::<()>().await;
     }
     let mut body = request.into_body();
