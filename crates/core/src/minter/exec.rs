@@ -249,7 +249,7 @@ struct Status {
     token: Option<SecretString>,
     client_certificate_data: Option<String>,
     client_key_data: Option<SecretString>,
-    /// jobpass ignores this field, but must fail if client-go cannot parse it.
+    /// jobpass ignores the time. If client-go cannot parse it, jobpass must fail as well.
     #[serde(rename = "expirationTimestamp")]
     _expires: Option<jiff::Timestamp>,
 }

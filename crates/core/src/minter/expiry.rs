@@ -9,7 +9,7 @@ use crate::claims::Claims;
 
 impl Minter {
     /// The time at which the credential expires. `None` if jobpass does not know the time, or if it can get a
-    /// new credential from an exec plugin, the CI platform or a file.
+    /// new credential from an exec plugin, the CI platform, the file of `bearer-token-file` or the kubelet.
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         match &self.auth {
             Auth::Kubeconfig { exec: None, .. } | Auth::BearerTokenEnv { .. } => {}

@@ -27,8 +27,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// Reads the credential of a minter with `auth`. `None` if jobpass cannot read it, or if no file holds
-    /// it.
+    /// Reads the credential of a minter with `auth`. `None` if jobpass cannot read it, for a bearer token in
+    /// a variable, and for an ID token.
     ///
     /// For an exec plugin, there is no credential to hold yet: jobpass runs the plugin again later, with the
     /// variables of this process. The files that the plugin reads stay files.

@@ -47,7 +47,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The endpoint that the state recorded while minting. Only the proxy's password comes from the
+    /// The endpoint that the state recorded while minting. Only the proxy's user and password come from the
     /// environment.
     pub(super) fn recorded(
         url: &str,
@@ -76,7 +76,8 @@ impl Source {
             Error::input(
                 Opt::OidcAudience,
                 problem,
-                "a step of the job changed a variable that only the runner may set. Remove the step's change",
+                "a step of the job may have changed a variable that only the runner may set. Find that step, \
+                 and remove the change",
             )
         };
         let parsed = url.parse::<http::Uri>().map_err(|_| refused())?;

@@ -15,7 +15,7 @@ const FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 const INPUT: &str = "in-cluster account";
 
-/// The minter of the Pod. `None` outside of a Pod.
+/// The minter of the Pod. `None` outside of a Pod, and in a Pod without a ServiceAccount's token.
 pub(super) fn minter(environment: &Environment) -> Result<Option<Minter>, Error> {
     at(Path::new(FOLDER), environment)
 }

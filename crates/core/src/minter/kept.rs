@@ -26,7 +26,7 @@ pub enum Kept {
 
 impl Kept {
     /// The credential of a minter with `auth`. `None` if the end of the job can find the credential
-    /// elsewhere.
+    /// elsewhere, or if the credential is too long for a variable.
     pub fn of(auth: &Auth, inputs: &Inputs, environment: &Environment) -> Option<Self> {
         let kept = match auth {
             Auth::Kubeconfig { paths, context, .. } if paths.is_empty() => {

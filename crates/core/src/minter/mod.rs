@@ -88,8 +88,8 @@ impl Minter {
     /// Runs an exec plugin once, or requests an ID token from the CI platform.
     ///
     /// # Errors
-    /// If there is no minter, if two inputs contradict each other, or if the minter's credential or
-    /// certificates are invalid.
+    /// If there is no minter, if an input is wrong or contradicts another, if the minter's credential or
+    /// certificates are invalid, or if the exec plugin or the request for an ID token fails.
     pub async fn resolve(inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         let kubeconfig = inputs.get(Opt::Kubeconfig);
         if let (Some(_), Some(_)) = (kubeconfig, inputs.get(Opt::Server)) {
@@ -161,11 +161,13 @@ impl Minter {
             .collect()
     }
 
-    /// Finds the minter at the end of the job. The state names the API server, and the inputs give only the
-    /// credential. So a step of the job cannot make jobpass send the credential elsewhere.
+    /// Finds the minter again, for a renewal or at the end of the job. The state names the API server, and
+    /// the inputs give only the credential. So a step of the job cannot make jobpass send the credential
+    /// elsewhere.
     ///
     /// # Errors
-    /// If the credential is missing, or if its kubeconfig or input names another API server than the state.
+    /// If the credential is missing or invalid, if its kubeconfig or input names another API server than the
+    /// state, or if the exec plugin or the request for an ID token fails.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,

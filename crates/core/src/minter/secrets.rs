@@ -27,7 +27,7 @@ const NAMES: [&str; 12] = [
     "DSN",
     "PRIVATE",
 ];
-/// The words that every `ExecCredential` contains.
+/// The words of the form of an `ExecCredential`, which are not secrets.
 const WORDS_OF_THE_FORM: [&str; 7] = [
     "ExecCredential",
     "apiVersion",
@@ -37,7 +37,7 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
     "client.authentication.k8s.io/v1",
     "client.authentication.k8s.io/v1beta1",
 ];
-/// The least length of a variable's value that counts as a document, in bytes. A document may hold a secret
+/// The length above which a variable's value counts as a document, in bytes. A document may hold a secret
 /// under any name.
 const DOCUMENT: usize = 200;
 /// The greatest total length of the secrets for a masker, in bytes. A masker searches for the
@@ -57,8 +57,8 @@ fn is_secret(name: &str) -> bool {
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    /// The secrets in an exec plugin's arguments and variables. The names of arguments and variables decide;
-    /// a job's log shows all other values already.
+    /// The secrets in an exec plugin's arguments and variables. The names of arguments and variables decide:
+    /// other values, such as a region, must stay readable in a job's log.
     pub(super) fn of_plugin(config: &Exec) -> Self {
         let mut secrets = Self::default();
         for (name, value) in &config.environment {
@@ -182,7 +182,7 @@ impl Secrets {
         self.add_url(value);
         if is_secret(name) {
             self.add_lines(value);
-            // The key of a cloud account is JSON.
+            // The key of a cloud account may be JSON.
             if let Ok(value) = serde_json::from_str(value) {
                 self.add_named_fields(&value);
             }
@@ -295,7 +295,7 @@ fn texts(value: &Value, each: &mut impl FnMut(&str)) {
         Value::String(text) => each(text),
         Value::Array(values) => values.iter().for_each(|value| texts(value, each)),
         Value::Object(fields) => fields.values().for_each(|value| texts(value, each)),
-        // A password of digits, without quotes.
+        // A password of digits without quotes is a number.
         Value::Number(number) => each(&number.to_string()),
         Value::Null | Value::Bool(_) => {}
     }

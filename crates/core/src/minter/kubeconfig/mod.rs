@@ -20,7 +20,8 @@ use crate::{
     text::{self, harmless},
 };
 
-/// The command that prints a kubeconfig that needs no other file.
+/// The command that prints a kubeconfig that needs no other file. It prints the credentials, so messages
+/// propose it only for the machine of a person.
 const FLATTEN: &str = "kubectl config view --flatten --minify --raw";
 
 /// A kubeconfig, merged from its files.
@@ -128,7 +129,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
         return Err(Error::input(
             "kubeconfig",
             "is not a kubeconfig: it has neither clusters nor contexts",
-            format!("`{FLATTEN}` prints one"),
+            format!("on your own machine, `{FLATTEN}` prints a kubeconfig with its credentials"),
         ));
     }
     Ok(Found {
@@ -153,10 +154,9 @@ fn parse(text: &[u8]) -> Result<Config, Error> {
 }
 
 fn refused(problem: String) -> Error {
-    let step = format!(
-        "check the kubeconfig with `{FLATTEN}`, which fails in the same way (jobpass does not show the \
-         text, because it may hold secrets)"
-    );
+    // Without `--raw`, this command leaves the credentials out.
+    let step = "check the kubeconfig with `kubectl config view`, which fails in the same way (jobpass does not \
+                show the text, because it may hold secrets)";
     Error::input("kubeconfig", problem, step)
 }
 
@@ -167,7 +167,7 @@ fn referred(field: &str, path: &str) -> Result<String, Error> {
         let problem = format!("has a `{field}` that is the file `{path}`, which cannot be read here: {why}");
         let step = format!(
             "the job does not have the files of your machine: give it the kubeconfig that `{FLATTEN}` \
-             prints there. That kubeconfig holds their content"
+             prints there. That kubeconfig holds the content of the files, with the credentials"
         );
         Error::input("kubeconfig", problem, step)
     })?;
@@ -245,7 +245,7 @@ impl Found {
     /// Checks that the context leads to the server of `recorded`. Its credential may go to no other server.
     ///
     /// # Errors
-    /// If the context names another cluster.
+    /// If the context or its cluster is missing, or if the cluster is another one.
     pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
         let (_, context) = self.context(Some(name))?;
         let cluster = self
@@ -348,7 +348,7 @@ fn missing(what: &str, name: &str) -> Error {
     Error::input(
         "kubeconfig",
         format!("has a context whose {what} `{}` is missing", harmless(name)),
-        format!("`{FLATTEN}` prints a complete kubeconfig"),
+        format!("on your own machine, `{FLATTEN}` prints a complete kubeconfig with its credentials"),
     )
 }
 

@@ -60,8 +60,8 @@ fn check(user: &User, name: &str) -> Result<(), Error> {
         let problem = format!("has {problem} for user `{}`", harmless(name));
         Err(Error::input("kubeconfig", problem, step))
     };
-    let use_others = "use a token, a client certificate or an exec plugin: Kubernetes no longer supports auth-providers \
-         and passwords";
+    let use_others = "use a token, a client certificate or an exec plugin: jobpass supports neither \
+         auth-providers nor passwords";
     if user.has_auth_provider {
         return refused("an auth-provider", use_others);
     }

@@ -12,8 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::process::harden;
 
-/// The deepest nesting that jobpass accepts, deeper than any kubeconfig. The parser uses a stack frame for
-/// each level.
+/// The deepest nesting that jobpass accepts, deeper than any kubeconfig. Each level takes a stack frame.
 const DEEPEST: usize = 200;
 /// The greatest number of decoding steps, including the steps within aliases. It stops a small text whose
 /// aliases grow without end. Go counts in a similar way (`allowedAliasRatio`).
@@ -21,8 +20,7 @@ const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// The failure to read a text that kubectl cannot read either. Holds the line and the column, counted from
-/// one.
+/// The failure to read a text. Holds the line and the column, counted from one, if they are known.
 #[derive(Debug)]
 pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 
