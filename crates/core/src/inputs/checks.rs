@@ -33,13 +33,14 @@ impl Checks {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// If a line is wrong, or if no API server can answer about a permission.
+    /// If a line or `escape-check` is wrong, if a permission of `forbid` has one wildcard, or if `audiences`
+    /// is given together with `require` or `forbid`.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let permissions =
             |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), FORMS, Ok);
         let (require, forbid) = (permissions(Opt::Require)?, permissions(Opt::Forbid)?);
-        // A `forbid` with `*` asks whether everything is allowed, so it forbids next to nothing. A person is
-        // likely to mean only `* *`.
+        // With one `*`, the API server is asked whether one permission covers everything at once. So such a
+        // `forbid` forbids next to nothing. Only with `* *` is that what a person means.
         let vague = forbid
             .iter()
             .find(|permission| matches!(permission.wildcards(), (true, false) | (false, true)));

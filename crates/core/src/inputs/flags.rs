@@ -53,7 +53,7 @@ pub fn flag(option: Opt) -> Arg {
         .hide_env_values(true)
         .help(help)
         .value_name(upper(option.name()));
-    // kubectl has the same short flags.
+    // kubectl has the same short flag for the namespace.
     let flag = match option {
         Opt::Namespace => flag.short('n'),
         // `--proxy -- COMMAND`

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text};
 
-/// A lifetime that the TokenRequest API accepts, in seconds. A legacy token does not expire: `jobpass sweep`
-/// deletes it after its lifetime.
+/// The lifetime of a token, in seconds. For a bound token, the TokenRequest API accepts it. A legacy token
+/// does not expire: `jobpass sweep` deletes it after its lifetime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
@@ -16,8 +16,8 @@ impl Lifetime {
     pub const LEAST: u64 = 600;
     /// The longest lifetime that an API server accepts (same source file).
     pub(crate) const MOST: u64 = 1 << 32;
-    /// The lifetime for which the API server may issue a token that lives for a year, in seconds
-    /// (`WarnOnlyBoundTokenExpirationPeriod`, `pkg/serviceaccount/claims.go`).
+    /// The lifetime that kube-apiserver extends to a year if the token is bound to a Pod, in seconds
+    /// (`WarnOnlyBoundTokenExpirationSeconds`, `pkg/serviceaccount/claims.go`).
     pub const MAGIC: u64 = 3607;
 
     /// The shortest lifetime.
@@ -26,8 +26,8 @@ impl Lifetime {
     /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
     ///
     /// # Errors
-    /// If the text is not a duration, or if the duration is negative, less than 10 minutes, more than 2^32
-    /// seconds, or exactly 3607 seconds.
+    /// If the text is not a duration of whole seconds, or if the duration is negative, less than 10 minutes,
+    /// more than 2^32 seconds, or exactly 3607 seconds.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             ..Self::LEAST => Err(wrong_duration(
@@ -38,7 +38,7 @@ impl Lifetime {
             )),
             Self::MAGIC => Err(wrong_duration(
                 text,
-                "with exactly 3607 seconds Kubernetes may issue a token that lives for a year",
+                "Kubernetes has a special case for exactly 3607 seconds, and can extend the token to a year",
                 "use `1h` or `3608s`",
             )),
             seconds @ ..=Self::MOST => Ok(Self(seconds)),
@@ -54,7 +54,8 @@ impl Lifetime {
     /// than 10 minutes, because the API server does not limit it.
     ///
     /// # Errors
-    /// If the text is not a duration, or if the duration is negative, zero, or more than 2^32 seconds.
+    /// If the text is not a duration of whole seconds, or if the duration is negative, zero, or more than
+    /// 2^32 seconds.
     pub fn of_legacy(text: &str) -> Result<Self, Error> {
         match seconds(text)? {
             seconds @ 1..=Self::MOST => Ok(Self(seconds)),
@@ -99,7 +100,7 @@ fn wrong_duration(text: &str, problem: &str, allowed: &str) -> Error {
 /// Parses the value of the input `input`, a duration that is not a token's lifetime.
 ///
 /// # Errors
-/// If the text is not a duration, or if the duration is zero.
+/// If the text is not a duration of whole seconds, or if the duration is negative or zero.
 pub fn time(input: &str, text: &str) -> Result<Duration, Error> {
     match seconds(text) {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds)),

@@ -24,7 +24,8 @@ impl Metadata {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// If the API server would refuse a line, or if its key belongs to jobpass or Kubernetes.
+    /// If a line is not `KEY=VALUE`, if the API server would refuse it, if its key belongs to jobpass or
+    /// Kubernetes, or if two lines have the same key.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let parse = |option: Opt, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {

@@ -134,8 +134,8 @@ options! {
     RenewFor {
         name: "renew-for",
         help: "For long jobs: renew the token while the job runs, for at most this time, as in `6h`. Each \
-               token lives for `duration`. The token's file and the kubeconfig always hold a valid token; \
-               outputs and variables keep the first one.",
+               token lives for `duration`. jobpass writes each new token into the token's file and the \
+               kubeconfig; outputs and variables keep the first one.",
         on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
         ..TEXT
     }
@@ -345,7 +345,7 @@ impl Opt {
         self.row().name
     }
 
-    /// The description: one or two sentences for a person.
+    /// The description: a few sentences for a person.
     pub fn help(self) -> &'static str {
         self.row().help
     }

@@ -49,7 +49,8 @@ impl Settings {
     /// directory.
     ///
     /// # Errors
-    /// If one of them is wrong, if another input contradicts them, or if the file for the record exists.
+    /// If one of them is wrong, if another input contradicts them, if there is no `kubeconfig-file`, if the
+    /// file for the record exists, or if jobpass cannot create its folder.
     pub(crate) fn parse(inputs: &Inputs) -> Result<Option<Self>, Error> {
         if !inputs.flag(Opt::Proxy)? {
             let alone = [Opt::Allow, Opt::Record]
@@ -111,7 +112,7 @@ fn record_file(path: &str) -> Result<PathBuf, Error> {
         Ok(_) => Err(Error::input(
             Opt::Record,
             format!("is `{}`, which exists already", text::path(&path)),
-            "jobpass overwrites nothing: choose another name, or remove it first",
+            "jobpass overwrites nothing: choose another name, or remove the file first",
         )),
     }
 }

@@ -187,7 +187,7 @@ impl TokenType {
 /// Parses audiences, separated by commas or line breaks.
 ///
 /// # Errors
-/// If an audience has spaces.
+/// If an audience has spaces or control characters.
 pub(crate) fn audiences(text: &str) -> Result<Vec<String>, Error> {
     let audiences = text
         .split([',', '\n'])
