@@ -27,7 +27,7 @@ const WITH_POLICIES: u32 = 30;
 /// The user to whom the API server maps the credential.
 pub(super) struct User {
     name: Option<String>,
-    /// Whether the user may read Secrets. No minter needs that.
+    /// Whether the user may read Secrets. No minter of bound tokens needs that.
     reads_secrets: bool,
 }
 
@@ -262,7 +262,7 @@ impl<'a> ApiChecks<'a> {
     }
 }
 
-/// `GET /version`.
+/// The answer to `GET /version`.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Version {
@@ -335,7 +335,7 @@ mod tests {
         inputs::options::{Inputs, Opt},
     };
 
-    /// The findings about a job's own role, if the API server answers each review with this status.
+    /// The finding about a job's own role, if the API server answers each review with this status.
     async fn about_the_role_of_one_job(status: &str) -> Finding {
         let inputs = Inputs::from([(Opt::RoleRules, "get pods"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");

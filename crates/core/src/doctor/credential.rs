@@ -24,7 +24,7 @@ const TOKEN_SOON: i64 = 7 * 86_400;
 const SOON_IN_WORDS: &str = ", which is soon";
 
 /// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is the
-/// lifetime of a job's token, in seconds.
+/// lifetime of a job's token or the time of its renewal, in seconds.
 pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding {
     let check = "credential";
     let identity = &minter.identity;
@@ -45,7 +45,7 @@ pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding
         )
         .fix("give the kubeconfig's user a token, a client certificate or an exec plugin"),
     };
-    // This is `None` if something provides a new credential in time.
+    // This is `None` if jobpass can get a new credential in time.
     let left = minter
         .expires()
         .map(|expires| expires.as_second() - now.as_second());
@@ -169,12 +169,18 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
         return Finding::new(check, Health::Failed(Kind::Refused), said).fix("correct this machine's clock");
     }
     match claims["exp"].as_i64() {
-        None => Finding::new(check, Health::Warning, format!("{what}, which never expires"))
-            .fix("replace it by a token that expires (`kubectl create token NAME --duration 720h`), or use OIDC, which stores no token"),
+        None => Finding::new(check, Health::Warning, format!("{what}, which never expires")).fix(
+            "replace it with a token that expires: `jobpass setup --apply --minter-kubeconfig FILE` writes \
+                  one for a minter that is a ServiceAccount. Or use OIDC, which stores no token",
+        ),
         Some(until) if until <= now.as_second() => {
             let ago = in_words((now.as_second() - until).unsigned_abs());
-            Finding::new(check, Health::Failed(Kind::Refused), format!("{what}, expired {ago} ago"))
-                .fix("give the job a new token, or correct this machine's clock")
+            Finding::new(
+                check,
+                Health::Failed(Kind::Refused),
+                format!("{what}, expired {ago} ago"),
+            )
+            .fix("give the job a new token, or correct this machine's clock")
         }
         Some(until) => {
             let left = in_words((until - now.as_second()).unsigned_abs());

@@ -1,8 +1,8 @@
 //! Finds the reasons why minting fails, from the configuration to the admission policies. Each finding says
 //! how to correct the cause.
 //!
-//! Doctor changes nothing. It requests one token, bound to a Secret that does not exist. So no API server
-//! issues that token.
+//! Doctor changes nothing. It requests at most one token, bound to a Secret that does not exist. So no API
+//! server issues that token.
 
 mod api_checks;
 mod authentication_config;
@@ -27,7 +27,8 @@ use crate::{
 
 pub use self::authentication_config::AuthenticationConfig;
 
-/// The time limit for all requests of a whole examination.
+/// The time limit for the requests of a whole examination. The search for legacy tokens has a limit of its
+/// own.
 const EXAMINE: Duration = Duration::from_secs(30);
 /// The time limit for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);
@@ -59,7 +60,7 @@ pub enum Health {
     Warning,
     /// Minting would fail with this kind of error.
     Failed(Kind),
-    /// The minter lacks the permission that this check needs.
+    /// Doctor cannot tell, for example because the minter lacks the permission that this check needs.
     Unknown,
 }
 

@@ -153,7 +153,7 @@ fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, f
     match Enforcement::by(answer) {
         Enforcement::Enforced => Finding::new(check, Health::Ok, refused),
         Enforcement::NotEnforced => Finding::new(check, Health::Warning, allowed).fix(fix),
-        // Kubernetes never answers 501.
+        // kube-apiserver does not answer these requests with 501.
         Enforcement::Unknown if answer.status == 501 => Finding::new(
             check,
             Health::Unknown,
