@@ -88,9 +88,8 @@ impl Plan {
     /// requests an ID token from the CI platform.
     ///
     /// # Errors
-    /// If an input or a variable is wrong, if there is no minter, if its exec plugin or the request for its
-    /// ID token fails, if another user can read the journal of the log filter or write to it, or if a signal
-    /// arrives.
+    /// If an input or a variable is wrong, if jobpass finds no minter or gets no credential for it, if the
+    /// journal of the log filter is gone or not safe, or if a signal arrives.
     pub async fn make(
         inputs: &Inputs,
         folder: &Path,

@@ -47,7 +47,7 @@ use crate::{
 /// itself.
 pub const VERB: &str = "renew";
 
-/// The fraction of its lifetime after which jobpass renews a token, the same as in kubelets
+/// The fraction of a token's lifetime after which jobpass renews the token, the same as in kubelets
 /// (`pkg/kubelet/token/token_manager.go`).
 const OLD: f64 = 0.8;
 /// The pause between two looks at the journal: its absence tells the renewer that the job has ended.
@@ -67,7 +67,8 @@ const LEAST_PAUSE: Duration = Duration::from_secs(2);
 /// inherits the variables that may hold the minter's credential. Does nothing for a token without renewal,
 /// and for a token that a proxy holds and renews.
 ///
-/// The renewer stays in the process group of the job, so a runner that kills this group also ends the renewer.
+/// The renewer stays in the process group of the job, so a runner that kills this group also ends the
+/// renewer.
 ///
 /// # Errors
 /// As [`State::json`]. Also if the renewer does not start, ends at once, or is not ready within 5 s. The
@@ -86,7 +87,8 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-/// Runs the renewer, or the process that holds the job's proxy. Writes to `ready` when it can begin.
+/// Runs the renewer, or the process that holds the job's proxy. Writes to `ready` when the renewer or the
+/// proxy is ready.
 ///
 /// # Errors
 /// If `message` holds no state, or after a signal. Also as [`renew_until_end`] for the renewer, and as
@@ -118,7 +120,8 @@ pub(crate) async fn until_signal(
     loop {
         tokio::select! {
             signal = interrupt.signal() => match signal {
-                // On some runners (`act`) a step has a terminal. The kernel sends SIGHUP when the step ends.
+                // On some runners (`act`) a step has a terminal. The kernel sends SIGHUP when the step ends,
+                // but later steps still need the token.
                 Signal::Hup => {}
                 signal => {
                     interrupt.redeliver(signal);
