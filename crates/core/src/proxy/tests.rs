@@ -393,7 +393,7 @@ async fn what_allow_does_not_list_is_refused_and_recorded() {
     assert_eq!(statuses.collect::<Vec<_>>(), [Some(200), Some(403), Some(200)]);
 }
 
-/// `kubectl exec` sends a request like this, over HTTP/1.1.
+/// `kubectl exec` of older versions sends a request like this, over HTTP/1.1.
 #[rstest]
 #[tokio::test]
 async fn another_protocol_passes_in_both_directions(#[values(false, true)] far: bool) {

@@ -212,7 +212,7 @@ impl Files {
         }
     }
 
-    /// Reads the token from the files of the hand-over.
+    /// Reads the token from the files of the hand-over. `None` if they hold no token.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
             (Some(path), _) => read_at_most(LONGEST, path).ok()?,
