@@ -145,7 +145,10 @@ impl Plugin {
     ) -> Result<Credential, Error> {
         let name = text::path(&self.program);
         let failed = |why: String, said: &str| {
-            let step = format!("{said}\nrun `{name}` by hand in the same environment, as the same user");
+            let step = format!(
+                "{said}\nrun `{name}` by hand, as the same user with the same variables, but not in a CI job: it \
+                 prints a credential"
+            );
             let problem = format!("has the exec plugin `{name}`, which {why}");
             Error::input("kubeconfig", problem, step)
         };
@@ -260,7 +263,7 @@ fn credential(status: &Status) -> Result<Credential, Error> {
         Error::input(
             "kubeconfig",
             problem,
-            "run the plugin by hand, and check its version and configuration",
+            "check the plugin's version and configuration",
         )
     };
     let text = |secret: &Option<SecretString>| {
@@ -389,7 +392,7 @@ mod tests {
         minter::Minter,
     };
 
-    /// Runs a plugin that gets these secrets. The plugin prints `said` to its standard error, then runs
+    /// Runs a plugin that gets the secrets below. The plugin prints `said` to its standard error, then runs
     /// `script`.
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -85,7 +85,7 @@ impl Minter {
     /// Finds the minter in this order: `kubeconfig`, `server`, `$KUBECONFIG`, `~/.kube/config`, the
     /// in-cluster account.
     ///
-    /// Runs an exec plugin once, or requests an ID token from the CI platform.
+    /// If the minter needs it, runs its exec plugin once, or requests an ID token from the CI platform.
     ///
     /// # Errors
     /// If there is no minter, if an input is wrong or contradicts another, if the minter's credential or
@@ -139,8 +139,8 @@ impl Minter {
         }
     }
 
-    /// The minter's secrets that jobpass can read without running an exec plugin. Log filters mask them. Each
-    /// is one line. Leaves out a file that jobpass cannot read.
+    /// The minter's secrets that jobpass can read without running an exec plugin, each on one line. Log
+    /// filters mask them. Leaves out a file that jobpass cannot read.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs

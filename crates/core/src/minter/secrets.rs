@@ -41,7 +41,7 @@ const WORDS_OF_THE_FORM: [&str; 7] = [
 /// under any name.
 const DOCUMENT: usize = 200;
 /// The greatest total length of the secrets for a masker, in bytes. A masker searches for the
-/// [`jobpass_mask::forms`] of each secret, which are 40 times as long.
+/// [`jobpass_mask::forms`] of each secret, which together are about 40 times as long.
 const MOST: usize = 64 << 10;
 
 /// Whether a variable, a flag or a field with this name holds a secret. The path of a folder and the name of

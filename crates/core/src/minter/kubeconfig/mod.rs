@@ -154,7 +154,7 @@ fn parse(text: &[u8]) -> Result<Config, Error> {
 }
 
 fn refused(problem: String) -> Error {
-    // Without `--raw`, this command leaves the credentials out.
+    // Without `--raw`, this command leaves out tokens, keys and passwords.
     let step = "check the kubeconfig with `kubectl config view`, which fails in the same way (jobpass does not \
                 show the text, because it may hold secrets)";
     Error::input("kubeconfig", problem, step)

@@ -1,8 +1,9 @@
 //! YAML as kubectl reads it: `sigs.k8s.io/yaml`, which turns the first document of a text into JSON.
 //!
-//! The parser is a port of libyaml, like the parser of Go, so both accept the same YAML. The steps after it
-//! follow `go.yaml.in/yaml/v2` (`decode.go`, `resolve.go`). Words like `yes` are booleans, the last of two
-//! equal keys counts, and `<<` merges. No error quotes the text, which may hold secrets.
+//! The parser is a port of libyaml, like the parser of Go, so both accept almost the same YAML
+//! (`docs/reference.md` lists the differences). The steps after it follow `go.yaml.in/yaml/v2` (`decode.go`,
+//! `resolve.go`). Words like `yes` are booleans, the last of two equal keys counts, and `<<` merges. No error
+//! quotes the text, which may hold secrets.
 
 use std::collections::HashMap;
 
