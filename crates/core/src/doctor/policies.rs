@@ -19,9 +19,9 @@ const TOKENS: &str = "policy for tokens";
 const OTHER_SECRETS: &str = "other Secrets";
 
 impl ApiChecks<'_> {
-    /// Sends requests that the policies must refuse, and lists the Secrets that are not anchors. The requests
-    /// change nothing: some are dry runs, and one asks for a token that is bound to a Secret that does not
-    /// exist.
+    /// Sends requests that the policies must refuse, and looks for a Secret that is not an anchor. The
+    /// requests change nothing: some are dry runs, and one asks for a token that is bound to a Secret that
+    /// does not exist.
     pub(super) async fn check_policies(&self, user: &User, findings: &mut Vec<Finding>) {
         let fix = self.setup(user);
         let (anchors, tokens, roles, others) = tokio::join!(

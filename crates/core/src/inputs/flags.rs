@@ -144,7 +144,7 @@ fn no_secret_in_argv(matches: &ArgMatches) -> Result<(), Error> {
         if Path::new(&text).exists() {
             continue;
         }
-        // The error shows the value only if the value can only be a path.
+        // The error shows the value only if the value looks like a path.
         let is_path = text.len() < 256
             && [".yaml", ".yml", ".conf", "config"]
                 .iter()

@@ -1,6 +1,6 @@
-//! The options of `jobpass setup`, as strings.
+//! The options of `jobpass setup`.
 
-/// The options, as strings. An absent option is empty.
+/// The options, as strings. An absent option is empty or `None`.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
     /// The ServiceAccount of the jobs' tokens. Empty if jobs get tokens only by `role-rules`.
@@ -21,7 +21,7 @@ pub struct Wanted {
     pub project_ids: Vec<String>,
     /// The id that the owner of these repositories or projects must have.
     pub owner_id: Option<String>,
-    /// The issuer of the ID tokens, if it is not github.com or gitlab.com.
+    /// The issuer of the ID tokens, if the platform is not github.com or gitlab.com.
     pub issuer: Option<String>,
     /// The audience of the ID tokens.
     pub oidc_audience: Option<String>,

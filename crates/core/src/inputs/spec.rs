@@ -21,8 +21,8 @@ use crate::{
 /// The token to mint.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// The ServiceAccount of the token. With `role-rules`, jobpass creates it for this job and names it after the
-    /// anchor.
+    /// The ServiceAccount of the token. With `role-rules`, jobpass creates it for this job and names it after
+    /// the anchor.
     pub service_account: String,
     /// The rules of the ServiceAccount that jobpass creates for this job. Empty if jobpass creates no
     /// account.
