@@ -21,8 +21,8 @@ use super::forward::Forward;
 /// The time limit for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The time limit for the headers of a request, and for the pause between two requests on an HTTP/1.1
-/// connection. Clients close idle connections earlier (Go: after 90 s), so no client uses a connection that
-/// the proxy has just closed.
+/// connection. Most clients close idle connections earlier (Go: after 90 s), so they do not use a connection
+/// that the proxy has just closed.
 const IDLE: Duration = Duration::from_secs(300);
 /// The pause after a connection that the proxy could not accept, for example because this process has too
 /// many open files.
