@@ -503,7 +503,7 @@ fn other_tokens_are_no_legacy_tokens() {
 }
 
 #[rstest]
-#[case::itself("NAMESPACE/scanner-token", "token", "the token's own Secret")]
+#[case::itself("NAMESPACE/scanner-token", "token", "a token's own Secret")]
 #[case::key("NAMESPACE/copy", "nothing", "has no such key")]
 #[case::not_there("NAMESPACE/ghost", "token", "does not exist")]
 #[case::no_namespace("copy", "token", "without a namespace")]

@@ -350,7 +350,7 @@ fn who_is_no_administrator_is_told_so() {
         assert!(
             refused
                 .log
-                .contains("an administrator of the cluster must do this"),
+                .contains("an administrator of the cluster must run this command"),
             "{}",
             refused.log
         );

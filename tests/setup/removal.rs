@@ -58,12 +58,14 @@ fn what_setup_made_goes_and_another_set_up_stays() {
     assert_eq!(left(&desk), before, "{}", deleted.log);
     for line in [
         format!(
-            "kept          ServiceAccount {namespace}/jobpass-minter: RoleBinding {namespace}/jobpass-minter-other needs it; `kubectl"
+            "kept          ServiceAccount {namespace}/jobpass-minter: RoleBinding {namespace}/jobpass-minter-other needs it. If nobody needs it, delete it with `kubectl"
         ),
         format!(
-            "kept          CronJob {namespace}/jobpass-sweeper: RoleBinding {namespace}/jobpass-minter-other needs it; `kubectl"
+            "kept          CronJob {namespace}/jobpass-sweeper: RoleBinding {namespace}/jobpass-minter-other needs it. If nobody needs it, delete it with `kubectl"
         ),
-        format!("kept          Namespace {namespace}: it may hold objects of others; `kubectl"),
+        format!(
+            "kept          Namespace {namespace}: it may hold objects of others. If nobody needs it, delete it with `kubectl"
+        ),
         format!("deleted       ServiceAccount {namespace}/scanner\n"),
     ] {
         assert!(deleted.log.contains(&line), "{line}: {}", deleted.log);

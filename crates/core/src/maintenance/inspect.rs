@@ -41,7 +41,8 @@ pub enum Signature {
     Good,
     /// The cluster publishes no key with the id that the token names.
     UnknownKey,
-    /// The cluster publishes the key, but the key did not make this signature.
+    /// The cluster publishes the key, but the key did not make this signature. Also if the token is not a
+    /// complete JWT.
     Bad,
     /// jobpass did not check the signature, for this reason.
     NotChecked(String),
@@ -108,14 +109,14 @@ impl Signature {
     }
 }
 
-/// The reason for a 401, if the token's claims show one.
+/// The reason for a 401, if the token's claims show one at the time `now`.
 pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'static str> {
     let now = now.as_second();
     if claims.exp.is_some_and(|exp| exp <= now) {
         return Some("it has expired");
     }
     if claims.nbf.is_some_and(|from| from > now + LEEWAY) {
-        return Some("it is not valid yet, or this machine's clock is wrong");
+        return Some("it is not valid yet");
     }
     claims
         .is_for_others()
@@ -156,7 +157,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
     format!("the API server refuses the token: {why}{unknown}")
 }
 
-/// A JSON Web Key Set (RFC 7517), with the members that Kubernetes uses.
+/// A JSON Web Key Set (RFC 7517), with the members that a signature check needs.
 #[derive(Deserialize)]
 pub(crate) struct Keys {
     #[serde(default)]

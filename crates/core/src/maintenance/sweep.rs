@@ -88,7 +88,7 @@ pub struct Summary {
     pub kept: u64,
     /// Anchors that the sweep left alone, because their expiry is unclear.
     pub unclear: u64,
-    /// Anchors that the sweep could not delete.
+    /// Anchors that the sweep could not delete, or does not know to be deleted.
     pub failed: u64,
     /// Deletions without an answer when the sweep ended.
     pub unanswered: u64,
@@ -126,7 +126,7 @@ pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     }
 }
 
-/// Whether the anchor is old enough to ask the CI platform about its run or pipeline.
+/// Whether the anchor may be jobpass's, and is old enough to ask the CI platform about its run or pipeline.
 pub fn is_worth_asking(anchor: &ListedAnchor, now: Timestamp) -> bool {
     anchor.is_ours()
         && anchor
@@ -142,7 +142,9 @@ where
     /// Sweeps page by page. After a signal, it starts no more deletions and ends within 4 s.
     ///
     /// # Errors
-    /// The first failure. The summary counts the anchors up to that failure.
+    /// If jobpass could not delete an anchor. The sweep goes on until 100 deletions have failed. Also if
+    /// jobpass cannot list the anchors, if a report fails, or after a signal: this ends the sweep at once,
+    /// and the summary counts the anchors up to then.
     pub async fn sweep(
         self,
         cluster: &Cluster,
@@ -250,7 +252,7 @@ struct Deletions<'a> {
 }
 
 impl Deletions<'_> {
-    /// Deletes an anchor. `None` if the sweep must stop.
+    /// Deletes an anchor. `None` if the sweep must start no more deletions.
     async fn delete(&self, anchor: &ListedAnchor, reason: Reason) -> Option<Fate> {
         if self.stop.get() {
             return None;

@@ -18,12 +18,12 @@ use crate::{
 pub struct User {
     /// The name to which RBAC grants permissions.
     pub username: String,
-    /// The uid, if the user is a ServiceAccount.
+    /// The uid, if the user has one, as every ServiceAccount does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     /// The groups, such as `system:authenticated`.
     pub groups: Vec<String>,
-    /// Further values by name, such as the credential id.
+    /// Further values by name, such as the credential id. Empty if the source is the token.
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
@@ -62,8 +62,8 @@ pub enum WhoamiSource {
 /// Asks the API server for the user of `cluster`'s credential.
 ///
 /// # Errors
-/// If the API server does not answer or refuses the credential. Also if neither the API server nor the
-/// credential names the user.
+/// If the API server does not answer, or refuses the credential or the request. Also if neither the API
+/// server nor the credential names the user.
 pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error> {
     let claims = cluster.bearer().and_then(|token| Claims::decode(token).ok());
     match SelfReview::ask(cluster, budget).await? {
@@ -119,7 +119,8 @@ fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<
     }
 }
 
-/// The user to whom kube-apiserver maps a ServiceAccount's token (`pkg/serviceaccount/util.go`, `UserInfo`).
+/// The user to whom kube-apiserver maps a ServiceAccount's token (`UserInfo` in
+/// `k8s.io/apiserver/pkg/authentication/serviceaccount/util.go`).
 fn user_of(claims: &Claims) -> Option<User> {
     let username = claims.sub.clone()?;
     let (namespace, _) = username.strip_prefix("system:serviceaccount:")?.split_once(':')?;

@@ -139,7 +139,7 @@ fn call(request: Request, outcome: Outcome) -> Call {
 }
 
 impl User {
-    /// The rights that kube-apiserver requires before it treats a request as one of this user
+    /// The rights that kube-apiserver requires before it treats a request as a request of this user
     /// (`k8s.io/apiserver/pkg/endpoints/filters/impersonation`). `constraint` is the verb of constrained
     /// impersonation. With it, kube-apiserver also requires a right for the request itself.
     fn impersonation(&self, constraint: &str, request: Request) -> Vec<Request> {

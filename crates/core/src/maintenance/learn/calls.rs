@@ -56,7 +56,7 @@ pub(super) enum Outcome {
     Unknown,
 }
 
-/// A row of the table in the job summary: all calls about one resource.
+/// A row of the table in GitHub's job summary: all calls about one resource.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     /// The resource, or the path.
@@ -83,8 +83,8 @@ impl Runs {
     /// `audit.k8s.io/v1`). From an audit log, takes only the events with one of these credential ids.
     ///
     /// # Errors
-    /// If jobpass cannot read the file, if a line is neither a request nor an event, or if no event has one
-    /// of the ids.
+    /// If jobpass cannot read the file, or if a line is neither a request nor an event. Also if the file is
+    /// an audit log in which no event has one of the ids.
     pub fn read(&mut self, path: &Path, ids: &[String]) -> Result<(), Error> {
         let name = text::path(path);
         let file = files::open(path).map_err(|error| unreadable(&name, &error))?;
@@ -320,7 +320,7 @@ fn wrong(name: &str, number: u64, why: &str) -> Error {
     Error::input(
         FILE,
         format!("names `{name}`, which is wrong in line {number}: {why}"),
-        "name a file that the input `record` named, or kube-apiserver's audit log in the format `json`; \
-         decompress it first",
+        "name a file that the input `record` named, or kube-apiserver's audit log in the format `json`. \
+         If the file is compressed, decompress it first",
     )
 }

@@ -53,7 +53,7 @@ impl Granted {
         rights
     }
 
-    /// Whether the rule grants a right where it counts.
+    /// Whether the rule grants this right in the namespace of the right.
     pub(super) fn grants(&self, right: &Request) -> bool {
         let is_here = self
             .namespace

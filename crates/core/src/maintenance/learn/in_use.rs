@@ -74,7 +74,8 @@ impl InUse {
     /// ClusterRoles. Rules without a namespace hold in the namespace `own`.
     ///
     /// # Errors
-    /// If the text has no rules, or rules that are wrong.
+    /// If the text has no rules, or rules that are wrong. Also if a rule names no namespace and `own` is
+    /// `None`.
     pub fn parse(text: &str, own: Option<&str>) -> Result<Self, Error> {
         let mut in_use = Self::default();
         let is_yaml = text
@@ -183,7 +184,7 @@ impl InUse {
     /// in `own`. Leaves out the rules that every ServiceAccount has.
     ///
     /// # Errors
-    /// If the API server gives no complete answer.
+    /// If the API server does not answer, refuses the request, or lists only a part of the rules.
     pub async fn ask(cluster: &Cluster, needs: &Needs, own: Option<&str>) -> Result<Self, Error> {
         let budget = Budget::new(TIME_LIMIT);
         // This namespace does not exist, so it has no RoleBinding. The answer has only the rules of
@@ -301,8 +302,8 @@ async fn listed(cluster: &Cluster, namespace: &str, budget: &Budget) -> Result<V
             Kind::Unreachable
         };
         return Err(Error::new(kind, why).help(
-            "give the kubeconfig of the job. If the job has the input `allow`, add `create \
-             selfsubjectrulesreviews.authorization.k8s.io`",
+            "give the kubeconfig of the job. If the job has the input `allow`, add this permission to it: \
+             `create selfsubjectrulesreviews.authorization.k8s.io`",
         ));
     }
     let review = answer.parse_with::<SelfSubjectRulesReview>(&call, "/status/incomplete")?;
@@ -341,7 +342,7 @@ fn wrong(problem: &str) -> Error {
 fn no_namespace() -> Error {
     Error::input(
         "namespace",
-        "is missing: the rules in use name no namespace, and the runs used several",
+        "is missing: the rules in use name no namespace, and the requests do not show exactly one",
         "give the namespace of the ServiceAccount, or a manifest with `metadata.namespace`",
     )
 }

@@ -10,7 +10,7 @@ use crate::{
     text::harmless,
 };
 
-/// The resources that the ClusterRole `system:basic-user` lets everybody create.
+/// The resources that the ClusterRole `system:basic-user` lets every authenticated user create.
 const ABOUT_ONESELF: [(&str, &str); 3] = [
     ("authentication.k8s.io", "selfsubjectreviews"),
     ("authorization.k8s.io", "selfsubjectaccessreviews"),
@@ -81,7 +81,8 @@ impl Needs {
     }
 
     /// The namespace of the ServiceAccount, as an audit log names it. A record does not name it: then this is
-    /// the only namespace of the requests, or `None` if there are several.
+    /// the only namespace in which the API server allowed a request. `None` if there is not exactly one. If
+    /// the API server allowed nothing, the denied requests count.
     pub fn own_namespace(&self) -> Option<&str> {
         if let Some(own) = &self.own {
             return Some(own);
@@ -107,7 +108,7 @@ fn rights(call: &Call) -> Vec<Request> {
         ..
     } = &right;
     let is_stream = group.is_empty() && resource == "pods" && STREAMS.contains(&&**subresource);
-    // kube-apiserver also requires `create` if a patch or an update creates the object (`handlers/patch.go`,
+    // kube-apiserver also requires `create` if a patch or an update creates the object (`handlers/update.go`,
     // `withAuthorization`).
     let creates_too = matches!(&**verb, "patch" | "update") && call.has_created || verb == "get" && is_stream;
     let create = creates_too.then(|| {
@@ -134,7 +135,8 @@ fn without_useless_name(request: &Request) -> Request {
     right
 }
 
-/// Whether every ServiceAccount has this right: to find the API, and to ask about itself.
+/// Whether every ServiceAccount has this right: to read about the API and the issuer, and to ask about
+/// itself.
 pub(super) fn belongs_to_everybody(request: &Request) -> bool {
     let Request {
         verb,

@@ -68,8 +68,8 @@ pub(super) fn from(old: &OldSecret) -> String {
     format!("{}/{}", old.name, old.secret.metadata.uid)
 }
 
-/// A name for the new Secret: the old name, then 80 random bits. Bits from an earlier rotation are replaced,
-/// so that the name does not grow.
+/// A name for the new Secret: at most 200 characters of the old name, then 80 random bits. The bits replace
+/// those of an earlier rotation, so that the name does not grow.
 pub(super) fn new_name(old: &OldSecret) -> Result<String, Error> {
     const RANDOM: usize = 16;
     let name = &*old.name;

@@ -58,7 +58,7 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
         None => Err(Error::input(
             input,
             "has no token: the user of its current context has neither `token` nor `tokenFile`",
-            "give the kubeconfig that has the legacy token, and set `current-context` if it has several",
+            "give the kubeconfig that has the legacy token, and check its `current-context`",
         )),
     }
 }
@@ -161,7 +161,7 @@ pub(super) fn replace(path: &Path, before: &Before, old: &str, new: &str) -> IoR
     written
 }
 
-/// Writes the file and closes it: Windows renames no file that its writer holds.
+/// Writes the file and closes it: Windows does not rename a file that is still open.
 fn write(mut file: File, before: &Metadata, text: &str) -> IoResult<()> {
     let_in_the_same(&file, before)?;
     file.write_all(text.as_bytes())?;

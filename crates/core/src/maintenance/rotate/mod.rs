@@ -7,8 +7,8 @@
 //!     -> (grace) -> delete the old Secret
 //! ```
 //!
-//! The new Secret has a new name. For a Secret of the same name, the token controller would issue exactly the
-//! same token, because the claims hold no time.
+//! The new Secret has a new name. For a Secret of the same name, the token controller would issue the same
+//! claims, because they hold no time. With an RSA key, the token would be exactly the same.
 //!
 //! Annotations of both Secrets record the progress. If a rotation is interrupted, the same command continues
 //! it.
@@ -41,14 +41,15 @@ use crate::{
 
 pub use self::{place::Location, retire::Replaced};
 
-/// The time limit for a rotation, without the grace period.
+/// The time limit for creating and verifying the new token. The same limit holds for reading the old token
+/// before, and for each step after the new token is in its place.
 pub const ROTATE: Duration = Duration::from_secs(60);
 /// The time limit for writing the new token over the old one.
 const WRITE: Duration = Duration::from_secs(30);
 /// The time limit for a write to end after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 /// The time limit for reading the token again, if no answer told whether jobpass wrote the new token.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A rotation that can go ahead: jobpass has read everything that it needs, and changed nothing yet.
 pub struct Rotation<'a> {
@@ -80,7 +81,7 @@ pub struct Rotated {
     pub place: String,
     /// Whether this rotation continued an interrupted one, which had created the new Secret.
     pub resumed: bool,
-    /// The proof that the old token is dead.
+    /// The proof that the old token is dead. `None` before [`Replaced::finish`].
     pub proof: Option<Proof>,
 }
 
@@ -89,8 +90,10 @@ impl<'a> Rotation<'a> {
     /// `filter` about the token.
     ///
     /// # Errors
-    /// If there is no token there, if no legacy Secret of `cluster` holds the token, or if the credential of
-    /// `cluster` lacks the permission to read that Secret.
+    /// If there is no token there, or none that jobpass can replace. If no legacy Secret of `cluster` holds
+    /// the token, or if the Secret belongs to a job. Also if the API server does not answer, or the
+    /// credential of `cluster` lacks the permission to read a Secret, or jobpass cannot write to the journal
+    /// of `filter`.
     pub async fn prepare(
         cluster: &'a Cluster,
         location: &Location,
@@ -130,7 +133,9 @@ impl<'a> Rotation<'a> {
             ));
         }
         if names::is_ours(&name) && secret.metadata.annotations.contains_key("jobpass.dev/platform") {
-            let what = format!("Secret {namespace}/{name} belongs to a job, which revokes it when it ends");
+            let what = format!(
+                "Secret {namespace}/{name} belongs to a job: jobpass deletes this Secret when the job ends"
+            );
             return Err(Error::new(Kind::Input, what).help("do not rotate it: each job mints its own token"));
         }
         let read = async |name: &str| LegacySecret::get(cluster, &namespace, name, &permission, budget).await;
@@ -151,8 +156,8 @@ impl<'a> Rotation<'a> {
     /// deletes the new Secret if this call created it and its token is certainly not in the place.
     ///
     /// # Errors
-    /// The first failure. If jobpass could not delete the new Secret, the error has the command that deletes
-    /// the new Secret.
+    /// The first failure, or the signal that stopped the rotation. If jobpass could not delete the new
+    /// Secret, the error has the command that deletes the new Secret.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
         let (new, existing, resumed) = match self.earlier.clone() {
             Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),

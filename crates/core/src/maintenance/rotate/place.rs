@@ -69,14 +69,14 @@ impl Location {
     /// Parses `NAMESPACE/NAME` and the key.
     ///
     /// # Errors
-    /// If the name or the key is not valid for a Secret.
+    /// If the namespace is missing, or if the namespace, the name or the key is not valid for a Secret.
     pub fn secret(secret: &str, key: &str) -> Result<Self, Error> {
         let allowed = "give NAMESPACE/NAME, as in `--secret scans/cluster-token`";
         let Some((namespace, name)) = secret.split_once('/') else {
             let problem = format!("is `{}`, without a namespace", harmless(secret));
             return Err(Error::input("secret", problem, allowed));
         };
-        // `pkg/apis/core/validation/validation.go`, `IsConfigMapKey`.
+        // `k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsConfigMapKey`.
         let is_key = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
         if key.is_empty() || key.len() > 253 || !key.bytes().all(is_key) {
             let problem = format!("is `{}`, which is not a valid key of a Secret", harmless(key));
@@ -98,7 +98,8 @@ impl Place {
     /// Reads the token.
     ///
     /// # Errors
-    /// If the place has no token, or jobpass cannot replace the token there.
+    /// If jobpass cannot read the place, if the place has no token, or if jobpass cannot replace the token
+    /// there.
     pub(super) async fn read(
         location: &Location,
         cluster: &Cluster,
@@ -190,7 +191,7 @@ impl Place {
         let budget = Budget::new(super::LOOK);
         match read_secret(namespace, name, key, cluster, &budget).await {
             Ok((_, text)) if text.trim() == new.expose() => Ok(()),
-            // The API server refused the resourceVersion, so it cannot carry the request out later.
+            // The API server refused the resourceVersion, so it cannot carry out the lost request later.
             Ok(_) if error.kind() == Kind::Refused => Err(WriteFailure::Unchanged(error)),
             _ => Err(WriteFailure::Unknown(error)),
         }
@@ -235,8 +236,8 @@ fn copy_in(
     };
     if [legacy::TYPE, anchor::TYPE].contains(&&*secret.secret_type) {
         return Err(wrong(
-            ", which is the token's own Secret and not a copy: the new token comes in a new Secret, and a \
-             Pod that mounts this one would keep the old token",
+            ", which is an anchor or a token's own Secret, and not a copy: the new token comes in a new \
+             Secret, and a Pod that mounts this one would keep the old token",
             "name the file or the Secret that the users of the token read: `--token-file`, \
              `--kubeconfig-file`, or `--secret` with a copy",
         ));
@@ -291,8 +292,8 @@ mod tests {
 
     #[rstest]
     #[case::copy(json!({}), "")]
-    #[case::its_own_secret(json!({"type": "kubernetes.io/service-account-token"}), "the token's own Secret")]
-    #[case::an_anchor(json!({"type": "jobpass.dev/anchor"}), "the token's own Secret")]
+    #[case::its_own_secret(json!({"type": "kubernetes.io/service-account-token"}), "a token's own Secret")]
+    #[case::an_anchor(json!({"type": "jobpass.dev/anchor"}), "which is an anchor")]
     #[case::immutable(json!({"immutable": true}), "which is immutable")]
     #[case::another_key(json!({"data": {"other": "YQ=="}}), "input `key` is `token`: the Secret has no such key")]
     #[case::no_base64(json!({"data": {"token": "?"}}), "holds no base64")]

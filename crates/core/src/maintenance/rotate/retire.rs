@@ -33,7 +33,7 @@ pub struct Replaced<'a> {
     pub(super) old_created: Timestamp,
     /// The expiry that the old Secret had before the rotation.
     pub(super) old_expires: Option<Timestamp>,
-    /// Whether jobpass has given the old Secret an expiry.
+    /// Whether the old Secret has an expiry, from before or from [`Replaced::retire`].
     pub(super) retired: bool,
     /// The report for a person or a program.
     pub report: Rotated,
@@ -41,11 +41,11 @@ pub struct Replaced<'a> {
 
 impl Replaced<'_> {
     /// Gives the old Secret an expiry at the end of the grace period. So `jobpass sweep` deletes the Secret
-    /// even if this process ends early. Returns the time to wait, which is shorter if the Secret had an
-    /// earlier expiry.
+    /// even if this process ends early. Returns the time to wait. It is shorter than `grace` if the Secret
+    /// had an earlier expiry, and zero if the Secret is gone.
     ///
     /// # Errors
-    /// If jobpass cannot write the expiry.
+    /// If the API server does not answer, or jobpass cannot write the expiry.
     pub async fn retire(&mut self, grace: Duration) -> Result<Duration, Error> {
         let Rotated {
             namespace,
@@ -100,7 +100,11 @@ impl Replaced<'_> {
         let accepted = match &self.old_token {
             Some(token) => {
                 tokio::time::sleep(WATCH_LAG).await;
-                is_accepted(&self.cluster.with_token(token)?, &budget).await.ok()
+                match self.cluster.with_token(token) {
+                    Ok(holder) => is_accepted(&holder, &budget).await.ok(),
+                    // The Secret is gone, so this is no failure of the rotation.
+                    Err(_) => None,
+                }
             }
             None => None,
         };

@@ -23,8 +23,8 @@ use crate::{
     token::Token,
 };
 
-/// The annotations and labels that jobpass does not copy to the new Secret. Kubernetes writes them, or they
-/// describe only the old Secret.
+/// The annotations and labels that jobpass does not copy to the new Secret. Kubernetes or kubectl writes
+/// them, or they describe only the old Secret.
 const NOT_CARRIED_OVER: [&str; 6] = [
     ROTATED_TO,
     ROTATED_FROM,
@@ -140,12 +140,12 @@ impl Rotation<'_> {
         let until = tokio::time::Instant::now() + KNOWN;
         while !is_accepted(&holder, &known).await?.0 {
             if tokio::time::Instant::now() >= until {
-                return Err(
-                    Error::new(Kind::Claims, "the API server does not accept the new token (401)").help(
-                        "jobpass did not write the new token to any file or Secret. Find out whether this \
-                         cluster refuses legacy tokens",
-                    ),
+                let help = format!(
+                    "{} still holds the old token. Find out whether this cluster refuses legacy tokens",
+                    self.place.in_words()
                 );
+                let what = "the API server does not accept the new token (401)";
+                return Err(Error::new(Kind::Claims, what).help(help));
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -187,7 +187,7 @@ impl Rotation<'_> {
     }
 }
 
-/// Patches a Secret.
+/// The request that patches a Secret.
 pub(super) fn patch_call(
     doing: &'static str,
     namespace: &str,

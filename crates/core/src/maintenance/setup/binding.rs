@@ -26,7 +26,7 @@ pub(super) struct MinterBinding<'a> {
 }
 
 impl Setup {
-    /// Whether an object is the RoleBinding of this set-up's minters.
+    /// Whether an object is a RoleBinding of this set-up's minters.
     pub(super) fn binds_minters(&self, object: &SetupObject) -> bool {
         self.grants()
             .any(|grant| object.is(RoleBinding::kind(&()).as_ref(), &grant.role()))
@@ -34,6 +34,8 @@ impl Setup {
 }
 
 impl<'a> MinterBinding<'a> {
+    /// Reads the subjects of both RoleBindings. `found` is the one in the cluster, if there is one.
+    ///
     /// # Errors
     /// If the object in the cluster is not a RoleBinding.
     pub(super) fn new(

@@ -52,8 +52,9 @@ impl Setup {
     /// Plans the kubeconfig of the minter at `path`, with a token that lives for `lifetime`.
     ///
     /// # Errors
-    /// If the minter is not one ServiceAccount that this set-up creates, if the lifetime is wrong, or if
-    /// `path` is a file that is not an earlier kubeconfig of this minter.
+    /// If not exactly one of the minters is a ServiceAccount that this set-up creates, or if the lifetime is
+    /// wrong. If something else than an earlier kubeconfig of this minter is at `path`, or if jobpass cannot
+    /// create its folder.
     pub fn minter_kubeconfig(&self, path: PathBuf, lifetime: &str) -> Result<MinterKubeconfig, Error> {
         let lifetime = match lifetime::time("minter-lifetime", lifetime)?.as_secs() {
             seconds @ Lifetime::LEAST..=Lifetime::MOST => seconds,
@@ -64,7 +65,7 @@ impl Setup {
                         "is `{}`: no API server issues such a token",
                         text::harmless(lifetime)
                     ),
-                    "use `10m` or more, for example `720h`",
+                    "use `10m` or more, and not more than 2^32 seconds, for example `720h`",
                 ));
             }
         };
@@ -75,7 +76,7 @@ impl Setup {
         let [account] = own.collect::<Vec<_>>()[..] else {
             return Err(Error::input(
                 OPTION,
-                "is given, and this set-up does not create exactly one ServiceAccount for a minter",
+                "is given, but this set-up does not create exactly one ServiceAccount for a minter",
                 "name one minter that setup creates, for example `--minter serviceaccount:jobpass-minter`. Other \
                  minters have credentials of their own: jobs with ID tokens need no kubeconfig",
             ));
@@ -93,7 +94,7 @@ impl Setup {
                     "is `{}`: this path exists, and jobpass did not write it for this minter",
                     text::path(&planned.path)
                 ),
-                "choose another name, or remove the file first",
+                "choose another path",
             ));
         }
         files::make_folder(OPTION, &planned.path)?;
@@ -121,7 +122,7 @@ impl MinterKubeconfig {
     /// the administrator's kubeconfig to the API server.
     ///
     /// # Errors
-    /// If the API server issues no token, or if jobpass cannot write the file.
+    /// If the API server issues no token with an expiry, or if jobpass cannot write the file.
     pub async fn write(
         self,
         cluster: &Cluster,
@@ -236,7 +237,7 @@ mod tests {
         }
     }
 
-    /// The administrator's kubeconfig must survive a slip of the hand.
+    /// The administrator may type the path of another kubeconfig by mistake.
     #[rstest]
     #[case::earlier("minter", "ci", true)]
     #[case::of_another_minter("other", "ci", false)]

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-/// Whether kube-apiserver sets this field to its default (`pkg/apis/*/v1/defaults.go`). Any other field that
-/// the set-up lacks is a difference, such as a further rule in a Role or an exclusion in a policy.
+/// Whether this value is the default that kube-apiserver sets (`pkg/apis/*/v1/defaults.go`), or is empty. Any
+/// other field that the set-up lacks is a difference, such as a further rule in a Role or an exclusion in a
+/// policy.
 fn is_default(field: &str, value: &Value) -> bool {
     let defaults = [
         ("matchPolicy", json!("Equivalent")),

@@ -28,10 +28,10 @@ pub(crate) enum Enforcement {
     Unknown,
 }
 
-/// Creates a Secret that is not an anchor, in a dry run.
+/// The request that creates a Secret that is not an anchor, in a dry run.
 ///
 /// # Errors
-/// If the operating system returns no random bytes.
+/// If the operating system returns no random bytes, or if the Secret cannot be serialised, which is a defect.
 pub(crate) fn other_secret(namespace: &str) -> Result<Call, Error> {
     let secret = Secret {
         type_: Some("Opaque".into()),
@@ -41,7 +41,7 @@ pub(crate) fn other_secret(namespace: &str) -> Result<Call, Error> {
     Call::create_dry("create a Secret that is not an anchor", Some(namespace), &secret)
 }
 
-/// Creates a Role that belongs to no job, in a dry run.
+/// The request that creates a Role that belongs to no job, in a dry run.
 ///
 /// # Errors
 /// If the Role cannot be serialised, which is a defect.
@@ -71,9 +71,9 @@ pub(crate) enum Violation {
     Account,
 }
 
-/// Requests a token that is bound to a Secret that does not exist. kube-apiserver first finds the account,
-/// then asks the policies, and at last looks for the Secret. So it never issues this token. A dry run is not
-/// an option: kube-apiserver then issues a token that works.
+/// The request for a token that is bound to a Secret that does not exist. kube-apiserver first finds the
+/// account, then asks the policies, and at last looks for the Secret. So it never issues this token. A dry
+/// run is not an option: kube-apiserver then issues a token that works.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.

@@ -38,13 +38,13 @@ pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Val
         "nothing was changed: this set-up would remove permissions that minters or jobs have now",
     );
     Err(error.help(format!(
-        "{losses}\nto keep these permissions, name them in this command as well. To remove them, add \
-         `--replace`"
+        "{losses}\nto keep these permissions, give this command their minters, rules, audiences and \
+         lifetime. To remove them, add `--replace`"
     )))
 }
 
-/// Refuses to delete a set-up of minters that the command does not name. They share the set-up's objects with
-/// the minters that it names.
+/// Refuses to delete a set-up that also serves minters that the command does not name. All minters of a
+/// set-up share its objects.
 ///
 /// # Errors
 /// Names these minters.
@@ -69,8 +69,8 @@ pub(super) fn refuse_deletion(
         "nothing was deleted: minters that this command does not name use the same set-up",
     );
     Err(error.help(format!(
-        "{}\nto take it away from them too, add these options. To take it away from one minter alone, use \
-         `--apply --replace`, and name the minters that stay",
+        "{}\nto take the permissions of these minters as well, add these options. To take those of one \
+         minter alone, use `--apply --replace` in place of `--delete`, and name the minters that stay",
         others.collect::<String>()
     )))
 }
@@ -167,7 +167,7 @@ fn losses_of(
     Ok(losses)
 }
 
-/// The rules of a Role that are about resources. `setup` writes no other rules.
+/// The rules of a Role.
 fn rules(role: &Value) -> Result<Vec<Rule>, Error> {
     let rules = read::<Role>(role)?.rules.unwrap_or_default();
     Ok(rules.into_iter().map(Rule::from).collect())
@@ -280,7 +280,7 @@ mod tests {
     /// The minters of one account share a RoleBinding and the policies.
     #[rstest]
     #[case::all_are_named(|_: &mut Wanted| {}, None)]
-    #[case::one_is_not(|wanted: &mut Wanted| { wanted.minters.pop(); }, Some("  --minter serviceaccount:ci/minter\n\nto take"))]
+    #[case::one_is_not(|wanted: &mut Wanted| { wanted.minters.pop(); }, Some("  --minter serviceaccount:ci/minter\n\nto take the permissions"))]
     #[case::one_more(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), None)]
     fn no_deletion_takes_away_another_minter(
         #[case] change: impl Fn(&mut Wanted),

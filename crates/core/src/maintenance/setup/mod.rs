@@ -155,7 +155,7 @@ impl Setup {
         }
         if let Some(resource) = self.rules.iter().find_map(Rule::reaches_into_pods) {
             notes.push(format!(
-                "with `{resource}`, jobs reach every Pod in this namespace, and the token of its \
+                "with `{resource}`, jobs reach every Pod in this namespace, and the token of each Pod's \
                  ServiceAccount. Name the Pod (`create {resource} NAME`), or run no Pod in this namespace \
                  that may do more than a job"
             ));
@@ -165,8 +165,8 @@ impl Setup {
 }
 
 impl Grant<'_> {
-    /// The name of the Role and of its RoleBinding. Only the name for jobs contains a `.`, so no account's
-    /// name leads to that name.
+    /// The name of the Role and of its RoleBinding. A `.` follows `jobpass-minter` only in the name for jobs,
+    /// so no account's name leads to that name.
     fn role(self) -> String {
         match self {
             Self::Account(account) => format!("jobpass-minter-{account}"),

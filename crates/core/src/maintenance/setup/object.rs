@@ -93,7 +93,7 @@ impl SetupObject {
         &self.wanted
     }
 
-    /// The object's kind and name: `Role ci/jobpass-minter`.
+    /// The object's kind and name: `Role ci/jobpass-minter-scanner`.
     pub fn title(&self) -> String {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &self.wanted["metadata"];
@@ -118,17 +118,19 @@ impl SetupObject {
     /// Compares the object with the cluster.
     ///
     /// # Errors
-    /// If the API server does not return the object.
+    /// If the API server does not answer, or refuses the request.
     pub async fn compare(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
         self.found(cluster, budget)
             .await
             .map(|found| self.outcome(found.as_ref()))
     }
 
-    /// Writes the object if it differs, and returns its earlier state. Keeps metadata that others have added.
+    /// Writes the object if it is missing or differs, and returns its earlier state. Keeps the metadata of an
+    /// existing object.
     ///
     /// # Errors
-    /// If the API server refuses.
+    /// If the API server does not answer, or refuses a request. Also if somebody else keeps changing the
+    /// object.
     pub(super) async fn apply(&self, cluster: &Cluster, budget: &Budget) -> Result<Outcome, Error> {
         for _ in 0..ATTEMPTS {
             let found = self.found(cluster, budget).await?;
@@ -223,15 +225,16 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
     match answer.status {
         401 => error.help(cluster.unauthorized_to_administer()),
         403 => error.help(
-            "an administrator of the cluster must do this: name their kubeconfig with `--kubeconfig`, or \
-             give them the output of the command without `--apply` and `--diff`",
+            "an administrator of the cluster must run this command, with their kubeconfig (`--kubeconfig`). \
+             Instead of `--apply`, they can also apply the manifests that the command prints without it",
         ),
         404 if title.starts_with("ValidatingAdmissionPolicy") && !answer.is_not_found() => error.help(
             "this API server does not know ValidatingAdmissionPolicy, which needs Kubernetes 1.30 or later. \
              Upgrade the cluster. Without the policies, the minter could get unbound tokens and delete every \
              Secret of the namespace",
         ),
-        422 if *call.method() == http::Method::PUT => error.help(format!(
+        // Only the `roleRef` of a RoleBinding cannot change. Without a policy, a minter could do more.
+        422 if *call.method() == http::Method::PUT && title.starts_with("RoleBinding ") => error.help(format!(
             "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and \
              run the command again",
             for_kubectl(title)
@@ -278,7 +281,7 @@ where
     }
 }
 
-/// The argument of kubectl for the object with this title: `role jobpass-minter --namespace ci`.
+/// The arguments of kubectl for the object with this title: `role jobpass-minter --namespace ci`.
 pub(super) fn for_kubectl(title: &str) -> String {
     let title = title.to_lowercase();
     let (kind, name) = title.split_once(' ').unwrap_or_default();
@@ -306,7 +309,7 @@ fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
 /// Reads an object as Kubernetes' own type.
 ///
 /// # Errors
-/// If the object has another kind.
+/// If the object has another kind or other fields.
 pub(super) fn read<K: DeserializeOwned>(object: &Value) -> Result<K, Error> {
     K::deserialize(object).map_err(|_| {
         let what = "cannot read an object: the answer does not come from a Kubernetes API server";

@@ -152,7 +152,7 @@ impl Setup {
         let manifest = object.manifest();
         let by_hand = |why: &str| {
             Some(format!(
-                "{why}; `kubectl delete {}` deletes it",
+                "{why}. If nobody needs it, delete it with `kubectl delete {}`",
                 for_kubectl(&object.title())
             ))
         };
@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(staying(labelled, &bindings.collect::<Vec<_>>()), expected);
     }
 
-    /// `kubectl apply` sets no label, also on an account that existed before.
+    /// `kubectl apply` sets no label. So an account without a label may have existed before the set-up.
     #[test]
     fn without_a_label_the_name_and_the_content_decide() {
         let example = ["Role ci/scanner-example", "RoleBinding ci/scanner-example"];

@@ -81,7 +81,7 @@ fn check(setup: &Setup, namespace: &str, binding: &RoleBinding) -> Result<(), Er
     }
 }
 
-/// Whether `setup` wrote the RoleBinding of this name.
+/// Whether this is a name that `setup` gives to a RoleBinding of minters.
 pub(super) fn is_of_setup(binding: &str) -> bool {
     binding == Grant::Jobs(&[]).role() || binding.starts_with(&Grant::Account("").role())
 }

@@ -101,8 +101,8 @@ fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) 
     })
 }
 
-/// The changes in order: the last part of each path, then the subjects of a RoleBinding. `*` replaces a
-/// random name.
+/// The changes in order, equal neighbours once. Each is the last part of its path, `probe`, or `bind` with
+/// the subjects of a RoleBinding. `*` stands for the group of the probes.
 fn changes(log: &Log) -> Vec<String> {
     let changes = log
         .requests()
