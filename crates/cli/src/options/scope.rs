@@ -33,7 +33,7 @@ pub(crate) fn flags() -> impl Iterator<Item = Arg> {
 /// Finds the credential for the requests, and the scope of the anchors.
 ///
 /// # Errors
-/// If an option is wrong, or a signal arrives.
+/// If an option is wrong, if there is no credential, or if a signal arrives.
 pub(crate) async fn resolve(
     matches: &ArgMatches,
     environment: &Environment,

@@ -136,7 +136,7 @@ impl Pipelines {
     /// The sites that the flags name.
     ///
     /// # Errors
-    /// If a flag is wrong.
+    /// If a flag is wrong, or if jobpass cannot read a token or the certificates of `NODE_EXTRA_CA_CERTS`.
     pub(crate) fn new(matches: &ArgMatches, environment: &Environment) -> Result<Self, Error> {
         let mut sites = Vec::new();
         for platform in [Platform::GitHub, Platform::GitLab] {
@@ -171,7 +171,8 @@ impl Pipelines {
             .is_some_and(|created| ends.any(|ended| created < ended))
     }
 
-    /// Returns a warning for each site that gave no usable answer about one run or more.
+    /// Returns a warning for each site that gave no usable answer about one run or more, or that jobpass
+    /// stopped asking.
     pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         self.sites.iter().filter_map(|(site, memory)| {
             let name = site.platform.name();
@@ -236,7 +237,7 @@ impl Site {
             Error::input(
                 format!("{word}-url"),
                 format!("names a site that jobpass cannot ask: {why}"),
-                "check the system's certificates, and those of NODE_EXTRA_CA_CERTS",
+                "check HTTPS_PROXY, the system's certificates, and those of NODE_EXTRA_CA_CERTS",
             )
         };
         if let Some(extra) = ExtraCertificates::of(environment)? {

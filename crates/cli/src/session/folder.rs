@@ -48,8 +48,8 @@ impl Folder {
                  creates",
                 text::path(&parent)
             );
-            let help = "set TMPDIR to a folder of this user, or to a folder with the sticky bit, such as \
-                /tmp (`chmod +t`)";
+            let help = "set TMPDIR to a folder in which only this user can write, or to a folder with the \
+                sticky bit. On most systems, /tmp has that bit";
             return Err(Error::new(Kind::Input, problem).help(help));
         }
         let folder = parent.join(names::random_name()?);

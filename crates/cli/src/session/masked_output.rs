@@ -91,7 +91,7 @@ impl Masked {
     /// Waits until jobpass has written the output of the command. Does not wait for processes that the
     /// command has left in the background, although they hold the pipes open.
     ///
-    /// If nobody reads the output any more, the wait never ends: the caller may drop the future.
+    /// If the reader of the output stops reading, the wait never ends: the caller may drop the future.
     pub(crate) async fn finish(self) -> Result<(), Error> {
         let finished = tokio::task::spawn_blocking(move || self.join()).await;
         finished.unwrap_or(Ok(()))

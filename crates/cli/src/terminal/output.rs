@@ -181,7 +181,7 @@ pub(crate) fn warning(text: &str) {
     Entry::new(Level::Warning, text).log();
 }
 
-/// Logs an event. Verbs use this if the command that they run owns standard output.
+/// Logs an event. Standard output is only for the result, or for the output of a command.
 pub(crate) fn note(text: &str) {
     Entry::new(Level::Info, text).log();
 }

@@ -44,16 +44,17 @@ pub(crate) fn command() -> Command {
                 .value_name("FILE")
                 .value_hint(ValueHint::FilePath)
                 .help(
-                    "The file of the API server's flag --authentication-config, as `jobpass setup` wrote it: \
-                     doctor compares the job's ID token with each of its lines.",
+                    "The file of the API server's flag --authentication-config, as `jobpass setup` printed \
+                     it: doctor compares the job's ID token with each of its lines.",
                 ),
             output::flag(),
         ])
         .after_help(
-            "Give doctor the options of `jobpass mint`. Each line is ok, warning (minting works, but \
-             something should change), failed (minting does not work), or unknown (doctor cannot \
-             tell).\nExit code 0: minting should work. Any other exit code is that of the first failure: 2 \
-             an input is wrong, 3 the API server does not answer, 4 the API server refuses.\n\nExample:\n  \
+            "Give doctor the minter, the server and the ServiceAccount of `jobpass mint`. Each line is ok, \
+             warning (minting works, but something should change), failed (minting does not work), or \
+             unknown (doctor cannot tell).\nExit code 0: minting should work. Any other exit code is that of \
+             the first failure: 2 an input is wrong, 3 the API server does not answer, 4 the API server \
+             refuses.\n\nExample:\n  \
              jobpass doctor --service-account scanner --namespace ci \\\n    --kubeconfig minter.yaml",
         )
 }

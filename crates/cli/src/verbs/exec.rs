@@ -38,7 +38,8 @@ use crate::{
 
 /// The time for which a command may go on using its token after jobpass told it to stop.
 ///
-/// After that, revoking may take 5 s, and GitHub kills a cancelled job after 7.5 s at the earliest.
+/// After that, revoking may take 5 s. GitHub sends a cancelled job a second signal after 7.5 s, and kills it
+/// after 10 s.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// The verb, its options and its help.

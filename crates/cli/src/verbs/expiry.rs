@@ -73,8 +73,8 @@ pub(crate) fn command() -> Command {
         | Opt::VerifyRevocation
         | Opt::FailOnRevokeError => None,
         Opt::Duration => Some(flag(option).help(
-            "The lifetime of the token. Without `--revoke-after`, the test takes up to a minute longer than \
-             this. [default: 10m]",
+            "The lifetime of the token. Without `--revoke-after`, the test takes this time, then up to 80 s \
+             until the API server refuses the token, and the time of COMMAND. [default: 10m]",
         )),
         _ => Some(flag(option)),
     });

@@ -67,7 +67,7 @@ pub(crate) fn command() -> Command {
         })
         .after_help(
             "Exit codes: 0 done; 5 with `--diff`, the rules allow something that no run did; 2 wrong \
-             input.\n\n\
+             input; 3 or 4 with `--kubeconfig`, the API server does not list all rules.\n\n\
              Examples:\n  \
              jobpass learn record-1 record-2\n  \
              jobpass learn record --diff role.yaml\n  \

@@ -113,7 +113,7 @@ impl List<'_> {
     }
 
     /// Lists the anchors once. Prints all of them, or those that differ from `known`. Returns the number of
-    /// all anchors.
+    /// the printed anchors, without those that are gone.
     async fn round(&mut self, mut known: Option<&mut Known>) -> Result<usize, Error> {
         let mut pages = Pages::new(self.cluster, self.scope);
         let mut shown = 0;

@@ -1,4 +1,4 @@
-//! `jobpass mint`: mints a token into a file. The token works until a later `jobpass revoke`.
+//! `jobpass mint`: mints a token into a file. The token works until it expires, or until `jobpass revoke`.
 
 use std::path::{Path, PathBuf};
 
@@ -51,9 +51,9 @@ pub(crate) fn command() -> Command {
         .args([state_file::flag(), output::flag()])
         .after_help(
             "Example:\n  \
-             jobpass mint --service-account scanner --namespace ci --token-file token\n  \
-             curl --oauth2-bearer \"$(cat token)\" ...\n  \
-             jobpass revoke --token-file token",
+             jobpass mint --service-account scanner --kubeconfig-file scan.yaml\n  \
+             kubectl --kubeconfig scan.yaml get pods\n  \
+             jobpass revoke --kubeconfig-file scan.yaml",
         )
 }
 
@@ -92,7 +92,7 @@ pub(crate) async fn run(
         for path in &state_files {
             match state {
                 Some(state) => state.write(path)?,
-                // This fails only if the file does not exist.
+                // The file may not exist yet.
                 None => drop(std::fs::remove_file(path)),
             }
         }
@@ -131,8 +131,8 @@ fn is_free(state_file: &Path) -> Result<(), Error> {
         "state-file",
         format!("is `{path}`, which exists already"),
         format!(
-            "the file belongs to another token: run `jobpass revoke --state-file {path}` first, or choose \
-             another name"
+            "if this is the state of another token, run `jobpass revoke --state-file {path}` first. \
+             Otherwise, choose another name"
         ),
     ))
 }

@@ -50,8 +50,8 @@ pub(crate) enum Verb {
     Version,
     Completions,
     Man,
-    /// The renewer, which `mint` starts in the background. The help, completions and manual pages do not show
-    /// it.
+    /// The process that renews a token or holds a proxy. `mint` starts it in the background. The help,
+    /// completions and manual pages do not show it.
     Renew,
 }
 
@@ -102,7 +102,7 @@ impl Verb {
         }
     }
 
-    /// Runs the verb. A verb that runs a command returns the exit code of the command.
+    /// Runs the verb, and returns its exit code. `exec` returns the exit code of its command.
     pub(crate) async fn run(
         self,
         matches: &ArgMatches,

@@ -148,7 +148,7 @@ pub(crate) fn command() -> Command {
                 "minter-kubeconfig",
                 "FILE",
                 "With --apply, also write a kubeconfig of the minter that `serviceaccount:NAME` creates, with \
-                 mode 0600, and print the next commands. It holds a new token of that account.",
+                 mode 0600, and print the next commands. The kubeconfig holds a new token of that account.",
             )
             .value_hint(ValueHint::FilePath)
             .requires("apply"),

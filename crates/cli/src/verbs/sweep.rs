@@ -50,7 +50,7 @@ pub(crate) fn command() -> Command {
              kubernetes.io/service-account.expiration says (in seconds), whoever created that Secret.\nThe \
              credential needs `list` and `delete` on Secrets. You can run `sweep` at any time, even several \
              at once.\nExit code 0: nothing is left to delete. Exit code 7: anchors are left, and the \
-             message names them.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env \
+             output names them.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env \
              GITHUB_TOKEN --dry-run",
         )
 }
