@@ -13,7 +13,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const DIST = dirname(fileURLToPath(import.meta.url));
-const NEXT_STEP = "use a release tag (or its commit), or let `cargo xtask dist` put a fresh one there";
+const NEXT_STEP = "use a release tag of the action (or its commit), or build the files in dist/ with `cargo xtask dist`";
 const windows = process.platform === "win32";
 
 // The oldest Node.js on which this launcher is tested. GitHub's runner has 24 from version 2.327.1 on, as action.yml requires. Other runners
@@ -26,8 +26,10 @@ const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
 // Variables whose code ran in this process before its first line.
 const BEFORE_US = ["LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "OPENSSL_CONF", "OPENSSL_MODULES", "NODE_OPTIONS"];
 
-// Variables for the trusted certificates. In post, all variables that later steps wrote to GITHUB_ENV apply, so these get their values in the
-// state back. The binary compares the other values with its state. An exec plugin in a kubeconfig needs its own variables again.
+// Variables for the trusted certificates, which the binary's TLS library reads from its process. In post, all
+// variables that later steps wrote to GITHUB_ENV apply, so these get their values in the state back. The
+// binary itself restores PATH. All others stay as they are, because an exec plugin in a kubeconfig may need
+// them.
 const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 export function launch(verb) {
@@ -43,13 +45,14 @@ export function launch(verb) {
     checkNode(verb);
     const binary = checkedBinary();
     if (verb === "post") warnOf(BEFORE_US.filter((name) => process.env[name]));
-    // Node would write the environment of a child to the log, with its secrets. It does not for a program that replaces Node itself.
+    // With NODE_DEBUG, Node writes the environment of a child to the log, with its secrets. It does not do
+    // that for a program that replaces Node itself.
     if (process.env.NODE_DEBUG && process.execve && !windows) process.execve(binary, [binary, verb], environment(undefined, process.env, verb));
     if (process.env.NODE_DEBUG) throw new Error("NODE_DEBUG is set, with which Node.js writes secrets to the log: unset it");
     child = spawn(binary, [verb], { stdio: "inherit", detached: false, env: environment(process.pid, process.env, verb) });
     child.on("error", (error) => failed(`cannot start ${binary} (${error.code ?? error.message}): ${advice(error)}`));
     child.on("exit", (code, signal) => {
-      const end = signal ? `was killed by ${signal}` : own(code) ? undefined : `ended with exit code ${code}, which is none of jobpass's own`;
+      const end = signal ? `was killed by ${signal}` : own(code) ? undefined : `ended with exit code ${code}, which is not one of jobpass's own`;
       if (end) failed(`${binary} ${end}${verb === "main" ? ": if it left a token, the end of the job revokes it" : ""}`, "may still work");
       process.exitCode = code ?? 128 + constants.signals[signal];
     });
@@ -85,7 +88,7 @@ function unrevoked(token) {
 // Before a token exists, an old Node.js is an error. After that, revoking is still the best that can be done.
 function checkNode(verb) {
   if (Number.parseInt(process.versions.node, 10) >= LEAST_NODE) return;
-  const message = `this runner has Node.js ${process.versions.node}, and jobpass needs ${LEAST_NODE} or later: update the runner (GitHub's brings Node.js 24 from version 2.327.1 on), or put the command line around the command, which needs no Node.js: jobpass exec`;
+  const message = `this runner has Node.js ${process.versions.node}, and jobpass needs ${LEAST_NODE} or later: update the runner (GitHub's brings Node.js 24 from version 2.327.1 on), or run the command with \`jobpass exec\`, which needs no Node.js`;
   if (verb === "main") throw new Error(message);
   command("warning", message);
 }
@@ -166,7 +169,7 @@ function recorded() {
 function warnOf(names) {
   if (names.length === 0) return;
   const list = names.join(", ");
-  command("warning", `${list} made other programs run inside this step before jobpass: they could read the minter's credential. If no one set that on purpose, find the step that did, and replace the credential`);
+  command("warning", `${list} made other programs run inside this step before jobpass: they could read the minter's credential. If nobody set this on purpose, find the step that set it, and replace the credential`);
 }
 
 function fail(message) {

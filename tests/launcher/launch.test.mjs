@@ -99,7 +99,7 @@ test("main on an old Node.js mints nothing and says which runner has a newer one
   const action = new Action(t, "echo ran");
   const { code, out } = await action.run("main", olderNode(action));
   assert.equal(code, 1);
-  assert.match(out, /^::error title=jobpass::this runner has Node\.js 18\.19\.1, and jobpass needs 20 or later: .*2\.327\.1.*jobpass exec\n$/);
+  assert.match(out, /^::error title=jobpass::this runner has Node\.js 18\.19\.1, and jobpass needs 20 or later: .*2\.327\.1.*`jobpass exec`, which needs no Node\.js\n$/);
 });
 
 test("post on an old Node.js says so and revokes", async (t) => {

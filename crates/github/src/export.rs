@@ -30,7 +30,8 @@ impl Export {
     /// Reads the input.
     ///
     /// # Errors
-    /// If the input is neither `true` nor `false`, or if there is no kubeconfig to export.
+    /// If the input is neither `true` nor `false`, or if there is no kubeconfig to export. Also if the runner
+    /// names no file for variables, or if KUBECONFIG is not UTF-8.
     pub(crate) fn plan(
         job: &Job,
         inputs: &Inputs,

@@ -4,8 +4,8 @@
 //! every later step can read the file (`FileCommandManager.cs`). So main starts a process that waits until
 //! the runner has read the file, and then overwrites the credential in it.
 //!
-//! Only Linux tells a process that another process has read a file. On other systems the file stays as it is,
-//! and only this user can read it.
+//! Of the systems that jobpass runs on, only Linux tells a process that another process has read a file. On
+//! the others, the file stays as it is, and only this user can read it.
 
 use std::{
     fs, io,
@@ -58,8 +58,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Waits until the runner has read the file, and overwrites the credential.
 ///
 /// # Errors
-/// If the standard input does not name the file and the position, or if the kernel cannot report that the
-/// runner reads the file.
+/// If the standard input does not name the file and the position, if the kernel cannot report that the runner
+/// reads the file, or if jobpass cannot overwrite the credential.
 pub(crate) fn run(input: impl io::Read, output: impl io::Write) -> Result<(), Error> {
     let failed = |error: io::Error| Error::new(Kind::Internal, harmless(&error.to_string()));
     let line = io::read_to_string(input).map_err(failed)?;

@@ -43,7 +43,7 @@ impl Job {
     }
 
     /// The inputs of the step: variables named `INPUT_` and the input's name in upper case, with its hyphens
-    /// (`ExecutionContext.cs`, `SetInput`).
+    /// (`Handler.cs`, `AddInputsToEnvironment`).
     pub(crate) fn inputs(&self) -> Result<Inputs, Error> {
         for option in Opt::on(FrontEnd::Action) {
             self.environment.utf8(&variable(option))?;

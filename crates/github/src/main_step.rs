@@ -114,7 +114,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     Ok(())
 }
 
-/// Describes an output that holds the token, for the log. `None` for an output that does not hold the token.
+/// Describes an output that hands the token over, for the log. `None` for every other output.
 fn place(output: &str, value: &str, is_exported: bool) -> Option<String> {
     match output {
         "token" => Some("output `token`, masked".to_owned()),

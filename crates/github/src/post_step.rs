@@ -1,7 +1,7 @@
 //! `jobpass-github post`: the end of the job, after success, failure or cancellation.
 //!
-//! Later steps can change every variable except `STATE_*`. So jobpass connects only to the server in the
-//! state.
+//! Later steps can change most variables, but not `STATE_*`. So jobpass connects only to the server in the
+//! state. If jobpass cannot read the state, the inputs of the action name the server.
 
 use jobpass_core::{
     Error, Kind,

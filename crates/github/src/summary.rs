@@ -80,7 +80,7 @@ fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
         notes.push_str("\nThe record is incomplete, because it reached 16 MiB.\n");
     }
     let table = match rows.is_empty() {
-        true => "The job made no request, except to find the API.\n".to_owned(),
+        true => "The job made no request, except those that every ServiceAccount may make.\n".to_owned(),
         false => format!("| resource | verbs | calls | denied |\n|---|---|--:|--:|\n{shown}"),
     };
     format!("{RECORDED}{table}{notes}\n")

@@ -20,7 +20,7 @@ use rustix::process::geteuid;
 
 use crate::mask::FILTER;
 
-/// The least age of a mark that counts as left over: its job has ended by then.
+/// The least age of a mark that counts as left over: its job has most likely ended by then.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job in which this program runs.
@@ -48,7 +48,7 @@ impl Job {
     /// Reads the job from its variables.
     ///
     /// # Errors
-    /// If this is not a GitLab job.
+    /// If the variables are not those of a GitLab job.
     pub(crate) fn new(environment: Environment) -> Result<Self, Error> {
         let id = variable(&environment, "CI_JOB_ID")?.to_owned();
         if !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -218,7 +218,7 @@ fn names(folder: &Path, prefix: &str) -> Vec<(String, PathBuf)> {
     names
 }
 
-/// Whether a file is so old that its job's `after_script` can no longer run.
+/// Whether a file is so old that its job has most likely ended.
 fn is_old(path: &Path) -> bool {
     let written = path.symlink_metadata().and_then(|file| file.modified());
     let age = written.ok().and_then(|written| written.elapsed().ok());

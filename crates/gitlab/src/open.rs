@@ -97,7 +97,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes the files that this job wrote.
+/// Removes the files that `open` wrote in this job.
 pub(crate) fn close(job: &Job) {
     for path in job.files("opened") {
         let opened = files::read(&path).ok();

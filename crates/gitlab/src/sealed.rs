@@ -24,7 +24,7 @@ pub(crate) fn recipient_flag() -> Arg {
         .help("The age public key (`age1...`) for which `dotenv-mode: sealed` encrypts the token.")
 }
 
-/// The flag `--identity` of `open` and `revoke`.
+/// The flag `--identity` of `open`, `revoke` and `mask`.
 pub(crate) fn identity_flag() -> Arg {
     Arg::new("identity")
         .long("identity")

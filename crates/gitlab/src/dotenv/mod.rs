@@ -67,7 +67,7 @@ pub(crate) fn flags() -> [Arg; 4] {
     ]
 }
 
-/// The flag `--variable`, which `open` and `revoke` also have.
+/// The flag `--variable`, which `open`, `revoke` and `mask` also have.
 pub(crate) fn variable_flag() -> Arg {
     Arg::new("variable")
         .long("variable")
@@ -125,7 +125,7 @@ pub(crate) fn handed_over(
 /// The API server of the token that an earlier job handed over. `None` if that job did not name the server.
 ///
 /// # Errors
-/// If jobpass must not send a token to this server.
+/// If the URL or the certificate authority is wrong.
 pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>, Error> {
     let Some(server) = environment.get(API_SERVER) else {
         return Ok(None);

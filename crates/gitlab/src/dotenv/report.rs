@@ -68,7 +68,8 @@ impl Dotenv {
     /// Plans the requested report.
     ///
     /// # Errors
-    /// If GitLab would refuse the report, or if no later job would get the token from it.
+    /// If an option is wrong, if GitLab would not upload the report, or if a later job might not get the
+    /// token from it. Also if jobpass cannot read the existing report.
     pub(crate) fn plan(matches: &ArgMatches, environment: &Environment) -> Result<Option<Self>, Error> {
         let mode = match value(matches, "dotenv-mode") {
             None | Some("masked") => Mode::Masked,
@@ -144,7 +145,7 @@ impl Dotenv {
     /// Adds all lines of the token, or none.
     ///
     /// # Errors
-    /// If GitLab would refuse the report, or if the write fails.
+    /// If GitLab would refuse the report, if runners would not mask the whole token, or if the write fails.
     pub(crate) fn write(
         &self,
         token: &Token,
@@ -157,10 +158,7 @@ impl Dotenv {
                 Kind::Deliver,
                 "runners would mask only a part of this token, because it has characters that no JWT has",
             )
-            .help(
-                "hand the token over in a file or with `dotenv-mode: sealed`. Or use `dotenv-mode: \
-                   plain`, with which nothing masks the token",
-            ));
+            .help("hand the token over in a file, or with `dotenv-mode: sealed`"));
         }
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
         let value = self.value(token.expose())?;

@@ -2,7 +2,7 @@
 //! the script ends or shortly before the job's timeout.
 //!
 //! A runner signals the process group of the shell, so the guard has a session of its own and outlives the
-//! runner. But a container ends with its shell, and the guard ends with the container. So the shell waits for
+//! shell. But a container ends with its shell, and the guard ends with the container. So the shell waits for
 //! the guard before it ends, and the guard revokes before the job's timeout. With `revoke-after:
 //! after_script`, no guard is left once the container has ended.
 
@@ -131,10 +131,7 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
             Kind::Deliver,
             format!("cannot start the process that guards the token: {why}"),
         )
-        .help(
-            "check that the job may start processes, and that it may create named pipes in its temporary \
-            folder",
-        )
+        .help("check that the job may start processes")
     })
 }
 
@@ -227,7 +224,8 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
         failures.extend(ending.show().err());
         ending.write(&path);
         if ending.is_revoked() {
-            // The record says it better. The job's `after_script` may not be the template's.
+            // This removes the mark, which the record of the revocation replaces. If the job has an
+            // `after_script` of its own, nothing else removes the mark.
             job.had_begun();
         }
     }

@@ -8,7 +8,8 @@ jobpass_keep() {
   esac
 }
 if [ -z "${jobpass_began-}" ]; then
-  # Not in $(), which is a shell with traps of its own. Their commands may hold what no other user is to read.
+  # `trap` does not run in $(), which is a shell with traps of its own. Only this user can read the file, because the commands of a
+  # trap may hold a secret.
   jobpass_umask=$(umask)
   umask 077
   trap > "$jobpass_pipe.traps"
@@ -40,7 +41,7 @@ jobpass_end() {
   if [ "$jobpass_revoked" = 7 ] && [ "$jobpass_status" = 0 ]; then
     exit 7
   fi
-  # Without a number, a trap exits with the status from before it.
+  # In a trap, `exit` without a number keeps the status from before the trap.
   exit
 }
 jobpass_shell=${BASHPID-}

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # The first part of `jobpass-gitlab mask --shell`, after some assignments: jobpass_program, jobpass_pipe, jobpass_mark.
 # From here on, this shell and its children write into a pipe. The filter reads it, and its output is the log. The
-# shell keeps no descriptor of the log itself, so that nothing it starts can write to it or keep the job from ending.
+# shell keeps no descriptor of the log itself. So no program that the shell starts can bypass the filter, or keep the job from ending.
 # The filter is a grandchild, so that it is not one of the jobs that a script waits for or kills.
 ( (
   # A runner that stops a job signals the whole process group, and the rest of the log must still be shown.
