@@ -77,7 +77,9 @@ fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
         notes.push_str(&format!("\n{more} more rows are in the record.\n"));
     }
     if runs.is_cut() {
-        notes.push_str("\nThe record is incomplete, because it reached 16 MiB.\n");
+        notes.push_str(
+            "\nThe record is incomplete, because it reached 16 MiB or a request was too long for a line.\n",
+        );
     }
     let table = match rows.is_empty() {
         true => "The job made no request, except those that every ServiceAccount may make.\n".to_owned(),
@@ -113,7 +115,7 @@ fn expires(receipt: &Receipt) -> String {
     }
 }
 
-/// Appends to the summary. If the write fails, the job goes on, because the log says the same.
+/// Appends to the summary. A failed write does not fail the job.
 fn write(job: &Job, text: &str) {
     let _ = append(job, text);
 }
@@ -253,7 +255,7 @@ mod tests {
         | `: :add-mask::.x\|'<b> # x` | `get` | 1 |  |
         | `pods` | `delete, list` | 2 | 1 |
 
-        The record is incomplete, because it reached 16 MiB.
+        The record is incomplete, because it reached 16 MiB or a request was too long for a line.
         ");
     }
 }

@@ -93,7 +93,8 @@ pub(crate) async fn run(
     }
     if runs.is_cut() {
         output::warning(
-            "a record is incomplete, because it reached 16 MiB: the rules do not cover the requests after that",
+            "a record is incomplete, because it reached 16 MiB or a request was too long for a line: the \
+             rules do not cover the requests after that",
         );
     }
     let needs = Needs::of(&runs);

@@ -82,7 +82,7 @@ impl Needs {
 
     /// The namespace of the ServiceAccount, as an audit log names it. A record does not name it: then this is
     /// the only namespace in which the API server allowed a request. `None` if there is not exactly one. If
-    /// the API server allowed nothing, the denied requests count.
+    /// the API server allowed nothing, the denied requests count, and without these the others.
     pub fn own_namespace(&self) -> Option<&str> {
         if let Some(own) = &self.own {
             return Some(own);

@@ -41,8 +41,8 @@ use crate::{
 
 pub use self::{place::Location, retire::Replaced};
 
-/// The time limit for creating and verifying the new token. The same limit holds for reading the old token
-/// before, and for each step after the new token is in its place.
+/// The time limit for creating and verifying the new token. Setting the expiry of the old Secret has a limit
+/// of the same length.
 pub const ROTATE: Duration = Duration::from_secs(60);
 /// The time limit for writing the new token over the old one.
 const WRITE: Duration = Duration::from_secs(30);

@@ -56,10 +56,8 @@ impl Rotation<'_> {
             409 if answer.repeated && self.is_recorded(new, budget).await? => Ok(()),
             409 => {
                 let (namespace, name) = (&self.namespace, &self.old.name);
-                let what = format!(
-                    "somebody else changed Secret {namespace}/{name} after jobpass had read \
-                                    it"
-                );
+                let what =
+                    format!("somebody else changed Secret {namespace}/{name} after jobpass had read it");
                 Err(Error::new(Kind::Refused, what)
                     .help("another rotation may be running: run the same command again in a moment"))
             }
@@ -98,7 +96,11 @@ impl Rotation<'_> {
                 Kind::Refused,
                 "another program deleted the new Secret right after jobpass created it",
             )
-            .help(self.permission().no_account())),
+            .help(format!(
+                "check that ServiceAccount {0}/{1} exists: the token controller deletes the Secret of an \
+                 account that does not. If it exists, find out which program deleted the Secret",
+                self.namespace, self.account
+            ))),
         }
     }
 

@@ -280,7 +280,10 @@ mod tests {
     /// The minters of one account share a RoleBinding and the policies.
     #[rstest]
     #[case::all_are_named(|_: &mut Wanted| {}, None)]
-    #[case::one_is_not(|wanted: &mut Wanted| { wanted.minters.pop(); }, Some("  --minter serviceaccount:ci/minter\n\nto take the permissions"))]
+    #[case::one_is_not(
+        |wanted: &mut Wanted| { wanted.minters.pop(); },
+        Some("  --minter serviceaccount:ci/minter\n\nto take the permissions")
+    )]
     #[case::one_more(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), None)]
     fn no_deletion_takes_away_another_minter(
         #[case] change: impl Fn(&mut Wanted),

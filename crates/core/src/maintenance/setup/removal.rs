@@ -215,7 +215,8 @@ impl Setup {
                 ),
             )
             .help(format!(
-                "look at it, delete it with `kubectl delete {}`, and run the command again",
+                "look at it. If nobody else needs it, delete it with `kubectl delete {}`, and run the command \
+                 again",
                 for_kubectl(&object.title())
             ))),
         }
