@@ -128,6 +128,7 @@ impl<'a> Session<'a> {
         self.state.files.token().ok_or_else(|| {
             let problem = "another program removed the token's file before the command could use it";
             Error::new(Kind::Deliver, problem)
+                .help("find out which program removes files in the folder TMPDIR")
         })
     }
 

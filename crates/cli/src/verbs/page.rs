@@ -11,7 +11,7 @@ use jobpass_core::inputs::flags::EXIT_CODES;
 
 use crate::terminal::help;
 
-/// The variables without a flag, with the flag of the verbs that read them.
+/// The variables that have no flag of their own. Each is on the pages of the verbs with the flag before it.
 const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "kubeconfig",

@@ -88,7 +88,7 @@ pub struct Summary {
     pub kept: u64,
     /// Anchors that the sweep left alone, because their expiry is unclear.
     pub unclear: u64,
-    /// Anchors that the sweep could not delete, or does not know to be deleted.
+    /// Anchors whose deletion failed, or is not certain.
     pub failed: u64,
     /// Deletions without an answer when the sweep ended.
     pub unanswered: u64,

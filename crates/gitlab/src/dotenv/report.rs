@@ -48,7 +48,7 @@ pub(crate) struct Dotenv {
     path: PathBuf,
     mode: Mode,
     variable: String,
-    /// The number of variables that this GitLab certainly accepts.
+    /// The number of variables that this GitLab accepts by default.
     variables_limit: usize,
     /// The size of the report before jobpass writes to it. `None` if the report did not exist.
     before: Option<u64>,

@@ -253,8 +253,8 @@ impl Setup {
         }
     }
 
-    /// The condition for minters. The policies limit no other users, such as the sweeper and the cluster's
-    /// controllers.
+    /// The condition for minters. Policies with this condition limit no other users, such as the sweeper and
+    /// the cluster's controllers.
     fn minters(&self) -> (&'static str, String) {
         let mut users = Vec::new();
         let mut groups = Vec::new();

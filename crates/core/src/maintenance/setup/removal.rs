@@ -215,8 +215,8 @@ impl Setup {
                 ),
             )
             .help(format!(
-                "look at it. If nobody else needs it, delete it with `kubectl delete {}`, and run the command \
-                 again",
+                "look at it. If nobody else needs it, delete it with `kubectl delete {}`. Then run the \
+                 command again",
                 for_kubectl(&object.title())
             ))),
         }
