@@ -14,6 +14,9 @@ use super::{Demo, log_of};
 use crate::cluster::{MinterAccount, SERVICE_ACCOUNT};
 use crate::dist;
 
+/// The minter's credential, as the workflow names it.
+const SECRET: &str = "${{ secrets.JOBPASS_KUBECONFIG }}";
+
 /// The step after jobpass, which uses the token.
 const USER_STEP: [&str; 2] = [r#"echo "my token is $TOKEN""#, "list-pods"];
 
@@ -21,7 +24,10 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     let screen = &demo.screen;
     screen.title("A GitHub job");
     let mut job = Job::start(demo, minter)?;
-    screen.station("defined", "as your workflow would have it:");
+    screen.station(
+        "defined",
+        "as your workflow would have it (list-pods stands for `kubectl get pods`):",
+    );
     screen.quote(&job.steps())?;
 
     let main = job.action("main").await?;
@@ -44,8 +50,8 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     screen.station(
         "masked",
         &format!(
-            "before everything else, it registered {masks} masks: from then on, the runner writes *** \
-                  instead"
+            "before everything else, it registered {masks} masks, for the token and its encodings:\n\
+             from then on, the runner writes *** in their place"
         ),
     );
     let path = output("kubeconfig")?;
@@ -67,10 +73,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
         "the log of the user's step is not masked"
     );
     ensure!(used.contains("HTTP 200"), "the user's step could not list Pods");
-    screen.station(
-        "used",
-        "the next step works with the token (list-pods stands for `kubectl get pods`):",
-    );
+    screen.station("used", "the next step works with the token:");
     screen.quote(&used)?;
 
     let post = job.action("post").await?;
@@ -98,7 +101,10 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
         "the summary does not say that the token is revoked"
     );
     screen.check(&summary)?;
-    screen.station("told", "the job's summary, down to the receipt:");
+    screen.station(
+        "told",
+        "the job's summary has a table, and the receipt in JSON, which is not shown here:",
+    );
     screen.quote(summary.split("<details>").next().unwrap_or_default())
 }
 
@@ -138,19 +144,18 @@ impl<'a> Job<'a> {
         };
         job.inputs = job.defaults()?;
         for (name, value) in job.with() {
-            let value = value.replace("${{ secrets.MINTER_KUBECONFIG }}", &minter.kubeconfig);
+            let value = value.replace(SECRET, &minter.kubeconfig);
             job.inputs.insert(name.to_owned(), value);
         }
         Ok(job)
     }
 
     /// The inputs of the step, as the workflow sets them.
-    fn with(&self) -> [(&'static str, &'a str); 4] {
+    fn with(&self) -> [(&'static str, &'a str); 3] {
         [
             ("service-account", SERVICE_ACCOUNT),
             ("namespace", &self.demo.cluster.namespace),
-            ("kubeconfig", "${{ secrets.MINTER_KUBECONFIG }}"),
-            ("kubeconfig-file", "true"),
+            ("kubeconfig", SECRET),
         ]
     }
 
@@ -161,9 +166,10 @@ impl<'a> Job<'a> {
             .concat();
         let run = USER_STEP.map(|line| format!("    {line}\n")).concat();
         format!(
-            "- uses: jobpass/jobpass@v1\n  id: jobpass\n  with:\n{with}\
+            "- uses: jobpass/jobpass@v{}\n  id: jobpass\n  with:\n{with}\
              - run: |\n{run}  env:\n    TOKEN: ${{{{ steps.jobpass.outputs.token }}}}\n    \
-             KUBECONFIG: ${{{{ steps.jobpass.outputs.kubeconfig }}}}"
+             KUBECONFIG: ${{{{ steps.jobpass.outputs.kubeconfig }}}}",
+            env!("CARGO_PKG_VERSION")
         )
     }
 

@@ -26,11 +26,13 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     let namespace = &demo.cluster.namespace;
     screen.station(
         "defined",
-        "as your pipeline would have it; the project has JOBPASS_KUBECONFIG, a file variable:",
+        "as your pipeline would have it; the project has JOBPASS_KUBECONFIG, a variable of type File:",
     );
     screen.quote(&format!(
-        "include:\n  - project: jobpass/jobpass\n    file: /{TEMPLATE}\n    inputs: {{service-account: {SERVICE_ACCOUNT}, \
-         namespace: {namespace}}}\nscan:\n  extends: .jobpass\n  script:\n    - {USER_SCRIPT}"
+        "include:\n  - project: your-group/jobpass\n    ref: v{}\n    file: {TEMPLATE}\n    inputs:\n      \
+         service-account: {SERVICE_ACCOUNT}\n      namespace: {namespace}\n\
+         scan:\n  extends: .jobpass\n  script:\n    - {USER_SCRIPT}",
+        env!("CARGO_PKG_VERSION")
     ))?;
     let job = Job::start(demo, minter)?;
 
@@ -59,8 +61,9 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     screen.quote(&format!("$ {USER_SCRIPT}\n{used}"))?;
     screen.station(
         "hidden",
-        "the log has no part of the token. A runner cannot mask a value that the job made, so the token is in no variable\n\
-         and no output. The template handover.yml hands it to later jobs as glpat-..., which every runner masks",
+        "the log has no part of the token. A runner cannot mask a value that the job made,\n\
+         so the token is in no variable and no output. The template handover.yml hands it to later jobs\n\
+         as glpat-..., which every runner masks",
     );
 
     let whole = script.end().await?;
@@ -70,7 +73,8 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     );
     screen.station(
         "revoked",
-        "the script is over, also after a failure or a cancellation; a guard beside its shell revokes, and the shell waits:",
+        "the script is over. The guard, a process beside its shell, revokes, and the shell waits for that\n\
+         (after a failure or a cancellation as well):",
     );
     screen.quote(whole.strip_prefix(&*log).unwrap_or(&whole))?;
     let log = job
@@ -84,7 +88,8 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     );
     screen.station(
         "gone",
-        "no anchor is left in the cluster, no file of the token beside the project; after_script had nothing to do:",
+        "no anchor is left in the cluster, no file of the token beside the project.\n\
+         So after_script, the second net, had nothing to do:",
     );
     screen.quote(&log)?;
     demo.refused(&token).await
@@ -112,6 +117,8 @@ impl<'a> Job<'a> {
             ("GITLAB_CI", "true"),
             ("CI_JOB_ID", "815"),
             ("CI_JOB_URL", "https://gitlab.com/you/your-app/-/jobs/815"),
+            // In seconds. Runners before 15.7 do not set it, and jobpass warns of that.
+            ("CI_JOB_TIMEOUT", "3600"),
             ("CI_PIPELINE_ID", "42"),
             ("CI_PROJECT_PATH", "you/your-app"),
             ("GITLAB_USER_LOGIN", "you"),

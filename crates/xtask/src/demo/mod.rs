@@ -198,7 +198,7 @@ impl<'a> Demo<'a> {
             &format!(
                 "namespace {} with two ServiceAccounts:\n{SERVICE_ACCOUNT}, to which the jobs' tokens \
                  belong, may list Pods;\nminter, whose credential the CI platform has, may create and \
-                 delete Secrets here and mint tokens for {SERVICE_ACCOUNT};\nit may not even read Secrets",
+                 delete Secrets here,\nand mint tokens for {SERVICE_ACCOUNT}. It may not even read Secrets",
                 self.cluster.namespace
             ),
         );
@@ -209,15 +209,16 @@ impl<'a> Demo<'a> {
         self.screen.title("Conclusion");
         self.screen.paragraph(&format!(
             "Each job had a token of its own, which worked while the job ran. No log shows it, no file \
-             keeps it, and the API server refuses\na copy of it. No clock revoked the tokens: jobpass \
-             deleted each anchor when its job ended. The demo took {:.0} s.",
+             keeps it,\nand the API server refuses a copy of it. No clock revoked the tokens: jobpass \
+             deleted each anchor\nwhen its job ended. The demo took {:.0} s.",
             self.screen.seconds()
         ));
         self.screen.title("What to try next");
         self.screen.paragraph(
-            "cargo xtask demo --kubeconfig FILE    the same on a cluster of yours, in a temporary \
-             namespace\nREADME.md                             a GitHub workflow and a GitLab pipeline, and \
-             how to set a cluster up",
+            "docs/quickstart-cli.md                the command line, step by step, on a small cluster\n\
+             docs/quickstart-github.md             your workflow and your cluster\n\
+             docs/quickstart-gitlab.md             your pipeline and your cluster\n\
+             cargo xtask demo --kubeconfig FILE    this demo on a cluster of yours, in a temporary namespace",
         );
     }
 
@@ -249,8 +250,8 @@ impl<'a> Demo<'a> {
         self.screen.station(
             "bound",
             &format!(
-                "the cluster has one anchor, {}, made for {url}:\n\
-                 an empty Secret, and the token names its uid. The token works while that Secret exists",
+                "the cluster has one anchor, {},\nmade for {url}: an empty Secret.\n\
+                 The token names its uid, and works while that Secret exists",
                 bound.name
             ),
         );
