@@ -95,8 +95,13 @@ impl Forward {
         request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
         let mut pending = None;
-        let answer = self.pass_on(request, &mut pending).await;
-        let mut answer = answer.unwrap_or_else(Status::response);
+        let asked = read(&request);
+        let is_discovery = asked.as_ref().is_ok_and(|asked| rbac::is_discovery(&asked.path));
+        let answer = self.pass_on(request, asked, &mut pending).await;
+        let mut answer = answer.unwrap_or_else(|status| match is_discovery {
+            true => status.text(),
+            false => status.response(),
+        });
         if let Some(mut pending) = pending {
             pending.answered(answer.status().as_u16());
             answer.body_mut().pending = Some(pending);
@@ -107,10 +112,11 @@ impl Forward {
     async fn pass_on(
         &self,
         mut request: Request<Incoming>,
+        asked: Result<rbac::Request, Status>,
         pending: &mut Option<Pending>,
     ) -> Result<Response<Answer>, Status> {
         self.authenticate(request.headers())?;
-        let asked = read(&request)?;
+        let asked = asked?;
         let is_allowed = self.allow.as_ref().is_none_or(|allow| allow.has(&asked));
         let refused = (!is_allowed).then(|| Status::not_allowed(&asked));
         *pending = self.record.as_ref().map(|record| record.begin(asked));

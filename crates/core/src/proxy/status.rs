@@ -76,10 +76,20 @@ impl Status {
         if self.again {
             status["details"] = json!({"retryAfterSeconds": RETRY_AFTER});
         }
-        let mut response = Response::new(Answer::own(status.to_string()));
+        self.with(status.to_string(), "application/json")
+    }
+
+    /// The answer to a request that finds the API. client-go does not decode a `Status` there: it reports
+    /// `unknown`, or the body if that is a text (`k8s.io/client-go/rest/request.go`, `isTextResponse`).
+    pub(super) fn text(self) -> Response<Answer> {
+        self.with(self.message.clone(), "text/plain; charset=utf-8")
+    }
+
+    fn with(&self, body: String, content_type: &'static str) -> Response<Answer> {
+        let mut response = Response::new(Answer::own(body));
         *response.status_mut() = self.code;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if self.again {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER.into());
         }
