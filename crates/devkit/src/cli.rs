@@ -158,7 +158,8 @@ In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may
     jobpass revoke --token-file token
     jobpass exec --service-account scanner -- jobpass whoami
 
-It answers the requests of jobpass, and 501 to all others: for kubectl, see tests/control-plane. Everything is in memory.
+It answers the requests of CI jobs, and 501 to all others: kubectl and `jobpass setup` need Kubernetes, for which see
+tests/control-plane/README.md. Everything is in memory.
 End it with Ctrl-C.
 ",
         url = cluster.url(),

@@ -56,7 +56,9 @@ impl Status {
 
     /// A 501, which Kubernetes never sends: the dev cluster does not support the request.
     pub(super) fn not_made_for(what: &str) -> Self {
-        let message = format!("the dev cluster does not answer {what}: let this test run on Kubernetes");
+        let message = format!(
+            "the dev cluster does not answer {what}: use Kubernetes, as tests/control-plane/README.md says"
+        );
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message, None)
     }
 
