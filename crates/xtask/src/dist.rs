@@ -66,6 +66,18 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         .get_one::<String>("profile")
         .is_some_and(|profile| profile == "dev");
     let target = arguments.get_one::<String>("target");
+    let with_assets = arguments.get_flag("assets");
+    let missing = match (dev, target) {
+        (false, None) => missing_musl(&host()?),
+        (true, _) | (false, Some(_)) => None,
+    };
+    if let (true, Some(musl)) = (with_assets, &missing) {
+        bail!(
+            "cannot build the programs of a release: Rust's target {musl} is missing, and a program for this machine's \
+             C library runs neither in Alpine nor in an image from scratch. Run `rustup target add {musl}`; on Debian \
+             and Ubuntu, also install `musl-tools`"
+        );
+    }
     let platform = target.map_or_else(Platform::of_this_machine, |triple| Platform::of(triple));
     let build = |name: &str| match (dev, target) {
         (true, _) => build(workspace, Profile::Dev, name),
@@ -74,7 +86,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     };
     let written = place_for(&platform, &build(BINARY)?, &dist)?;
     println!("{}", fs::read_to_string(written)?.trim_end());
-    if arguments.get_flag("assets") {
+    if with_assets {
         let assets = workspace.target.join("dist/assets");
         fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
         for name in OTHERS.into_iter().filter(|name| platform.has(name)) {
@@ -86,6 +98,13 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         let texts = assets.join("licenses.txt");
         fs::write(&texts, licenses::texts(workspace)?)
             .with_context(|| format!("cannot write {}", texts.display()))?;
+    }
+    // At the end, because the output of the build is long.
+    if let Some(musl) = missing {
+        println!(
+            "\nThis binary needs a C library like this machine's. For one that runs on every Linux: `rustup target add \
+             {musl}`, and the same command again"
+        );
     }
     Ok(())
 }
@@ -250,28 +269,31 @@ pub fn platform_of(triple: &str) -> String {
     Platform::of(triple).0
 }
 
-/// The target of a release on this machine.
+/// The target of a release on this machine. On Linux, the target is musl, so that one binary runs in every
+/// image of its architecture. A static glibc would load the NSS modules of the image. These modules would load
+/// another glibc and crash.
 pub fn target() -> Result<String> {
-    triple(&host()?)
+    let host = host()?;
+    Ok(match musl(&host) {
+        Some(musl) if is_installed(&musl) => musl,
+        Some(_) | None => host,
+    })
 }
 
-/// The target of a release on a host. On Linux, the target is musl, so that one binary runs in every image of
-/// its architecture. A static glibc would load the NSS modules of the image. These modules would load another
-/// glibc and crash.
-fn triple(host: &str) -> Result<String> {
-    let Some(machine) = host.strip_suffix("-linux-gnu") else {
-        return Ok(host.to_owned());
-    };
-    let musl = format!("{machine}-linux-musl");
+/// The target that [`target`] would be if it was installed.
+fn missing_musl(host: &str) -> Option<String> {
+    musl(host).filter(|musl| !is_installed(musl))
+}
+
+fn musl(host: &str) -> Option<String> {
+    let machine = host.strip_suffix("-linux-gnu")?;
+    Some(format!("{machine}-linux-musl"))
+}
+
+fn is_installed(triple: &str) -> bool {
     let library =
-        output(std::process::Command::new("rustc").args(["--print", "target-libdir", "--target", &musl]));
-    if library.is_ok_and(|folder| Path::new(folder.trim()).exists()) {
-        return Ok(musl);
-    }
-    println!(
-        "    this binary needs the C library of this machine; for one that runs anywhere: rustup target add {musl}"
-    );
-    Ok(host.to_owned())
+        output(std::process::Command::new("rustc").args(["--print", "target-libdir", "--target", triple]));
+    library.is_ok_and(|folder| Path::new(folder.trim()).exists())
 }
 
 /// The flags that keep paths of this machine out of the binary, so that anyone can build the same bytes. For
