@@ -61,6 +61,8 @@ pub fn flag(option: Opt) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
+        // PEM begins with hyphens.
+        Opt::CertificateAuthority | Opt::JobCertificateAuthority => flag.allow_hyphen_values(true),
         _ => flag,
     };
     match option.value() {
@@ -192,6 +194,15 @@ mod tests {
         }
         assert_eq!(flags.len(), Opt::on(FrontEnd::CommandLine).count());
         assert_eq!(variable("token-file"), "JOBPASS_TOKEN_FILE");
+    }
+
+    #[rstest]
+    fn a_certificate_may_be_a_word_of_its_own(
+        #[values(Opt::CertificateAuthority, Opt::JobCertificateAuthority)] option: Opt,
+    ) {
+        let pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+        let matches = matches(&[&format!("--{}", option.name()), pem]);
+        assert_eq!(given(&matches, option).as_deref(), Some(pem));
     }
 
     #[test]
