@@ -309,6 +309,9 @@ fn the_documents_say_which_outputs_each_platform_masks() {
 const BEGIN: &str = "<!-- The tables are made from the results of tests/leaks/scripts.rs. -->\n";
 const END: &str = "<!-- The end of the tables. -->\n";
 
+/// The width of a line of the documents, in bytes.
+const WIDTH: usize = 180;
+
 fn tables(all: &[Judged]) -> String {
     let masked = |finding: &Finding| finding.verdict != Verdict::Usable;
     let mut text =
@@ -335,15 +338,12 @@ fn tables(all: &[Judged]) -> String {
             count(&|judged| masked(&judged.exec)),
         );
         let names = |show: &dyn Fn(&Judged) -> bool| {
-            let names = scripts
-                .iter()
-                .filter(|judged| show(judged))
-                .map(|judged| quoted(judged.script.name));
-            names.collect::<Vec<_>>().join(", ")
+            let names = scripts.iter().filter(|judged| show(judged));
+            names.map(|judged| judged.script.name).collect::<Vec<_>>()
         };
         let names = names(&|judged| masked(&judged.exec) && !masked(&judged.github));
         if !names.is_empty() {
-            let _ = writeln!(only_filters, "- {kind}: {names}");
+            only_filters += &item(kind, &names);
         }
     }
     let _ = write!(text, "\n## What only GitLab and `exec` mask\n\n{only_filters}");
@@ -355,8 +355,8 @@ fn tables(all: &[Judged]) -> String {
         let names = exceptions
             .iter()
             .filter(|(of, ..)| *of == reason)
-            .map(|(_, name, _)| quoted(name));
-        let _ = writeln!(text, "- {reason}: {}", names.collect::<Vec<_>>().join(", "));
+            .map(|(_, name, _)| *name);
+        text += &item(reason, &names.collect::<Vec<_>>());
     }
     text + "\n"
 }
@@ -367,7 +367,19 @@ fn kinds() -> impl Iterator<Item = &'static str> {
         .filter_map(|file| file.lines().next()?.strip_prefix("# "))
 }
 
-/// A name of a script as code, so that no punctuation of it is Markdown.
-fn quoted(name: &str) -> String {
-    format!("`{name}`")
+/// The names of scripts as an item of a list. Each name is code, so that no punctuation of it is Markdown.
+fn item(kind: &str, names: &[&str]) -> String {
+    let mut text = String::new();
+    let mut line = format!("- {kind}:");
+    for (number, name) in names.iter().enumerate() {
+        let comma = if number + 1 < names.len() { "," } else { "" };
+        let word = format!(" `{name}`{comma}");
+        if line.len() + word.len() > WIDTH {
+            text += &format!("{line}\n");
+            // The indentation of the item's text.
+            " ".clone_into(&mut line);
+        }
+        line += &word;
+    }
+    text + &line + "\n"
 }
