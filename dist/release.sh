@@ -204,7 +204,7 @@ catalog() {
   links="https://github.com/jobpass/jobpass/blob/v$version"
   sed --regexp-extended "s#\]\(\.\./#]($links/#g" gitlab-component/README.md |
     sed --null-data --regexp-extended \
-      "s#- project: jobpass/jobpass\n( *)ref: [^\n]*\n *file: /gitlab-component/templates/([a-z]+)\.yml#- component: \$CI_SERVER_FQDN/\jobpass/jobpass/\2@$version#g" \
+      "s#- project: your-group/jobpass\n( *)ref: [^\n]*\n *file: gitlab-component/templates/([a-z]+)\.yml#- component: \$CI_SERVER_FQDN/\jobpass/jobpass/\2@$version#g" \
       > "$folder/README.md"
   date=$(git show --no-patch --format=%cI HEAD)
   git -C "$folder" add --all

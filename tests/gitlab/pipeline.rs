@@ -298,7 +298,7 @@ fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize)
         .collect::<Vec<_>>();
     assert_eq!(pipelines.len(), 7);
     let pipeline = pipelines[number];
-    let from_gitlab = "project: jobpass/jobpass\n    ref: v0.1.0\n    file: ";
+    let from_gitlab = "project: your-group/jobpass\n    ref: v0.1.0\n    file: ";
     assert!(pipeline.contains(from_gitlab), "{pipeline}");
     let pipeline = pipeline.replace(from_gitlab, "local: ");
     let project = Project::with_pipeline(&pipeline.replace("namespace: ci\n", "namespace: NAMESPACE\n"));

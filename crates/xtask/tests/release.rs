@@ -381,7 +381,7 @@ fn the_component_is_published_in_the_catalogs_layout() {
     assert_eq!(release.git(&["rev-list", "--count", "FETCH_HEAD"]), "2");
     let readme = release.git(&["show", "FETCH_HEAD:README.md"]);
     assert!(
-        !readme.contains("](../") && !readme.contains("project: jobpass/jobpass"),
+        !readme.contains("](../") && !readme.contains("- project: "),
         "{readme}"
     );
     assert!(
