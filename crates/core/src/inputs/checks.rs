@@ -48,8 +48,8 @@ impl Checks {
             return Err(Error::input(
                 Opt::Forbid,
                 format!(
-                    "has `{vague}`, which lets narrower permissions pass: it forbids only one permission that \
-                     covers everything at once"
+                    "has `{vague}`, which lets narrower permissions pass: it forbids only one permission \
+                     that covers everything at once"
                 ),
                 "write each permission on a line of its own: `get secrets`, `list secrets`; `* *` forbids an \
                  administrator's permissions",

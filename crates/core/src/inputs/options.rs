@@ -163,8 +163,8 @@ options! {
     Record {
         name: "record",
         help: "With `proxy`: write a line of JSON for each request of the job to this file. The file stays when \
-            the job ends. It has no body, no header, and no value of a query, except the name of an object in a \
-            field selector.",
+            the job ends. It has no body, no header, and no value of a query, except the name of an object in \
+            a field selector.",
         value: Value::File,
         on: &[FrontEnd::Action, FrontEnd::JobTemplate, FrontEnd::CommandLine],
         ..TEXT

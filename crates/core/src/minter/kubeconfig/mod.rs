@@ -155,8 +155,8 @@ fn parse(text: &[u8]) -> Result<Config, Error> {
 
 fn refused(problem: String) -> Error {
     // The error of kubectl about two users of one name shows their tokens, even without `--raw`.
-    let step = "on your own machine, check the kubeconfig with `kubectl config view`, which fails in the same \
-                way. Do not run it in a job: its error may show secrets";
+    let step = "on your own machine, check the kubeconfig with `kubectl config view`, which fails in the \
+                same way. Do not run it in a job: its error may show secrets";
     Error::input("kubeconfig", problem, step)
 }
 
