@@ -194,7 +194,7 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
 /// a token.
 fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     let most = match seconds.max(Lifetime::LEAST) {
-        // For exactly this number of seconds, Kubernetes may issue a token that lives for a year.
+        // Kubernetes treats exactly this number as the lifetime of a Pod's token, so jobpass refuses it.
         Lifetime::MAGIC => Lifetime::MAGIC - 1,
         seconds => seconds,
     };
