@@ -97,8 +97,8 @@ impl Rotation<'_> {
                 "another program deleted the new Secret right after jobpass created it",
             )
             .help(format!(
-                "check that ServiceAccount {0}/{1} exists: the token controller deletes the Secret of an \
-                 account that does not. If it exists, find out which program deleted the Secret",
+                "check that ServiceAccount {0}/{1} exists: without it, the token controller deletes the \
+                 Secret. If the account exists, find out which program deleted the Secret",
                 self.namespace, self.account
             ))),
         }
