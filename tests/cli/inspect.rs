@@ -203,7 +203,7 @@ fn a_token_for_others_is_known_by_its_signature() {
 
 #[rstest]
 #[case(&["--token-file", "minter.yaml"], "input `token-file` holds no token")]
-#[case(&["--token-file", "opaque"], "input `token-file` holds something that is not a token")]
+#[case(&["--token-file", "opaque"], "input `token-file` holds no Kubernetes token")]
 #[case(&["--token-file", "gone"], "names the file `gone`")]
 #[case(&[], "input `standard input` holds no token")]
 #[case(&["--kubeconfig", "admin.yaml"], "the user has a client certificate, or no credential")]

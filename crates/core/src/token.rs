@@ -14,28 +14,31 @@ use crate::error::Error;
 pub struct Token(SecretString);
 
 impl Token {
-    /// Takes the text of a token from the input `name`.
+    /// Takes the text of a token from the input `name`, which is a token.
     ///
     /// # Errors
-    /// If nothing is left after trimming, or if a character is not visible ASCII. The error does not show the
-    /// value.
+    /// As [`read`](Self::read).
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Err(Error::input(
+        Self::read(text).map_err(|problem| {
+            Error::input(
                 name,
-                "holds no token: it is empty",
-                "give a bearer token, one line of text",
-            ));
-        }
-        if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::input(
-                name,
-                "holds no token: it has spaces, line breaks or other characters that a bearer token cannot have",
+                format!("holds no token: {problem}"),
                 "give a bearer token, one line of text (its value is not shown here)",
-            ));
+            )
+        })
+    }
+
+    /// Takes the text of a token from anywhere.
+    ///
+    /// # Errors
+    /// If nothing is left after trimming, or if a character is not visible ASCII. The error is a clause about
+    /// the text, and does not show it.
+    pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
+        match text.trim() {
+            "" => Err("it is empty"),
+            text if text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(text.into())),
+            _ => Err("it has spaces, line breaks or other characters that a bearer token cannot have"),
         }
-        Ok(Self(text.into()))
     }
 
     /// The token itself. Every call is a place where the token can leak: only deliver it or send it.

@@ -72,7 +72,7 @@ impl<'a> Search<'a> {
         self.window
     }
 
-    /// Whether a piece is only a word that other text has, too.
+    /// Whether a piece is so common that ordinary text also has it.
     pub(crate) fn is_word(&self, piece: &Piece) -> bool {
         let (from, to) = (piece.part.start as usize, piece.part.end as usize);
         let secret = self.secrets.get(piece.secret);

@@ -113,7 +113,8 @@ pub fn texts(workspace: &Workspace) -> Result<String> {
     Ok(text)
 }
 
-/// The crates of registries that are in a program on some platform.
+/// The registries' crates on which a program depends, on any platform. Crates that only run during the build,
+/// such as `syn`, are among them.
 fn linked(metadata: &Metadata) -> Vec<&Package> {
     let nodes: HashMap<_, _> = metadata
         .resolve

@@ -122,7 +122,7 @@ async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Insp
     let claims = Claims::decode(&subject.token).map_err(|error| {
         Error::input(
             subject.input,
-            format!("holds something that is not a token: {}", error.message()),
+            format!("holds no Kubernetes token: {}", error.message()),
             "give a Kubernetes token",
         )
     })?;

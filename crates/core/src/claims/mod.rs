@@ -8,6 +8,7 @@ pub mod warnings;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 
 use crate::{
     error::{Error, Kind},
@@ -188,21 +189,27 @@ impl Claims {
 /// # Errors
 /// As [`Claims::decode`].
 pub(crate) fn part<T: for<'de> Deserialize<'de>>(token: &Token, index: usize) -> Result<T, Error> {
-    let not_a_jwt = |why: &str| Error::new(Kind::Claims, format!("the token is not a JWT: {why}"));
+    let wrong = |what: String| Error::new(Kind::Claims, what);
+    let not_a_jwt = |why: &str| wrong(format!("the token is not a JWT: {why}"));
     let parts = token.expose().split('.').collect::<Vec<_>>();
     if parts.len() != 3 {
         return Err(not_a_jwt("it does not have three parts"));
     }
-    let (name, position) = [("header", "first"), ("claims", "middle")][index];
+    let (name, have, position) = [("header", "has", "first"), ("claims", "have", "middle")][index];
     let mut json = URL_SAFE_NO_PAD
         .decode(parts[index].trim_end_matches('='))
         .map_err(|_| not_a_jwt(&format!("its {position} part is not base64url")))?;
     remove_nulls(&mut json);
     serde_json::from_slice(&json).map_err(|e| {
-        let (line, column) = (e.line(), e.column());
-        not_a_jwt(&format!(
-            "jobpass cannot read its {name} (line {line}, column {column})"
-        ))
+        let place = format!("(line {}, column {})", e.line(), e.column());
+        match e.classify() {
+            Category::Data => wrong(format!(
+                "the {name} of the token {have} a value of another type than in Kubernetes {place}"
+            )),
+            Category::Io | Category::Syntax | Category::Eof => {
+                not_a_jwt(&format!("its {position} part is not JSON {place}"))
+            }
+        }
     })
 }
 
@@ -243,6 +250,17 @@ mod tests {
         assert!(
             error.starts_with("the token is not a JWT") && !error.contains("secret"),
             "{error}"
+        );
+    }
+
+    /// RFC 7519 allows this expiry.
+    #[test]
+    fn a_claim_of_another_type_is_told_apart_from_broken_json() {
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"exp":1800003600.5}"#);
+        let token = Token::parse(&format!("e30.{claims}.c2ln"), "token").expect("text");
+        assert_eq!(
+            Claims::decode(&token).expect_err("refused").to_string(),
+            "the claims of the token have a value of another type than in Kubernetes (line 1, column 19)"
         );
     }
 }

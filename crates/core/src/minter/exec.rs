@@ -275,7 +275,10 @@ fn credential(status: &Status) -> Result<Credential, Error> {
     let bearer = match text(&status.token) {
         // A header cannot carry such a token.
         Some(token) if token.contains(['\r', '\n']) => return Err(printed("a token with line breaks")),
-        Some(token) => Some(Token::parse(&token, "kubeconfig")?),
+        Some(token) => {
+            let unusable = |problem| printed(&format!("an unusable token: {problem}"));
+            Some(Token::read(&token).map_err(unusable)?)
+        }
         None => None,
     };
     let certificate = status
@@ -468,6 +471,10 @@ mod tests {
     #[case(
         "echo apiVersion: client.authentication.k8s.io/v1; echo kind: ExecCredential; echo 'status: {}'",
         "neither a token nor"
+    )]
+    #[case(
+        r#"echo '{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"plugin-secret x"}}'"#,
+        "printed an unusable token: it has spaces"
     )]
     #[case(
         "echo plugin-secret; echo NoCredentialProviders: plugin-secret, $A_PASSWORD >&2; kill -9 $$",

@@ -43,7 +43,13 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
             token_file(input, &folder.join(file))
         }
         Some(UserToken::Token(token)) => {
-            let token = Token::parse(token, input)?;
+            let token = Token::read(token).map_err(|problem| {
+                Error::input(
+                    input,
+                    format!("has no token in the `token` of its current context's user: {problem}"),
+                    "give the kubeconfig that has the legacy token, and check its `current-context`",
+                )
+            })?;
             if !text.contains(token.expose()) {
                 let problem = "holds a token that is escaped or spans several lines: jobpass cannot replace \
                     it";

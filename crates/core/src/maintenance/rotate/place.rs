@@ -110,7 +110,16 @@ impl Place {
             Location::KubeconfigFile(path) => kubeconfig_file(path),
             Location::Secret { namespace, name, key } => {
                 let (place, text) = read_secret(namespace, name, key, cluster, budget).await?;
-                let token = Token::parse(&text, "key")?;
+                let token = Token::read(&text).map_err(|problem| {
+                    Error::input(
+                        "key",
+                        format!(
+                            "is `{}`, and the Secret has no token there: {problem}",
+                            harmless(key)
+                        ),
+                        "give the key under which the Secret holds the token",
+                    )
+                })?;
                 Ok((place, token))
             }
         }

@@ -83,8 +83,8 @@ impl Setup {
                 );
                 validations.push((
                     format!("{of_job} ? request.name == {bound}.?name.orValue('') : {given}"),
-                    "a token must belong to the ServiceAccount that the minter created for its job, which \
-                     is named after the anchor, or to a ServiceAccount that `jobpass setup` named"
+                    "a token must be for the job's own ServiceAccount, which has the anchor's name, or for \
+                     a ServiceAccount of `jobpass setup --service-account`"
                         .to_owned(),
                 ));
                 (

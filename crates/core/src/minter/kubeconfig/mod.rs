@@ -525,6 +525,8 @@ mod tests {
     #[case::a_bare_token(SECRET.to_owned(), "", "neither a file that exists", "does not show the value")]
     #[case::a_path("/nowhere/config".to_owned(), "", "`/nowhere/config`", "a path")]
     #[case::a_token_of_two_lines(kubeconfig().replace(SECRET, "\"secret-token\\nsecond\""), "", "line breaks", "one line")]
+    #[case::a_token_of_blanks(kubeconfig().replace(SECRET, "\"  \""), "", "no token in `token` of user `u`: it is empty", "`tokenFile`")]
+    #[case::a_token_of_words(kubeconfig().replace(SECRET, "\"secret-token x\""), "", "it has spaces", "`tokenFile`")]
     #[tokio::test]
     async fn refusals_name_the_input_and_show_no_secret(
         #[case] kubeconfig: String,

@@ -87,7 +87,18 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     let in_file = match &*user.token_file {
         "" => None,
         path => match referred("tokenFile", path) {
-            Ok(text) if !text.trim().is_empty() => return Token::parse(&text, "kubeconfig").map(Some),
+            Ok(text) if !text.trim().is_empty() => {
+                return Token::read(&text).map(Some).map_err(|problem| {
+                    Error::input(
+                        "kubeconfig",
+                        format!(
+                            "has a `tokenFile` without a token for user `{}`: {problem}",
+                            harmless(name)
+                        ),
+                        "check that a program writes the token, and nothing else, into this file",
+                    )
+                });
+            }
             Ok(_) => Some(Error::input(
                 "kubeconfig",
                 format!("has a `tokenFile` that is empty for user `{}`", harmless(name)),
@@ -104,10 +115,15 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
         (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
             "kubeconfig",
             format!("has a token with line breaks for user `{}`", harmless(name)),
-            "write the token on one line. YAML keeps the line break after `token: |`, and drops it after \
-             `token: >-`",
+            "write the token on one line, after `token:` itself. Under `token: |`, YAML adds a line break",
         )),
-        (token, _) => Token::parse(token, "kubeconfig").map(Some),
+        (token, _) => Token::read(token).map(Some).map_err(|problem| {
+            Error::input(
+                "kubeconfig",
+                format!("has no token in `token` of user `{}`: {problem}", harmless(name)),
+                "write the token after `token:`, or name its file as `tokenFile`",
+            )
+        }),
     }
 }
 
