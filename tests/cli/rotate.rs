@@ -499,7 +499,7 @@ fn other_tokens_are_no_legacy_tokens() {
     fs::write(it.desk.path("token"), it.desk.cluster.sign(&claims)).expect("written");
     let ended = it.run(&[]);
     assert_eq!(ended.code(), 5, "{}", ended.log);
-    assert!(ended.log.contains("holds another token"), "{}", ended.log);
+    assert!(ended.log.contains("does not hold the token"), "{}", ended.log);
 }
 
 #[rstest]

@@ -425,7 +425,7 @@ struct Numbers {
     /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, and binary
     /// bytes.
     bytes: [Vec<u8>; 8],
-    /// The bytes that two hexadecimal digits each stand for.
+    /// The bytes that pairs of hexadecimal digits stand for.
     pairs: Vec<u8>,
 }
 

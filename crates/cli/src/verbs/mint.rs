@@ -42,8 +42,8 @@ pub(crate) fn command() -> Command {
             ),
             Opt::KubeconfigFile => flag(option).help(
                 "Write a kubeconfig that holds the token to this file, with mode 0600; `jobpass revoke` \
-                 removes the file. With `renew-for`, jobpass also writes the token alone to a file of the \
-                 same name with `.token` added.",
+                 removes the file. With `renew-for`, jobpass also writes the token alone to a file: the \
+                 token file, or one of the kubeconfig's name with `.token` added.",
             ),
             _ => flag(option),
         }

@@ -186,7 +186,7 @@ pub fn tell(output: impl Write, proxy: &JobProxy) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs the process of [`in_background`], with its state and token.
+/// The work of the process that [`in_background`] starts: opens the proxy, and serves it until its end.
 ///
 /// # Errors
 /// As [`JobProxy::open`], [`tell`] and [`JobProxy::serve`]. Also after a signal other than SIGHUP.

@@ -150,11 +150,15 @@ fn refused(path: &Path, error: &io::Error) -> Error {
             "check the free space of the folder, and the machine's limit for open files",
         ),
     };
-    let variable = FilterJournal::VARIABLE;
-    let what = format!(
-        "cannot tell the log filter about the token, because jobpass cannot use the journal `{shown}`, which \
-         {variable} names: {why}"
-    );
+    let cause = match error.kind() {
+        // Here the token is at fault, not the journal.
+        ErrorKind::InvalidData => why,
+        _ => format!(
+            "jobpass cannot use the journal `{shown}`, which {} names: {why}",
+            FilterJournal::VARIABLE
+        ),
+    };
+    let what = format!("cannot tell the log filter about the token, because {cause}");
     Error::new(Kind::Deliver, what).help(help)
 }
 

@@ -32,7 +32,7 @@ pub struct Runs {
     pub(super) files: u64,
     /// The number of incomplete records.
     pub(super) cut: u64,
-    /// The namespaces of the ServiceAccounts in the audit logs.
+    /// The namespaces of the ServiceAccounts with these credential ids, from the audit logs.
     accounts: BTreeSet<String>,
     /// A few credential ids from the audit logs, for the error if [`Runs::read`] got no ids.
     strangers: BTreeSet<String>,
@@ -199,7 +199,7 @@ impl Runs {
         }
     }
 
-    /// The namespace of the ServiceAccount, if all audit logs are about accounts of one namespace.
+    /// The namespace of the ServiceAccount, if the audit logs name exactly one for the credential ids.
     pub(super) fn account_namespace(&self) -> Option<&str> {
         let only = self.accounts.first().filter(|_| self.accounts.len() == 1);
         only.map(String::as_str)

@@ -124,12 +124,13 @@ impl<'a> Rotation<'a> {
             .is_ok_and(|text| text.trim() == token.expose());
         if secret.secret_type != legacy::TYPE || !same {
             let what = format!(
-                "Secret {namespace}/{name} holds another token than the one in {}",
+                "Secret {namespace}/{name} does not hold the token that is in {}",
                 place.in_words()
             );
             return Err(Error::new(Kind::Claims, what).help(
-                "the token is altered or forged, or belongs to another cluster: `jobpass inspect --verify` \
-                 says which",
+                "the token is revoked, altered or forged, or it belongs to another cluster. Check the \
+                 kubeconfig. If it names the right cluster, somebody may have created the Secret again: \
+                 write the token that the Secret holds now to that place",
             ));
         }
         if names::is_ours(&name) && secret.metadata.annotations.contains_key("jobpass.dev/platform") {

@@ -142,8 +142,13 @@ impl MinterKubeconfig {
                 answer.in_words()
             );
             let error = Error::new(Kind::Refused, what);
-            return Err(match answer.status {
-                401 => error.help(cluster.unauthorized_to_administer()),
+            return Err(match (answer.status, answer.denial()) {
+                (401, _) => error.help(cluster.unauthorized_to_administer()),
+                (_, Some(denial)) => error.help(format!(
+                    "jobpass applied all objects, and wrote no kubeconfig. No permission is missing: {} refused \
+                     the token, and the message above says why. Correct the cause, and run the command again",
+                    denial.in_words()
+                )),
                 _ => error.help(format!(
                     "jobpass applied all objects, and wrote no kubeconfig. Run the command again as a user who \
                      may `create serviceaccounts/token {account}` in namespace {namespace}"
