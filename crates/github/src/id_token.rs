@@ -36,9 +36,13 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
          forks (`if: github.event.pull_request.head.repo.fork != true`), or run it after the merge (`on: \
          push`)."
     } else {
-        "Give the job this permission. If the job is in a reusable workflow, the calling job must give the \
-         permission as well:\n\n    permissions:\n      id-token: write   # to ask GitHub for an ID token\n \
-         contents: read    # for actions/checkout: a job that names permissions gets no others"
+        concat!(
+            "Give the job this permission. If the job is in a reusable workflow, the calling job must give the \
+             permission as well:\n\n",
+            "    permissions:\n",
+            "      id-token: write   # to ask GitHub for an ID token\n",
+            "      contents: read    # for actions/checkout: a job that names permissions gets no others",
+        )
     };
     Err(Error::input(
         Opt::OidcAudience,
@@ -84,10 +88,18 @@ mod tests {
             r#"{"repository": {"full_name": "a/b"}, "pull_request": {"head": {"repo": {"full_name": "a/b"}}}}"#,
         ] {
             let refusal = refusal(event);
-            assert!(
-                refusal.contains("    permissions:\n      id-token: write "),
-                "{refusal}"
-            );
+            let lines: Vec<_> = refusal
+                .lines()
+                .rev()
+                .take(3)
+                .map(|line| line.split(" #").next())
+                .collect();
+            let expected = [
+                "      contents: read   ",
+                "      id-token: write  ",
+                "    permissions:",
+            ];
+            assert_eq!(lines, expected.map(Some), "{refusal}");
         }
     }
 

@@ -144,6 +144,8 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
 
 /// The warning that there is no record: `mint` did not run, or somebody removed the record.
 fn nothing_recorded(job: &Job) -> Error {
+    // Spaces at the beginning of a line would be lost.
+    const INDENT: &str = "  ";
     let get = |name| harmless(job.environment.get(name).unwrap_or(name));
     let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
     let template = harmless(template);
@@ -153,10 +155,14 @@ fn nothing_recorded(job: &Job) -> Error {
     )
     .help(format!(
         "a job that extends `{template}` and has a `before_script` of its own mints no token, and gets no \
-         KUBECONFIG: its scripts replace those of the template. Call the template's scripts from yours:\n\n \
-          before_script:\n    - !reference [{template}, before_script]\n    # then your own commands\n  \
-         after_script:\n    # your own commands, then\n    - !reference [{template}, after_script]\n\nif a \
-         program removed `{}` while the job ran, the job's token may work until it expires. This command \
+         KUBECONFIG: its scripts replace those of the template. Call the template's scripts from yours:\n\n\
+         {INDENT}before_script:\n\
+         {INDENT}  - !reference [{template}, before_script]\n\
+         {INDENT}  # then your own commands\n\
+         {INDENT}after_script:\n\
+         {INDENT}  # your own commands, then\n\
+         {INDENT}  - !reference [{template}, after_script]\n\n\
+         If a program removed `{}` while the job ran, the job's token may work until it expires. This command \
          revokes the token:\n\n  kubectl delete secrets --all-namespaces --field-selector \
          type=jobpass.dev/anchor --selector jobpass.dev/run-id={},jobpass.dev/job={}",
         harmless(&job.folder_name()),
