@@ -52,7 +52,7 @@
 //! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration between
 //!   the two;
 //! - begins a line, after spaces, tabs or the address of a dump, or follows masked text;
-//! - has 24 bytes or more, anywhere in a line.
+//! - has 24 bytes or more, anywhere in a line, or 12 bytes of a JWT's signature.
 //!
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
@@ -130,6 +130,10 @@ pub const PIECE: usize = 16;
 /// The least number of bytes in a row that the masker masks anywhere in a log. Bytes that other secrets also
 /// have do not count.
 const ANYWHERE: usize = 24;
+
+/// Like [`ANYWHERE`], for random bytes: no other text has so many of them. So the pieces of a signature are
+/// masked in any order, as `sort` prints them.
+const ANYWHERE_IF_RANDOM: usize = 12;
 
 /// The byte with which an escape sequence begins.
 const ESCAPE: u8 = 0x1b;

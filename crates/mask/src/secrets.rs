@@ -15,7 +15,7 @@ use base64::{
 use zeroize::Zeroizing;
 
 use crate::{
-    ANYWHERE, LEAST, PIECE,
+    ANYWHERE, ANYWHERE_IF_RANDOM, LEAST, PIECE,
     forms::{Encoding, Form, expiry, forms, jwt, public_length, rare_parts, sole_part},
     grams::{Grams, short_word, word},
     views,
@@ -43,6 +43,8 @@ pub(crate) struct Secrets {
     gate: Grams,
     /// The secrets and most of their forms, without public beginnings, one after the other.
     shown: Zeroizing<Vec<u8>>,
+    /// The parts of `shown` that are random: the signatures.
+    random: Vec<Range<u32>>,
     /// The words of `gate` with their positions in `shown`, sorted by the word.
     words: Vec<(u64, u32)>,
     shortest: usize,
@@ -191,13 +193,20 @@ impl Secrets {
             let at = known.len() as u32;
             words.extend(bytes.windows(LEAST).filter_map(word).zip(at..));
             known.extend_from_slice(bytes);
+            at
         };
+        let mut random = Vec::new();
         for secret in &list {
             match std::str::from_utf8(&secret.bytes) {
-                Ok(text) => rare_parts(text)
-                    .into_iter()
-                    .for_each(|part| know(&secret.bytes[part])),
-                Err(_) => know(&secret.bytes),
+                Ok(text) => rare_parts(text).into_iter().for_each(|part| {
+                    let at = know(&secret.bytes[part.clone()]);
+                    let before = sole_part(text).start.saturating_sub(part.start) as u32;
+                    random.extend(secret.is_random().then_some(at + before..at + part.len() as u32));
+                }),
+                Err(_) => {
+                    let at = know(&secret.bytes);
+                    random.push(at..at + secret.bytes.len() as u32);
+                }
             }
         }
         // The secrets are there already. The first look decodes numbers, and lines of base64 are parts of
@@ -218,6 +227,7 @@ impl Secrets {
             grams: Grams::new(texts),
             gate,
             shown: known.into(),
+            random,
             words,
             shortest: lengths.min().unwrap_or(PIECE).max(LEAST),
             least: list.iter().map(|secret| secret.bytes.len()).min().unwrap_or(0),
@@ -244,12 +254,15 @@ impl Secrets {
     }
 
     /// The longest stretch around a word of a text that a secret or one of its forms also has. `None` if it
-    /// has fewer than `least` bytes and is shorter than any piece.
+    /// has fewer than `least` bytes and is shorter than any piece. No other text has a word of a signature by
+    /// chance, so that is always enough.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
         let first = self.words.partition_point(|(known, _)| *known < word);
         let places = self.words[first..].iter().take_while(|(known, _)| *known == word);
+        let mut is_random = false;
         let stretches = places.map(|(_, place)| {
+            is_random |= self.random.iter().any(|part| part.contains(place));
             let (before, after) = self.shown.split_at(*place as usize);
             let same = |(one, other): &(&u8, &u8)| one == other;
             let before = before
@@ -261,7 +274,7 @@ impl Secrets {
             at - before..at + after.iter().zip(&text[at..]).take_while(same).count()
         });
         let longest = stretches.max_by_key(ExactSizeIterator::len)?;
-        (longest.len() >= least.min(self.shortest)).then_some(longest)
+        (is_random || longest.len() >= least.min(self.shortest)).then_some(longest)
     }
 
     /// The set of words of the secrets themselves.
@@ -385,7 +398,18 @@ impl Secret {
     /// The least number of bytes that the masker masks anywhere in a log. Counts only bytes that no other
     /// token has.
     pub(crate) fn need_of_sole(&self) -> usize {
-        ANYWHERE.min(self.sole(0, self.bytes.len()))
+        let most = if self.is_random() {
+            ANYWHERE_IF_RANDOM
+        } else {
+            ANYWHERE
+        };
+        most.min(self.sole(0, self.bytes.len()))
+    }
+
+    /// Whether the bytes that no other secret has are random: a signature.
+    fn is_random(&self) -> bool {
+        // Only a JWT has more than one start.
+        self.is_binary || self.starts.len() > 1
     }
 
     /// The number of bytes at the beginning of a piece that the masker does not replace. Two bytes can be

@@ -249,6 +249,31 @@ fn numbers_before_a_control_sequence_are_masked() {
     assert_eq!(out, format!("{MARK}\u{1b}[0meyJ and so on"));
 }
 
+/// What `sort`, `tac`, parallel jobs and tables with several columns print.
+#[rstest]
+#[case(12)]
+#[case(16)]
+#[case(23)]
+fn pieces_of_a_signature_in_any_order_are_masked(#[case] columns: usize) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces: Vec<_> = signature
+        .as_bytes()
+        .chunks_exact(columns)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let log: String = pieces
+        .iter()
+        .rev()
+        .map(|piece| format!("job {} of 30: {piece};\n", piece.len()))
+        .collect();
+    let out = text(&Masker::new([token.as_str()]), &log);
+    assert_eq!(
+        out,
+        format!("job {columns} of 30: {MARK};\n").repeat(pieces.len())
+    );
+}
+
 #[test]
 fn colours_end_where_they_would() {
     let masker = Masker::new(["correct-horse-battery-staple"]);
