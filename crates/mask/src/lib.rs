@@ -40,6 +40,7 @@
 //! | terminal | text without control sequences, overstruck or invisible characters, and zero bytes (ASCII in UTF-16) |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes |
 //! | characters | characters that stand alone: in a list, in a table, or one in each line |
+//! | table | bytes in a column: one in each line, tuple or object, as characters or numbers |
 //! | base64 | both alphabets, every alignment, over line breaks |
 //! | hexadecimal | any case and grouping, lists, escapes, dumps with addresses and text columns, words |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; the text beside dumps |

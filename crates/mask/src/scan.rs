@@ -12,7 +12,7 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, Tokens, alone, base64_value, has_alone, has_escapes, hex_value, is_text,
+        Kind, ROWS, Token, Tokens, alone, base64_value, columns, has_alone, has_escapes, hex_value, is_text,
         is_token_byte, latin, unescaped,
     },
 };
@@ -57,6 +57,11 @@ const DENSE: usize = 3;
 
 /// The least number of samples with a digit, among eight in a row, in text that may be a list of numbers.
 const SAMPLES_WITH_DIGITS: u32 = 6;
+
+/// The number of bytes before a sample whose lines are counted, and the least number of lines if they are rows
+/// of a table. Other logs have longer lines.
+const TABLE: usize = 384;
+const ROWS_BEFORE: usize = 8;
 
 /// The least number of equal texts between the numbers of a list.
 const EQUAL: usize = 5;
@@ -197,7 +202,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     }
     let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed, mut alone_to) = (0, 0, 0, 0, 0);
     let (mut escapes_to, mut escapes) = (0, 0);
-    let (mut listed_to, mut digits, mut latin_to) = (0, 0_u8, 0);
+    let (mut listed_to, mut digits, mut latin_to, mut table_to) = (0, 0_u8, 0, 0);
     let mut dump: Option<Range<usize>> = None;
     // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
     let is_short = look.is_close || secrets.shortest() < PIECE;
@@ -226,7 +231,17 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             if is_list(&text[part.clone()]) {
                 let part = part.start..text.len().min(part.start + PART);
                 listed_to = part.end - AROUND;
+                table(secrets, &text[part.clone()], &mut |_| see(part.clone()));
                 numbers(Some(part), see);
+            }
+        }
+        if is_digit > 0 && at >= table_to && digits.count_ones() >= SAMPLES_WITH_DIGITS {
+            let before = at.saturating_sub(TABLE);
+            table_to = at + TABLE / 2;
+            if memchr::memchr_iter(b'\n', &text[before..at]).count() >= ROWS_BEFORE {
+                let part = before..text.len().min(at + PART);
+                table_to = part.end - AROUND;
+                table(secrets, &text[part.clone()], &mut |_| see(part.clone()));
             }
         }
         if reached & !(0x80 << Class::Digit as u32) == 0 {
@@ -486,6 +501,16 @@ impl Numbers {
             _ => {}
         }
     }
+}
+
+/// Looks up words of the bytes that the columns of a table stand for.
+fn table(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(Range<usize>)) {
+    let mut bytes = Vec::new();
+    columns(text, false, &mut |cells| {
+        bytes.clear();
+        bytes.extend(cells.iter().map(|(_, byte)| *byte));
+        words(secrets, &bytes, LEAST, see);
+    });
 }
 
 /// Replaces the escapes in a text by the bytes that they stand for, and scans the result.

@@ -9,7 +9,7 @@ use crate::{
     secrets::{Place, Secrets},
     text::Text,
     views::{
-        View, base64, characters, has_escapes, hidden, is_text, is_token_byte, joined, latin, numbers,
+        View, base64, characters, has_escapes, hidden, is_text, is_token_byte, joined, latin, numbers, table,
         unescaped, uses,
     },
 };
@@ -125,6 +125,7 @@ impl<'a> Search<'a> {
             self.base64(&together, depth - 1);
         }
         numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
+        table(text, &mut |column| self.find(&column, false));
     }
 
     fn base64(&mut self, joined: &Text, depth: usize) {

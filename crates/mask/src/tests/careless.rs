@@ -274,6 +274,45 @@ fn pieces_of_a_signature_in_any_order_are_masked(#[case] columns: usize) {
     );
 }
 
+/// A table with one byte in each row: its character and its number in some bases.
+#[rstest]
+#[case("INDEX CHAR 0xHEX\n")]
+#[case("HEX | CHAR\n")]
+#[case("DECIMAL HEX OCTAL BINARY\n")]
+#[case("0bBINARY 0oOCTAL\n")]
+#[case("buf[INDEX]=0xHEX 'CHAR'\n")]
+#[case("2026-11-27 03:24:10,716 debug: byte INDEX = DECIMAL\n")]
+#[case("('CHAR', DECIMAL), ")]
+#[case("{'i': INDEX, 'code': DECIMAL}, ")]
+fn a_table_of_bytes_is_masked(#[case] row: &str) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let masker = Masker::new([token.as_str()]);
+    let print = |text: &str, has_bytes: bool| -> String {
+        let rows = text.bytes().enumerate().map(|(at, byte)| {
+            let cells = [
+                ("INDEX", at.to_string()),
+                ("CHAR", char::from(byte).to_string()),
+                ("HEX", format!("{byte:02x}")),
+                ("DECIMAL", byte.to_string()),
+                ("OCTAL", format!("{byte:o}")),
+                ("BINARY", format!("{byte:b}")),
+            ];
+            cells.iter().fold(row.to_owned(), |row, (name, cell)| {
+                row.replace(name, if has_bytes || *name == "INDEX" { cell } else { "" })
+            })
+        });
+        rows.collect()
+    };
+    let out = text(&masker, &print(signature, true));
+    // The indexes and labels, and a few rows at both ends.
+    let most = print(signature, false).len() + print(&signature[..6], true).len();
+    let shown = out.replace(MARK, "").len();
+    assert!(shown <= most, "it shows {shown} bytes, and not {most}: {out}");
+    let other = print(&signature.chars().rev().collect::<String>(), true);
+    assert_eq!(text(&masker, &other), other);
+}
+
 #[test]
 fn colours_end_where_they_would() {
     let masker = Masker::new(["correct-horse-battery-staple"]);

@@ -4,6 +4,7 @@ mod base64;
 mod characters;
 mod escapes;
 mod numbers;
+mod table;
 mod terminal;
 
 use crate::{
@@ -15,6 +16,7 @@ pub(crate) use base64::{base64, base64_value};
 pub(crate) use characters::{ROWS, alone, characters, has_alone};
 pub(crate) use escapes::{has_escapes, unescaped};
 pub(crate) use numbers::{Kind, Token, Tokens, hex_value, numbers};
+pub(crate) use table::{columns, table};
 pub(crate) use terminal::{Visible, hidden, visible};
 
 /// A view that a test can switch off.
@@ -33,6 +35,8 @@ pub(crate) enum View {
     Binary,
     /// The text beside the numbers of a dump.
     Column,
+    /// The columns of a table with one byte in each row.
+    Table,
     Escapes,
     Latin,
     Terminal,
