@@ -61,6 +61,10 @@ fn one(byte: u8) -> Meaning {
 
 fn character(code: u32) -> Meaning {
     let mut bytes = [0; 4];
+    // Python's surrogate escapes mean bytes that are not UTF-8.
+    if let 0xdc80..=0xdcff = code {
+        return one(code as u8);
+    }
     // The character in UTF-8. `\xff` does not come here, because it means a byte.
     match char::from_u32(code) {
         Some(character) => {
@@ -130,9 +134,13 @@ fn backslash(tail: &[u8]) -> (usize, Meaning) {
             None => (2, one(kind)),
         },
         b'\n' => (2, Meaning::Nothing),
-        b'n' => (2, one(b'\n')),
-        b'r' => (2, one(b'\r')),
+        b'a' => (2, one(7)),
+        b'b' => (2, one(8)),
         b't' => (2, one(b'\t')),
+        b'n' => (2, one(b'\n')),
+        b'v' => (2, one(11)),
+        b'f' => (2, one(12)),
+        b'r' => (2, one(b'\r')),
         b'e' => (2, one(0x1b)),
         _ => (2, one(kind)),
     }
