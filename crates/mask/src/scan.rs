@@ -24,6 +24,9 @@ pub(crate) const SEEN: usize = 12;
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;
 
+/// The least length of a secret that shows in many samples of a text.
+const LONG: usize = 64;
+
 /// The distance between two places whose characters are counted, and the number of bytes that are counted.
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
@@ -205,7 +208,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     let (mut listed_to, mut digits, mut latin_to, mut table_to) = (0, 0_u8, 0, 0);
     let mut dump: Option<Range<usize>> = None;
     // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
-    let is_short = look.is_close || secrets.shortest() < PIECE;
+    let is_short = look.is_close || secrets.least() < LONG;
     let shortest = if look.is_close { LEAST } else { secrets.shortest() };
     let (step, dense) = if is_short { (COUNTED, 1) } else { (SAMPLE, DENSE) };
     let mut read = Numbers::default();
@@ -297,7 +300,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         mixed = if is_mixed { mixed + 1 } else { 0 };
         let goes_on = || look.is_close || separators + next(Class::Separator) >= 5;
         let is_parted = || (4..COUNTED).contains(&separators) && goes_on();
-        if at >= mixed_to && (mixed >= 2 || is_parted()) {
+        if at >= mixed_to && (mixed >= if is_short { 1 } else { 2 } || is_parted()) {
             let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);

@@ -271,8 +271,15 @@ impl<'a> Search<'a> {
         if text.is_padded && part.len() > LEAST && self.inner_separator(text, part.end - 1).is_some() {
             part.end -= 1;
         }
-        let hidden = self.secrets.get(place.secret).hidden_after();
-        let start = after_head(text, part.clone()) + hidden;
+        let secret = self.secrets.get(place.secret);
+        // Nothing of a whole secret is there by chance.
+        let is_whole = part.len() == secret.bytes().len();
+        let head = if is_whole {
+            part.start
+        } else {
+            after_head(text, part.clone())
+        };
+        let start = head + secret.hidden_after();
         let mut stretches: Vec<Range<u32>> = Vec::new();
         let mut mask = |from: u32, to: u32, is_new: bool| match stretches.last_mut() {
             Some(last) if !is_new => last.end = last.end.max(to),

@@ -274,6 +274,23 @@ fn pieces_of_a_signature_in_any_order_are_masked(#[case] columns: usize) {
     );
 }
 
+/// An opaque token is short, so that few of its pieces are long.
+#[rstest]
+#[case("k7x2p9.q4m8w1z6t3v5b0nj", 1, " ")]
+#[case("k7x2p9.q4m8w1z6t3v5b0nj", 1, "][")]
+#[case("k7x2p9.q4m8w1z6t3v5b0nj", 1, "', '")]
+#[case("12S2oy+7Ca3q4QnEqZcgOXU1K4eLFFyKQtiEz0z9py0=", 11, "    ")]
+fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize, #[case] between: &str) {
+    let pieces: Vec<_> = token
+        .as_bytes()
+        .chunks(columns)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let log = format!("[{}]\n", pieces.join(between));
+    let out = text(&Masker::new([token]), &log);
+    assert!(out.replace(MARK, "").len() <= 4, "{out}");
+}
+
 /// A table with one byte in each row: its character and its number in some bases.
 #[rstest]
 #[case("INDEX CHAR 0xHEX\n")]
