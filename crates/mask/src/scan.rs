@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::{
-    LEAST, PIECE,
+    LEAST,
     grams::word,
     secrets::Secrets,
     text::Text,

@@ -40,3 +40,11 @@ python3 -c 'import base64, os; print(base64.b85encode(os.environ["TOKEN"].encode
 xxd -p token | tr -d '\n' | rev; echo
 ### uuencode
 python3 -c 'import binascii, os; t = os.environ["TOKEN"].encode(); [print(binascii.b2a_uu(t[i:i + 45]).decode(), end="") for i in range(0, len(t), 45)]'
+### an integer by python
+python3 -c 'import os; print(int.from_bytes(os.environ["TOKEN"].encode(), "big"))'
+### binary digits in lines
+basenc --base2msbf token
+### floating-point numbers
+od -An -v -t f8 token
+### EBCDIC in hex
+iconv -t IBM037 token | xxd -p

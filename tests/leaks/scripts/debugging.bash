@@ -298,3 +298,32 @@ hexdump -C token | jq -Rs '{a: .} | tostring'
 ### python zip compare
 python3 -c 'import os
 for a, b in zip(os.environ["TOKEN"], "x" * 2000): print(a, b, a == b)'
+### sorted pieces of a signature with counts
+cut -d. -f3 token | fold -w 20 | sort | uniq -c
+### pieces of a signature in any order
+cut -d. -f3 token | fold -w 20 | awk '{ print "chunk " NR ": " $0 ";" }' | sort -R --random-source=<(yes)
+### slices of a signature from its end
+s=$(cut -d. -f3 token); for i in $(seq 340 -20 0); do echo "at $i: ${s:$i:20}"; done
+### two columns, of which one is upside down
+paste -d '#' <(fold -w 20 token) <(fold -w 20 token | tac)
+### base64 in any order behind a label
+base64 -w 16 token | nl | sort -R --random-source=<(yes)
+### python index, character, ord and hex
+python3 -c 'import os
+for i, c in enumerate(os.environ["TOKEN"]): print(i, c, ord(c), hex(ord(c)))'
+### python ord, hex, oct and bin
+python3 -c 'import os
+for c in os.environ["TOKEN"]: print(ord(c), hex(ord(c)), oct(ord(c)), bin(ord(c)), sep="\t")'
+### printf of a buffer in a loop
+python3 -c 'import os
+for i, c in enumerate(os.environ["TOKEN"]): print("buf[%d]=0x%02x %r" % (i, ord(c), c))'
+### python logging of each byte
+python3 -c 'import logging, os
+logging.basicConfig(format="2026-11-27 03:24:10,716 %(levelname)s %(message)s", level=0)
+for i, b in enumerate(os.environ["TOKEN"].encode()): logging.debug("byte %d = 0x%02x", i, b)' 2>&1
+### node character and its code
+node -e '[...process.env.TOKEN].forEach((c, i) => console.log(i, c, c.charCodeAt(0)))'
+### jq explode with hexadecimal beside
+jq -nc '$ENV.TOKEN | explode | map([., "0x"])'
+### python list of pairs of a character and its number
+python3 -c 'import os; print([(c, ord(c)) for c in os.environ["TOKEN"]])'
