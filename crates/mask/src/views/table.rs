@@ -18,6 +18,9 @@ const LONGEST: usize = 10;
 /// The number of ways to read a cell as a byte.
 const WAYS: usize = 5;
 
+/// A cell of a table, and the byte that it stands for.
+type Cell = (Range<usize>, u8);
+
 /// Calls `emit` with each column of a table that has bytes, once for each way to read it.
 pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
     if !uses(View::Table) {
@@ -35,7 +38,7 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
 }
 
 /// Calls `emit` with the cells of each column of a table and with the bytes that they stand for.
-pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[(Range<usize>, u8)])) {
+pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell])) {
     let rows = rows(text, goes_on);
     if rows.len() < ROWS {
         return;
@@ -44,7 +47,7 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[(Range<
     let is_even = rows
         .iter()
         .all(|row| row.count == rows[0].count && row.count <= FIRST);
-    let mut ways: [Vec<(Range<usize>, u8)>; WAYS] = Default::default();
+    let mut ways: [Vec<Cell>; WAYS] = Default::default();
     for column in 0..if is_even { rows[0].count } else { FIRST + LAST } {
         ways.iter_mut().for_each(Vec::clear);
         for row in &rows {
