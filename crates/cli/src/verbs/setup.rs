@@ -214,8 +214,12 @@ pub(crate) fn command() -> Command {
             option(Opt::Context),
             option(Opt::Server),
             option(Opt::CertificateAuthority),
-            option(Opt::BearerTokenFile),
-            option(Opt::BearerTokenEnv),
+            option(Opt::BearerTokenFile)
+                .help("The file that holds the administrator's bearer token for `server`."),
+            option(Opt::BearerTokenEnv).help(
+                "The name of the environment variable that holds the administrator's bearer token for \
+                 `server`.",
+            ),
         ])
         .after_help(
             "Examples:\n  \

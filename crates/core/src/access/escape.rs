@@ -283,8 +283,12 @@ impl Escape {
                 .map(Way::to_string)
                 .collect::<Vec<_>>()
                 .join("; ");
+            let step = match self.fatal {
+                true => "",
+                false => ". Take away what the jobs do not need, or accept it with `escape-check: off`",
+            };
             sentences.push(format!(
-                "ServiceAccount {account} can outlive its token: it may {ways}"
+                "ServiceAccount {account} can outlive its token: it may {ways}{step}"
             ));
         }
         if let Some((unknown, asked, reason)) = &self.unknown {
@@ -454,7 +458,7 @@ mod tests {
             "patch deployments.apps",
             "update deployments.apps",
         ];
-        insta::assert_snapshot!(found(&allowed, EscapeCheck::Warn).sentences(&account()).join("\n"), @"ServiceAccount ci/scanner can outlive its token: it may read Secrets, which may hold other tokens (get, list secrets); run Pods, which get tokens of their own (create pods; create jobs.batch; update deployments.apps, ...)");
+        insta::assert_snapshot!(found(&allowed, EscapeCheck::Warn).sentences(&account()).join("\n"), @"ServiceAccount ci/scanner can outlive its token: it may read Secrets, which may hold other tokens (get, list secrets); run Pods, which get tokens of their own (create pods; create jobs.batch; update deployments.apps, ...). Take away what the jobs do not need, or accept it with `escape-check: off`");
     }
 
     #[test]
