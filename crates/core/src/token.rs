@@ -17,7 +17,8 @@ impl Token {
     /// Takes the text of a token from the input `name`, which is a token.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// If nothing is left after trimming, or if a character is not visible ASCII. The error does not show the
+    /// value.
     pub fn parse(text: &str, name: &str) -> Result<Self, Error> {
         Self::read(text).map_err(|problem| {
             Error::input(
@@ -31,8 +32,7 @@ impl Token {
     /// Takes the text of a token from anywhere.
     ///
     /// # Errors
-    /// If nothing is left after trimming, or if a character is not visible ASCII. The error is a clause about
-    /// the text, and does not show it.
+    /// As [`parse`](Self::parse). The error is a clause about the text.
     pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         match text.trim() {
             "" => Err("it is empty"),
