@@ -75,7 +75,7 @@ fn each_set_up_gives_what_it_gave_alone(#[case] set_ups: &[&[&str]]) {
     assert!(
         refused
             .log
-            .contains("or to a ServiceAccount that `jobpass setup` named"),
+            .contains("or for a ServiceAccount of `jobpass setup --service-account`"),
         "{}",
         refused.log
     );
