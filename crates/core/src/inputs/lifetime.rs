@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text};
 
-/// The lifetime of a token, in seconds. For a bound token, the TokenRequest API accepts it. A legacy token
-/// does not expire: `jobpass sweep` deletes it after its lifetime.
+/// The lifetime of a token, in seconds. The TokenRequest API accepts every such lifetime for a bound token.
+/// A legacy token never expires: once its lifetime is over, `jobpass sweep` deletes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 

@@ -3,8 +3,9 @@
 use super::is_token_byte;
 use crate::text::Text;
 
-/// Calls `emit` with the characters that stand alone: with all of them, then with every second one, from the
-/// first and from the second on. The characters between those can be indexes or lengths.
+/// Calls `emit` three times with the characters that stand alone: with all of them, with the first, third,
+/// fifth and so on, and with the second, fourth, sixth and so on. In the last two calls, the characters that
+/// are left out can be indexes or lengths.
 pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
     let alone = alone(&text.bytes);
     for (first, step) in ROWS {
