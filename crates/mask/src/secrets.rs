@@ -18,14 +18,15 @@ use crate::{
     ANYWHERE, ANYWHERE_IF_RANDOM, LEAST, PIECE,
     forms::{Encoding, Form, expiry, forms, jwt, public_length, rare_parts, sole_part},
     grams::{Grams, short_word, word},
-    views,
+    text::Text,
+    views::{self, unescaped},
 };
 
 /// The least length of a secret that the masker also searches for in text without separators.
 const LONG: usize = PIECE;
 
-/// The least length of a secret whose forms the views find. For a shorter secret, the masker searches for
-/// each form as it is.
+/// The least length of a secret whose forms the views find. For a shorter secret, and for one that has an
+/// escape itself, the masker searches for each form as it is.
 const SHORT: usize = 32;
 
 /// The least number of bytes that only tokens have, in a part of a secret that is more than common text.
@@ -162,8 +163,10 @@ impl Secrets {
             list.push(Secret::new(text));
             list.extend(Secret::decoded(text));
             let forms = forms(text);
-            // A part of a short secret's form may be too short for a view.
-            if text.len() < SHORT {
+            // A part of a short secret's form may be too short for a view. And the escapes view also changes
+            // what looks like an escape in the secret itself.
+            let has_escapes = unescaped(&Text::plain(text.as_bytes())).bytes != text.as_bytes();
+            if text.len() < SHORT || has_escapes {
                 list.extend(forms.iter().skip(1).map(|form| Secret::new(form.expose())));
             }
             shown.extend(forms);

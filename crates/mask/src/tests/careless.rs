@@ -63,6 +63,10 @@ fn every_form_is_masked_as_one() {
         &long_jwt(1_790_000_000),
         "hunter2!",
         r#"<p"a's&s>/w\rd$ +#`"#,
+        // These have something that the escapes view changes.
+        r#"AA"A!a<a%00&aa0>0AaA!aa!a!000aa'"#,
+        r#"0"0aAaa!AaAA#<A>aA%agAaa"^!!`0!A"#,
+        "A0a!aa!0aA'0aa%a0!<0^!!aaa!a0!0!aaaa",
     ] {
         let masker = Masker::new([secret]);
         // Other tokens of the same account have the same claims, and nobody can use claims without their
