@@ -385,8 +385,8 @@ fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     let texts = [
         "warning: nothing to revoke: this job has no record of a token",
-        "- !reference [.jobpass, before_script]",
-        "- !reference [.jobpass, after_script]",
+        "\n  before_script:\n    - !reference [.jobpass, before_script]\n",
+        "\n  after_script:\n    # your own commands, then\n    - !reference [.jobpass, after_script]\n",
         "--selector jobpass.dev/run-id=77,jobpass.dev/job=7001",
     ];
     says(&ended, "run_scan", &texts);

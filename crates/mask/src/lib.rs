@@ -63,7 +63,7 @@
 //! only the bytes of its signature count.
 //!
 //! # What is not masked
-//! - Pieces of fewer than 16 bytes, unless only separators are between them.
+//! - Pieces of fewer than 16 bytes (of a JWT's signature, 12), unless only separators are between them.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers of fewer than 8 bytes in a line, and encodings that are folded at fewer than 16 columns, if
 //!   other text is between the lines.

@@ -210,7 +210,11 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
     let is_short = look.is_close || secrets.least() < LONG;
     let shortest = if look.is_close { LEAST } else { secrets.shortest() };
-    let (step, dense) = if is_short { (COUNTED, 1) } else { (SAMPLE, DENSE) };
+    let (step, dense, least_mixed) = if is_short {
+        (COUNTED, 1, 1)
+    } else {
+        (SAMPLE, DENSE, 2)
+    };
     let mut read = Numbers::default();
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
@@ -300,7 +304,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         mixed = if is_mixed { mixed + 1 } else { 0 };
         let goes_on = || look.is_close || separators + next(Class::Separator) >= 5;
         let is_parted = || (4..COUNTED).contains(&separators) && goes_on();
-        if at >= mixed_to && (mixed >= if is_short { 1 } else { 2 } || is_parted()) {
+        if at >= mixed_to && (mixed >= least_mixed || is_parted()) {
             let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
@@ -604,7 +608,7 @@ fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
         let pairs = hash[phase..].chunks_exact(2);
         let bytes = &mut bytes[..pairs.len()];
         for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            let value = |digit: u8| (digit & 0xf) + 9 * (digit >> 6);
+            let value = |digit| hex_value(digit).unwrap_or_default();
             *byte = value(pair[0]) << 4 | value(pair[1]);
         }
         secrets.gate().find(bytes, 1).is_some()

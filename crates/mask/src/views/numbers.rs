@@ -468,7 +468,7 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     next == 0 || !(is_hex && next == latest || is_decimal)
 }
 
-fn value(digits: &[u8], radix: u32) -> Option<u64> {
+pub(super) fn value(digits: &[u8], radix: u32) -> Option<u64> {
     let digits = digits.iter().map(|byte| char::from(*byte).to_digit(radix));
     digits.into_iter().try_fold(0_u64, |value, digit| {
         value

@@ -2,7 +2,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use super::{View, is_near_end, is_token_byte, uses};
+use super::{View, is_near_end, is_token_byte, numbers::value, uses};
 use crate::text::Text;
 
 /// The numbers of columns that are read: from the first one on, and from the last one back.
@@ -127,7 +127,8 @@ fn values(cell: &[u8]) -> [Option<u8>; WAYS] {
     };
     let number = |in_radix: u32, lengths: RangeInclusive<usize>| {
         let is_number = radix.is_none_or(|radix| radix == in_radix) && lengths.contains(&digits.len());
-        is_number.then(|| value(digits, in_radix)).flatten()
+        let value = is_number.then(|| value(digits, in_radix)).flatten()?;
+        u8::try_from(value).ok()
     };
     [
         (cell.len() == 1).then_some(cell[0]),
@@ -136,10 +137,4 @@ fn values(cell: &[u8]) -> [Option<u8>; WAYS] {
         number(8, 2..=4),
         number(2, 6..=8),
     ]
-}
-
-fn value(digits: &[u8], radix: u32) -> Option<u8> {
-    let mut digits = digits.iter().map(|byte| char::from(*byte).to_digit(radix));
-    let value = digits.try_fold(0, |value, digit| Some(value * radix + digit?))?;
-    u8::try_from(value).ok()
 }

@@ -228,6 +228,20 @@ mod tests {
         Setup::parse(&wanted).expect("parsed")
     }
 
+    /// A changed set-up with its objects. Beside each of these, the object of that name that the cluster has
+    /// from the unchanged set-up.
+    fn changed(change: impl Fn(&mut Wanted)) -> (Setup, Vec<SetupObject>, Vec<Option<Value>>) {
+        let before = setup(|_| {}).objects().expect("YAML");
+        let after = setup(change);
+        let objects = after.objects().expect("YAML");
+        let found = objects.iter().map(|object| {
+            let before = before.iter().find(|before| before.title() == object.title());
+            before.map(|before| before.manifest().clone())
+        });
+        let found = found.collect();
+        (after, objects, found)
+    }
+
     /// Each case changes a set-up, and names the losses if the changed set-up replaces the first.
     #[rstest]
     #[case::same(|_: &mut Wanted| {}, &[])]
@@ -253,14 +267,8 @@ mod tests {
         "tokens for jobs with rules can have the audience a now, but not after this set-up",
     ])]
     fn nothing_is_taken_away_by_surprise(#[case] change: impl Fn(&mut Wanted), #[case] losses: &[&str]) {
-        let before = setup(|_| {}).objects().expect("YAML");
-        let after = setup(change);
-        let objects = after.objects().expect("YAML");
-        let found = objects.iter().map(|object| {
-            let before = before.iter().find(|before| before.title() == object.title());
-            before.map(|before| before.manifest().clone())
-        });
-        let refused = refuse(&after, &objects, &found.collect::<Vec<_>>());
+        let (after, objects, found) = changed(change);
+        let refused = refuse(&after, &objects, &found);
         let listed = losses
             .iter()
             .map(|loss| format!("  {loss}\n"))
@@ -289,14 +297,8 @@ mod tests {
         #[case] change: impl Fn(&mut Wanted),
         #[case] named: Option<&str>,
     ) {
-        let before = setup(|_| {}).objects().expect("YAML");
-        let after = setup(change);
-        let objects = after.objects().expect("YAML");
-        let found = objects.iter().map(|object| {
-            let before = before.iter().find(|before| before.title() == object.title());
-            before.map(|before| before.manifest().clone())
-        });
-        let refused = refuse_deletion(&after, &objects, &found.collect::<Vec<_>>());
+        let (after, objects, found) = changed(change);
+        let refused = refuse_deletion(&after, &objects, &found);
         let help = refused
             .err()
             .and_then(|error| error.next_step().map(str::to_owned));
