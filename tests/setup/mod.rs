@@ -277,6 +277,30 @@ fn a_sweeper_in_the_cluster_is_found() {
     assert!(unseen.log.contains(why), "{}", unseen.log);
 }
 
+/// `setup` warns before it makes a minter that jobs can reach.
+#[rstest]
+#[case::a_minter_beside(&MINTER, "create,list", Some(true))]
+#[case::a_minter_elsewhere(&["--minter", "user:jane"], "create", Some(false))]
+#[case::no_escape(&MINTER, "get,list", None)]
+fn an_account_that_may_create_pods_is_noticed(
+    #[case] minter: &[&str],
+    #[case] verbs: &str,
+    #[case] beside: Option<bool>,
+) {
+    let desk = Desk::new();
+    let namespace = desk.cluster.namespace();
+    desk.admin(&["create", "role", "pods", "--verb", verbs, "--resource", "pods"]);
+    let account = format!("{namespace}:scanner");
+    desk.admin(&["create", "rolebinding", "pods", "--role", "pods", "--serviceaccount", &account]);
+    desk.cluster.wait_for_rbac("Role");
+    let applied = desk.setup(&[&SCANNER, minter, &["--apply"]]).succeeded();
+    let escape = format!("ServiceAccount {namespace}/scanner can outlive its token: it may run Pods");
+    assert_eq!(applied.log.contains(&escape), beside.is_some(), "{}", applied.log);
+    let reach = format!("The minter `serviceaccount:{namespace}/jobpass-minter` is in the same namespace");
+    assert_eq!(applied.log.contains(&reach), beside == Some(true), "{}", applied.log);
+    assert!(!applied.log.contains("cannot tell whether"), "{}", applied.log);
+}
+
 /// kubectl and the API server accept the output, whatever names are in it.
 #[rstest]
 #[case(&[MINTER[0], MINTER[1], SWEEPER[0], SWEEPER[1], "--audiences", "it's, vault"])]

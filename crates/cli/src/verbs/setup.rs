@@ -283,7 +283,11 @@ pub(crate) async fn run(
         let cluster = Cluster::connect(&minter)?;
         let budget = Budget::new(TIME_LIMIT);
         let warning = setup.without_sweeper(Some((&cluster, &budget))).await;
-        warning.iter().for_each(|warning| output::warning(warning));
+        let escape = setup.escape_of_jobs(&cluster, &budget).await?;
+        warning
+            .iter()
+            .chain(&escape)
+            .for_each(|warning| output::warning(warning));
         let screen = Screen::of_stdout(environment);
         let print = |object: &SetupObject, outcome: &Outcome| {
             let (word, fields) = in_words(outcome, apply);

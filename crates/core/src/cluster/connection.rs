@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Authority, Proxy, url::server_url};
+use super::{
+    Authority, Proxy,
+    url::{GoUrl, server_url},
+};
 use crate::{error::Error, process::environment::Environment};
 
 /// The settings for the connection to an API server. The serialised form holds no secret.
@@ -43,9 +46,12 @@ impl Connection {
             extra_authorities: None,
         })
     }
-}
 
-impl Connection {
+    /// Whether the server's address is one that leads every machine to itself, such as `127.0.0.1`.
+    pub(crate) fn is_loopback(&self) -> bool {
+        GoUrl::parse(&self.server).is_some_and(|url| url.is_loopback())
+    }
+
     /// Adds the user and the password of the proxy. No state records them, so they come from the environment,
     /// which may have changed. If the environment names another proxy now, that proxy's credentials do not
     /// count.

@@ -211,19 +211,16 @@ impl NoProxy {
             "" => "443",
             port => port,
         };
-        let name = server.host_name();
-        if name == "localhost" {
+        if server.is_loopback() {
             return false;
         }
-        if let Ok(address) = name.split('%').next().unwrap_or_default().parse::<IpAddr>() {
-            let address = canonical(address);
+        if let Some(address) = server.address() {
             let listed = |(other, wanted): &(IpAddr, String)| *other == address && is_port(wanted, port);
-            return !(address.is_loopback()
-                || self.all
+            return !(self.all
                 || self.networks.iter().any(|network| contains(*network, address))
                 || self.addresses.iter().any(listed));
         }
-        let name = name.trim().to_lowercase();
+        let name = server.host_name().trim().to_lowercase();
         let listed = |domain: &Domain| {
             let same = domain.itself && domain.suffix.strip_prefix('.') == Some(&*name);
             (same || name.ends_with(&domain.suffix)) && is_port(&domain.port, port)
@@ -292,15 +289,7 @@ fn host_and_port(text: &str) -> Option<(&str, &str)> {
 }
 
 fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok().map(canonical)
-}
-
-/// Turns an IPv4-mapped IPv6 address into the IPv4 address.
-fn canonical(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
-        IpAddr::V4(_) => address,
-    }
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! URLs as kubectl reads them: Go's `net/url` accepts some URLs that RFC 3986 does not, and refuses others.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use secrecy::SecretString;
@@ -86,6 +86,17 @@ impl GoUrl {
         host.strip_prefix('[')
             .and_then(|host| host.strip_suffix(']'))
             .unwrap_or(host)
+    }
+
+    /// The IP address of the host. `None` if the host is a name.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let without_zone = self.host_name().split('%').next()?;
+        without_zone.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    }
+
+    /// Whether the host is the local machine, whichever machine reads the URL.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host_name() == "localhost" || self.address().is_some_and(|address| address.is_loopback())
     }
 
     /// The port. Empty if the URL has none.

@@ -178,6 +178,14 @@ impl MinterKubeconfig {
                 in_words(self.lifetime)
             ));
         }
+        if connection.is_loopback() {
+            warnings.push(format!(
+                "the server in this kubeconfig is `{}`, so it works on this machine alone. Write the address that the \
+                 runners use into it: `kubectl config set-cluster {} --server https://ADDRESS:6443 --kubeconfig FILE`",
+                connection.server,
+                kubeconfig::NAME
+            ));
+        }
         let yaml = kubeconfig::yaml(connection, namespace, account, &token, None).map(Zeroizing::new)?;
         let written = match self.path.symlink_metadata() {
             Ok(_) if self.is_earlier(&self.path) => files::replace(&self.path, &yaml),

@@ -2,7 +2,8 @@
 //! these outlive the job.
 //!
 //! [`Setup::parse`] refuses a single set-up that allows this. This module refuses a set-up that allows it
-//! together with earlier ones.
+//! together with earlier ones. It also warns if the jobs' ServiceAccount has permissions that lead to a
+//! minter's token or to other credentials.
 
 use k8s_openapi::{
     List,
@@ -12,13 +13,55 @@ use kube::core::params::ListParams;
 
 use super::{Grant, Setup, object::refused};
 use crate::{
+    access::{self, Holder},
+    claims::account::Account,
     cluster::{Budget, Call, Cluster, objects},
     error::Error,
     inputs::{
+        checks::{Checks, EscapeCheck},
         options::Opt,
         subject::{JOBS_THEMSELVES, MinterSubject},
     },
 };
+
+impl Setup {
+    /// Warns about permissions with which the jobs' ServiceAccount can get other credentials, as minting does
+    /// for each job. Also says whether the account of a minter is within their reach. Asks the API server as
+    /// the jobs' ServiceAccount, so the administrator needs the permission to impersonate it.
+    pub async fn escape_of_jobs(&self, cluster: &Cluster, budget: &Budget) -> Result<Vec<String>, Error> {
+        let Some(name) = self.service_account.clone() else {
+            return Ok(Vec::new());
+        };
+        let namespace = self.namespace.clone();
+        // Without a group, kube-apiserver adds those of the ServiceAccount.
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        let jobs = cluster.acting_as(&user, &[])?;
+        let checks = Checks {
+            escape: EscapeCheck::Fail,
+            ..Checks::default()
+        };
+        let holder = Holder {
+            namespace: namespace.clone(),
+            account: Some(Account { namespace, name }),
+        };
+        let report = checks.ask(&jobs, &holder, &budget.at_most(access::WARN)).await;
+        let mut warnings = report.warnings();
+        if let (Some(warning), false) = (warnings.first_mut(), report.escape.ways.is_empty()) {
+            let in_reach = |minter: &&MinterSubject| {
+                matches!(minter, MinterSubject::ServiceAccount { namespace, .. } if *namespace == self.namespace)
+            };
+            if let Some(minter) = self.minters.iter().find(in_reach) {
+                warning.push_str(&format!(
+                    ". The minter `{minter}` is in the same namespace, so a job may get its token, too"
+                ));
+            }
+            warning.push_str(
+                ". Take away what the jobs do not need, or give the account these permissions in other namespaces only",
+            );
+        }
+        Ok(warnings)
+    }
+}
 
 /// Refuses a set-up that lets jobs get tokens of a minter: one of its minters is a ServiceAccount of jobs, or
 /// its jobs use the ServiceAccount of a minter.
