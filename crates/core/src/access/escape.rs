@@ -12,8 +12,8 @@ use crate::{
     text::harmless,
 };
 
-/// The ways in which a ServiceAccount can get credentials that outlive its token. Each has its text after "it
-/// may", and the verbs and resources that allow it.
+/// The ways in which a ServiceAccount can get credentials that outlive its token. An entry has the text that
+/// follows "it may" in a warning, some verbs, and some resources: each verb on each resource opens the way.
 const WAYS: &[(&str, &str, &str)] = &[
     (TOKENS, "create", "serviceaccounts/token"),
     (OTHERS, "impersonate", "serviceaccounts users groups"),
@@ -67,8 +67,8 @@ const MODES: [(&str, &str, &str); 4] = [
     // kube-apiserver checks the permission for all nodes at once.
     ("associated-node", "nodes.authentication.k8s.io", "*"),
 ];
-/// The ways about which jobpass also asks for each object that a rule names: a permission on one
-/// ServiceAccount or one user opens them already.
+/// The ways that a permission on a single ServiceAccount or user opens. For these ways, jobpass also asks
+/// about each object that a rule names.
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
 const IMPERSONATE: &str = "impersonate:";
 /// The greatest number of permissions that a warning names for one way.
@@ -82,14 +82,14 @@ pub struct Escape {
     /// The number of questions that the API server left unanswered, the number of all questions, and the
     /// reason for the first missing answer.
     pub(crate) unknown: Option<(usize, usize, String)>,
-    /// Whether jobpass refuses the token if the account can outlive it.
+    /// Whether jobpass hands the token over only if this check finds no way (`escape-check: fail`).
     pub(crate) fatal: bool,
 }
 
-/// One way in which a ServiceAccount can outlive its token.
+/// One way in which a ServiceAccount can get credentials that outlive its token.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// The text of the way, as it follows "it may": `read Secrets`.
+    /// The text that follows "it may" in a warning, such as `give rights away`.
     pub may: &'static str,
     /// The permissions that open the way.
     pub by: Vec<Permission>,
@@ -125,8 +125,8 @@ fn mode(permission: &Permission) -> Option<&str> {
     permission.verb.strip_prefix(IMPERSONATE)
 }
 
-/// The questions whether `account` may send the other requests while it impersonates another user. For
-/// constrained impersonation, kube-apiserver also demands the permission `impersonate-on:MODE:VERB`.
+/// The questions whether `account` may send the requests of [`WAYS`] while it impersonates another user in
+/// `mode`. Besides `impersonate:MODE`, kube-apiserver demands the permission `impersonate-on:MODE:VERB`.
 fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     let is_request =
         |verb: &str| !verb.starts_with("impersonate") && !ESCALATE.split(' ').any(|rare| rare == verb);
@@ -149,7 +149,7 @@ fn by_name(questions: &[Question], rules: &Rules) -> Vec<Question> {
     named.filter(|question| !questions.contains(question)).collect()
 }
 
-/// An account, and the API server that answers for it.
+/// The account that the questions are about, and the API server that answers them.
 struct Asker<'a> {
     cluster: &'a Cluster,
     account: &'a Account,
@@ -159,8 +159,8 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Answers the questions from the account's rules, and asks the API server the others. Also asks about
-    /// each object that a rule names.
+    /// Answers each question from the account's rules if they decide it, and otherwise asks the API server.
+    /// Adds the questions of [`by_name`].
     async fn ask(&self, mut questions: Vec<Question>) -> Vec<Answered> {
         if let Some(rules) = &self.rules {
             questions.extend(by_name(&questions, rules));

@@ -2,7 +2,8 @@
 //!
 //! Each permission takes one SelfSubjectAccessReview; jobpass sends all of them at the same time. An answer
 //! is *allowed*, *denied* or *unknown*: a request that fails proves neither a "yes" nor a "no". The escape
-//! check needs some 55 reviews. One SelfSubjectRulesReview answers most of them, if its list is complete.
+//! check (input `escape-check`) has about 55 questions. One SelfSubjectRulesReview answers most of them, if
+//! its list is complete.
 
 mod escape;
 mod report;
@@ -76,7 +77,8 @@ impl Checks {
     }
 }
 
-/// Asks about one permission. Returns the verdict, and the API server's reason for it.
+/// Asks about one permission. Returns the verdict with the API server's reason. If there is no verdict,
+/// returns [`Verdict::Unknown`] with the cause.
 pub(crate) async fn review(
     cluster: &Cluster,
     permission: &Permission,

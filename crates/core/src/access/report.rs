@@ -93,8 +93,8 @@ impl Finding {
 }
 
 impl Report {
-    /// Fails unless all answers are as expected. With `escape-check: fail`, also fails unless the escape
-    /// check finds no way and has all answers. The error ends in the next steps.
+    /// Fails if an answer is not the expected one. With `escape-check: fail`, also fails if the escape check
+    /// finds a way or lacks an answer. The error ends with the next steps.
     ///
     /// # Errors
     /// [`Kind::Claims`] if an answer contradicts the expectation, or if a fatal escape check finds a way.
@@ -250,8 +250,9 @@ impl Report {
             Some(Account { namespace, name }) => Grantee::ServiceAccount { namespace, name },
             None => Grantee::User("THE USER'S NAME"),
         };
-        // A Role has one name, so the manifest lists all required permissions. A shorter Role would remove
-        // the permissions that an earlier report had listed.
+        // All reports use the same name for the Role, and `kubectl apply` replaces its rules. So the manifest
+        // lists all required permissions: the missing ones alone would take away what an earlier report
+        // granted.
         let whom = account.map_or("user", |account| account.name.get(..200).unwrap_or(&account.name));
         let manifests = places.into_iter().map(|place| {
             let here = required
@@ -472,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_writes_the_reason_writes_no_command() {
+    fn a_hostile_reason_yields_no_command() {
         assert_eq!(
             role("RBAC: allowed by ClusterRoleBinding \"b\" of ClusterRole \"edit\" to").as_deref(),
             Some("kubectl edit clusterrole edit")

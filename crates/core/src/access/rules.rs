@@ -18,7 +18,8 @@ pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
     /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
-    /// incomplete: an authorizer failed, or cannot list its rules. No webhook can list its rules.
+    /// incomplete. It is incomplete if an authorizer failed, or if one is a webhook: a webhook cannot list
+    /// its rules.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -44,8 +45,8 @@ impl Rules {
 
     /// The verdict of the rules on a permission. `None` if only a review can tell.
     ///
-    /// The list does not say which rules come from RoleBindings. Such a rule grants nothing on cluster-scoped
-    /// objects.
+    /// A rule from a RoleBinding grants nothing on cluster-scoped objects, and the list does not say where a
+    /// rule comes from. So a rule that matches decides only for the namespace itself.
     pub(super) fn verdict(&self, permission: &Permission) -> Option<Verdict> {
         let What::Resource { name, place, .. } = &permission.what else {
             return None;

@@ -35,7 +35,7 @@ pub(crate) struct AnyVersion {
 }
 
 impl SelfReview {
-    /// Asks the API server for the user of `cluster`.
+    /// Asks the API server which user the credential of `cluster` belongs to.
     ///
     /// # Errors
     /// If there is no answer, or jobpass cannot parse it.
@@ -54,7 +54,7 @@ impl SelfReview {
                     return Ok(Self::User(review.status.user_info.unwrap_or_default()));
                 }
                 // Every API server has v1 of this group. If that version lacks SelfSubjectReview, the API
-                // server answers 404 with a Status. Another server does not.
+                // server answers 404 with a Status. A server that is not an API server sends no Status.
                 404 if version != VERSIONS[0] || answer.is_refusal() => {}
                 _ => return Ok(Self::Refused(call, answer)),
             }
