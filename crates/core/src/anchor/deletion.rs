@@ -25,7 +25,7 @@ pub(crate) enum Deletion {
     /// The API server marked the object as deleted. A finalizer holds it, so it still exists.
     Held,
     /// The object does not exist, or its whole namespace does not. If `repeated`, an earlier attempt may have
-    /// deleted the object: the answer to that attempt was lost.
+    /// deleted the object: jobpass got no usable answer to that attempt.
     Gone { repeated: bool },
     /// Another object has this name: its uid differs. So the requested object is gone, and the existing one
     /// belongs to somebody else.
@@ -36,8 +36,8 @@ pub(crate) enum Deletion {
 
 /// Deletes an anchor.
 ///
-/// The caller may repeat this: no other object has the name. The uid is a precondition, if the caller knows
-/// it.
+/// The caller may repeat this: the names of anchors are random, so no other object gets the name. If the
+/// caller gives a uid, the API server deletes only an object with that uid.
 ///
 /// # Errors
 /// If there is no answer.
@@ -72,7 +72,7 @@ where
 }
 
 /// Builds the request, with background propagation. Foreground propagation would set a finalizer: the object
-/// would exist until the garbage collector has worked.
+/// would exist until the garbage collector has deleted the objects that it owns.
 fn call<K>(doing: &'static str, namespace: &str, name: &str, uid: Option<&str>) -> Result<Call, Error>
 where
     K: Resource<DynamicType = ()>,
@@ -104,7 +104,7 @@ impl Deletion {
 }
 
 /// Whether the API server answered with the object, marked as deleted. After a finished deletion, the API
-/// server answers with a Status, or with the object before its deletion.
+/// server answers with a Status, or with the object as it was before.
 fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     let object = serde_json::from_slice::<PartialObjectMeta<K>>(&answer.body);
     object.is_ok_and(|object| {
@@ -113,8 +113,8 @@ fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     })
 }
 
-/// The failure for [`Deletion::Held`]. The command prints no data, because the Secret of a legacy token holds
-/// that token.
+/// The failure for [`Deletion::Held`]. The command in its next step prints no data, because the Secret of a
+/// legacy token contains that token.
 pub(crate) fn held(namespace: &str, name: &str) -> Error {
     let what = format!(
         "anchor {namespace}/{name} still exists: the API server marked it as deleted, but a finalizer holds it"

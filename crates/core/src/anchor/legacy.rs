@@ -143,8 +143,9 @@ pub(crate) fn expiration(annotation: &str) -> Option<SignedDuration> {
 /// Waits until the token controller has filled a Secret.
 ///
 /// # Errors
-/// If the controller needs more than 20 s, or if the Secret is gone, which happens if the ServiceAccount does
-/// not exist. Also if the Secret holds no token, or if the API server refuses or gives no usable answer.
+/// If the controller writes nothing within 20 s, or writes text that is not a token. Also if the Secret is
+/// gone: the controller deletes it if the ServiceAccount does not exist. Also if the API server refuses, or
+/// gives no usable answer.
 pub(crate) async fn filled(
     cluster: &Cluster,
     namespace: &str,
@@ -233,7 +234,7 @@ mod tests {
         )
     }
 
-    /// Returns the token or the exit code, and the number of times that jobpass read the Secret.
+    /// Returns the token or the kind of the error, and the number of times that jobpass read the Secret.
     async fn filled_from(fates: Vec<Fate>) -> (Result<String, Kind>, usize) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let permission = RequiredPermission::rotating("ci", "scanner");

@@ -1,7 +1,8 @@
 //! The anchors in a cluster, page by page.
 //!
-//! For the sweeper, a legacy token's Secret counts as an anchor if its annotations hold a lifetime, whoever
-//! created the Secret. People see it in lists only if jobpass made it for a job.
+//! The Secret of a legacy token is the anchor of that token. The sweeper considers the Secret if an annotation
+//! states its lifetime, whoever created the Secret. `jobpass list` shows the Secret only if jobpass made it
+//! for a job.
 //!
 //! The requests ask for metadata alone, and the API server selects by type. So no Secret's data leaves the
 //! API server.
@@ -64,7 +65,7 @@ pub struct ListedAnchor {
     /// The time of the anchor's creation, by the API server's clock.
     pub created: Option<Timestamp>,
     /// The time at which the anchor's last token expires. For a legacy token, the end of its lifetime. `None`
-    /// if the anchor has no annotation that jobpass can read.
+    /// if no annotation states a plausible time.
     pub expires: Option<Timestamp>,
 }
 
@@ -92,7 +93,7 @@ pub struct Pages<'a> {
     limit: u32,
     /// The continue token of the next page. Empty for the first page.
     token: String,
-    /// The key of the last Secret on the page before.
+    /// The key of the last Secret on the previous page.
     last: String,
     /// The key at which jobpass restarted the list. The caller has all anchors up to this key already.
     seen: String,
@@ -171,7 +172,8 @@ impl<'a> Pages<'a> {
                 200 => return self.page(token_type, &call, &answer).map(Some),
                 410 if self.resumptions < RESUMPTIONS => {
                     self.resumptions += 1;
-                    // `k8s.io/apiserver/pkg/storage/etcd3/errors.go`, `handleCompactedErrorForPaging`
+                    // The answer may offer a new continue token (k8s.io/apiserver,
+                    // `pkg/storage/etcd3/errors.go`, `handleCompactedErrorForPaging`).
                     self.token = answer.resume_at().unwrap_or_default().to_owned();
                     if self.token.is_empty() {
                         self.seen.clone_from(&self.last);
@@ -303,13 +305,13 @@ fn listed(metadata: &ObjectMeta, token_type: TokenType) -> ListedAnchor {
     }
 }
 
-/// The time at which an anchor's last token expires, from two annotations. The later one counts.
+/// The time at which an anchor's last token expires, from two annotations. The later time counts.
 ///
-/// One annotation holds a lifetime, which counts from the anchor's creation by the API server's clock. The
-/// other holds a time by the clock of the machine that minted.
+/// `lifetime` counts from the anchor's creation, by the API server's clock. `at` is a time by the clock of
+/// the machine that minted.
 ///
-/// A time less than ten minutes after the creation becomes ten minutes: no token lives shorter. A time beyond
-/// the longest lifetime does not count.
+/// The result is at least ten minutes after the creation, because no token lives for a shorter time. `None`
+/// if neither annotation is valid, or if the time is beyond the longest lifetime.
 fn expires(created: Timestamp, lifetime: Option<&str>, at: Option<&str>) -> Option<Timestamp> {
     let after = |seconds: u64| {
         created
@@ -427,7 +429,8 @@ mod tests {
         Fate::answer(410, status.to_string())
     }
 
-    /// Returns the names on all pages or the exit code, and the continue tokens of the requests.
+    /// Returns the names on all pages or the kind of the error. Also returns the limit and the continue token
+    /// of each request.
     async fn listed_from(fates: Vec<Fate>) -> (Result<String, Kind>, Vec<String>) {
         let (cluster, log) = scripted::cluster(&Identity::default(), fates);
         let scope = Scope::Namespace("ci".into());

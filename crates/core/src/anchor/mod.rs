@@ -37,7 +37,8 @@ pub struct Origin {
     pub run_id: Option<String>,
     /// The id or name of the job.
     pub job: Option<String>,
-    /// The id of the job's check run on GitHub. The jobs of a matrix have one name, and differ in this id.
+    /// The id of the job's check run on GitHub. All jobs of a matrix have the same `job`, and differ in this
+    /// id.
     pub check_run_id: Option<String>,
     /// The URL of the job.
     pub url: Option<String>,
@@ -45,10 +46,11 @@ pub struct Origin {
     pub requested_by: Option<String>,
 }
 
-/// Creates the anchor and returns its uid.
+/// Creates the anchor. Returns its uid, and the API server's warnings.
 ///
 /// If an answer is lost, an anchor with an unknown uid may exist. jobpass then deletes that anchor and
-/// creates another. Nobody else knows the name, so the minter needs no permission to read Secrets.
+/// creates another. jobpass need not read the existing anchor, because nobody else knows its name: the minter
+/// needs no permission to read Secrets.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -81,8 +83,8 @@ pub(crate) async fn create(
                 maybe_done: unsure || !answer.is_refusal(),
             });
         }
-        // Nobody else knows the name. So an earlier attempt created it, and its answer was lost here or at a
-        // proxy.
+        // Nobody else knows the name. So an earlier attempt created the anchor, and the answer was lost here
+        // or at a proxy.
         unsure = true;
         let deleted = delete(cluster, &spec.namespace, name, None, budget).await;
         let deleted = deleted.map_err(|lost| NoAnswer {
@@ -129,8 +131,8 @@ fn manifest(spec: &Spec, origin: &Origin, name: &str) -> Secret {
     // The last renewal may mint a token at the end of `renew-for`.
     let renewed = spec.renew_for.map_or(0, |time| time.as_secs());
     let seconds = i64::try_from(spec.lifetime.seconds() + renewed).unwrap_or(i64::MAX);
-    // People and the sweeper read both annotations. A wrong clock of this machine makes `expires-at` wrong,
-    // but not the lifetime: the sweeper counts the lifetime from the creation, by the API server's clock.
+    // The annotations `lifetime` and `expires-at` state the same time. A wrong clock of this machine makes
+    // only `expires-at` wrong: `lifetime` counts from the creation, by the API server's clock.
     let expires = jiff::Timestamp::now()
         .checked_add(jiff::SignedDuration::from_secs(seconds))
         .unwrap_or(jiff::Timestamp::MAX);

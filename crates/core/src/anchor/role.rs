@@ -29,15 +29,15 @@ use crate::{
 /// The time limit for an API server to learn of a new RoleBinding. A test cluster took 8 ms.
 const IN_EFFECT: Duration = Duration::from_secs(5);
 
-/// The three objects, as the API server created them.
+/// The result of [`create`].
 pub(crate) struct Made {
-    /// The uid of the ServiceAccount. `None` if the answer that holds the uid was lost.
+    /// The uid of the ServiceAccount. `None` if the answer with the uid was lost or is not usable.
     pub(crate) account_uid: Option<String>,
     /// The warnings of the API server.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Creates all three, owned by the anchor.
+/// Creates the ServiceAccount, the Role and the RoleBinding, owned by the anchor.
 ///
 /// The caller may repeat this. Nobody else uses the name, so an existing object comes from an earlier attempt
 /// whose answer was lost.
@@ -51,7 +51,7 @@ pub(crate) async fn create(
     let metadata = || metadata(spec, anchor_uid);
     let account = ServiceAccount {
         metadata: metadata(),
-        // No Pod gets a token of this account.
+        // A Pod gets a token of this account only if the Pod's own specification asks for it.
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     };
@@ -98,7 +98,7 @@ pub(crate) async fn create(
     Ok(made)
 }
 
-/// The metadata of all three: the name of the anchor, and the anchor as the owner.
+/// The metadata of each of the three objects: the name of the anchor, and the anchor as the owner.
 fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     let name = &spec.service_account;
     let mut labels = spec.metadata.labels.clone();
@@ -119,8 +119,8 @@ fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     }
 }
 
-/// Waits until the API server applies the role. Otherwise the first request of a check or of the job could
-/// come too early. Returns a warning if the wait takes too long.
+/// Waits until the API server no longer denies the first permission of the role. Otherwise, the first request
+/// of a check or of the job could come too early. Returns a warning if the wait takes too long.
 pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     let first = Permission::of_rule(spec.rules.first()?)?;
     let wait = async {
