@@ -1,8 +1,8 @@
 //! The anchors in a cluster, page by page.
 //!
-//! The Secret of a legacy token is the anchor of that token. The sweeper considers the Secret if an annotation
-//! states its lifetime, whoever created the Secret. `jobpass list` shows the Secret only if jobpass made it
-//! for a job.
+//! The Secret of a legacy token is the anchor of that token. The sweeper considers the Secret only if an
+//! annotation states a lifetime, whoever created the Secret. `jobpass list` shows the Secret only if jobpass
+//! made it for a job.
 //!
 //! The requests ask for metadata alone, and the API server selects by type. So no Secret's data leaves the
 //! API server.

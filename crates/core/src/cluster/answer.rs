@@ -149,16 +149,16 @@ impl Answer {
         self.says(409, reason::ALREADY_EXISTS)
     }
 
-    /// Whether the ServiceAccount of a TokenRequest has another uid than the request
-    /// (`pkg/registry/core/serviceaccount/storage/token.go`). If the anchor's uid differs, the same answer
-    /// has the kind `Secret`.
+    /// Whether the API server refused a TokenRequest because the ServiceAccount has another uid than the
+    /// request states (`pkg/registry/core/serviceaccount/storage/token.go`). If the anchor's uid differs, the
+    /// kind in the answer is `Secret` instead.
     pub(crate) fn is_another_account(&self) -> bool {
         let details = self.status_object.details.as_ref();
         self.says(409, reason::CONFLICT) && details.is_some_and(|details| details.kind == "TokenRequest")
     }
 
     /// Whether an object or its namespace does not exist. A 404 without the name of an object does not count:
-    /// the API server then does not know the kind.
+    /// with that answer, the API server says that it does not serve the path.
     pub(crate) fn is_not_found(&self) -> bool {
         let details = self.status_object.details.as_ref();
         self.says(404, reason::NOT_FOUND) && details.is_some_and(|details| !details.name.is_empty())

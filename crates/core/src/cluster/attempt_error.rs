@@ -80,7 +80,7 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
             "the server's certificate is not valid yet".into(),
             "check this machine's clock",
         ),
-        // A certificate that jobpass rejects now, it also rejects at the next attempt.
+        // jobpass would reject the same certificate at the next attempt.
         rustls::Error::InvalidCertificate(error) => (
             format!(
                 "the server's certificate cannot be used: {}",
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(error.transient, transient);
     }
 
-    /// A request that may have arrived may have created an object.
+    /// If the server received the request, it may have created an object.
     #[rstest]
     fn whether_the_request_was_sent_is_kept(#[values(true, false)] sent: bool) {
         let tls = io::Error::other(Tls::InvalidCertificate(E::Expired));

@@ -3,8 +3,8 @@
 //!
 //! webpki builds and checks the chains. This module differs where Go differs from webpki:
 //!
-//! - jobpass trusts a given certificate without a chain.
-//! - A given certificate counts for no other certificate if it is not allowed to sign others, or has expired.
+//! - jobpass trusts a server without a chain if the server's certificate is one of the given certificates.
+//! - A given certificate proves no other certificate if it is not allowed to sign others, or has expired.
 //! - The certificate of a server may itself be an authority.
 
 use std::sync::Arc;
@@ -201,9 +201,9 @@ impl Verifier {
         }
     }
 
-    /// Whether a given certificate signed this authority, directly or through others. `above` is the number
-    /// of certificates between the issuer of this authority and the server's certificate. webpki does not
-    /// accept an authority as a server's certificate, so this module checks that chain.
+    /// Whether a given certificate signed `certificate`, directly or through intermediates. `above` is the
+    /// number of certificates between the issuer of `certificate` and the server's certificate. webpki does
+    /// not accept an authority as a server's certificate, so jobpass checks the chain of an authority itself.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -216,7 +216,7 @@ impl Verifier {
                 && may_sign(issuer)
                 && is_valid_at(issuer, now)
                 && above <= below(issuer)
-                // This check does not evaluate name constraints.
+                // This check cannot evaluate name constraints, so it accepts only issuers without them.
                 && matches!(issuer.name_constraints(), Ok(None))
                 && knows_what_is_critical(issuer)
                 && !is_signed_with_sha1(certificate)
@@ -371,8 +371,8 @@ fn may_sign(certificate: &X509Certificate) -> bool {
     is_authority && may_sign && is_for_servers(certificate)
 }
 
-/// Whether a signature uses SHA-1. Attackers can make two certificates to which one SHA-1 signature belongs.
-/// Go and webpki refuse SHA-1, and x509-parser does not.
+/// Whether the signature of a certificate uses SHA-1. An attacker can make two certificates that share one
+/// such signature. Go and webpki refuse SHA-1, and x509-parser does not.
 fn is_signed_with_sha1(certificate: &X509Certificate) -> bool {
     let algorithm = &certificate.signature_algorithm.algorithm;
     [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm)

@@ -1,4 +1,4 @@
-//! The time that jobpass spends on a piece of work.
+//! The time that jobpass may spend on a piece of work.
 
 use std::time::Duration;
 

@@ -44,10 +44,10 @@ pub(crate) fn objects<K: Resource<DynamicType = ()>>(namespace: Option<&str>) ->
 }
 
 impl Call {
-    /// Takes over a request that kube-core built.
+    /// Wraps a request that kube-core built.
     ///
     /// # Errors
-    /// If kube-core could not build the request. That is a defect in jobpass, which checks every name before.
+    /// If kube-core could not build the request. That is a defect in jobpass, which checks every name first.
     pub(crate) fn new(
         doing: &'static str,
         request: Result<http::Request<Vec<u8>>, request::Error>,

@@ -53,8 +53,8 @@ impl Connection {
     }
 
     /// Adds the user and the password of the proxy. No state records them, so they come from the environment,
-    /// which may have changed. If the environment names another proxy now, that proxy's credentials do not
-    /// count.
+    /// which may have changed. If the environment names another proxy now, jobpass does not use that proxy's
+    /// credentials.
     pub(crate) fn with_credentials_of_proxy(mut self, environment: &Environment) -> Self {
         let now = Proxy::from_environment(&self.server, environment);
         self.proxy = self.proxy.map(|proxy| proxy.with_credentials_of([now]));

@@ -29,7 +29,8 @@ use crate::{
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// The time between two signs of life on an idle connection, as in client-go (`transport/cache.go`).
+/// The time for which a connection is idle before its first TCP keep-alive probe, as in client-go
+/// (`transport/cache.go`).
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The target of a connection, with its proxy and certificates.
@@ -105,7 +106,7 @@ impl Dial {
             None => Arc::new(DefaultServerNameResolver::default()),
         };
         let proxy = connection.proxy.as_ref().map(|proxy| {
-            // Go accepts characters in the name of a host that `Uri` refuses.
+            // Go accepts some characters in a host name that `Uri` refuses.
             let uri = proxy.url().parse().map_err(|error| {
                 unusable("the URL of the proxy", &error)
                     .help("check `proxy-url` in the kubeconfig, or the variable HTTPS_PROXY")
@@ -136,13 +137,13 @@ impl Dial {
         dialled(stream, is_http2).await
     }
 
-    /// Connects, and returns whether the server chose HTTP/2.
+    /// Connects. Returns the connection, and whether the server chose HTTP/2.
     pub(crate) async fn connect(&self, offer: Offer) -> Result<(Box<dyn Stream>, bool), Failure> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         // Requests are small and follow each other. Nagle's algorithm would delay them.
         tcp.set_nodelay(true);
-        // A connection that nobody uses for hours, such as that of an open shell, must learn of a dead peer.
+        // jobpass must notice a dead peer on a connection that is idle for hours, such as that of a shell.
         tcp.set_keepalive(Some(KEEPALIVE));
         let Some(proxy) = &self.proxy else {
             return self.through(tcp, offer).await;
@@ -156,13 +157,14 @@ impl Dial {
                 self.through(proxy.http(tcp), offer).await
             }
             Some("socks5" | "socks5h") => match self.through(proxy.socks(tcp.clone(), true), offer).await {
-                // Go also offers to connect without a user, in the same message.
+                // Go's client offers both methods in one message: with a password, and without one. This
+                // client can offer only one method, so jobpass connects a second time.
                 Err(error) if proxy.credentials.is_some() && says(&*error, "not support user/pass") => {
                     self.through(proxy.socks(tcp, false), offer).await
                 }
                 result => result,
             },
-            other => Err(format!("jobpass cannot use a proxy with `{}`", other.unwrap_or_default()).into()),
+            other => Err(format!("jobpass cannot use a `{}` proxy", other.unwrap_or_default()).into()),
         }
     }
 
@@ -334,8 +336,8 @@ mod tests {
         assert!(said.contains("HTTPS_PROXY") && !said.contains("s3cret"), "{said}");
     }
 
-    /// Starts a SOCKS proxy that accepts only these methods (RFC 1928). Returns the methods that clients
-    /// offered, one list for each connection.
+    /// Starts a SOCKS proxy that accepts only one method of authentication (RFC 1928). Returns its address,
+    /// and a task that returns the methods that clients offered: one list for each connection.
     async fn socks_proxy(accepts: u8) -> (String, tokio::task::JoinHandle<Vec<Vec<u8>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// The variable that names the file of these certificates. JavaScript actions run on Node.js, which reads
-/// this variable and not the system's certificates. So networks with a certificate authority of their own set
-/// it already.
+/// this variable and not the system's certificates. So runners in a network with its own certificate
+/// authority have the variable already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.

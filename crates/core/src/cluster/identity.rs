@@ -120,7 +120,7 @@ impl Identity {
             let name = HeaderName::try_from(name).map_err(|_| {
                 Error::new(
                     Kind::Input,
-                    "a key of the user to impersonate is too long for a header",
+                    "the user to impersonate has an extra field whose key is too long for a header",
                 )
                 .help("correct `as-user-extra` in the kubeconfig")
             })?;

@@ -113,8 +113,8 @@ impl Cluster {
         })
     }
 
-    /// Returns the same server, for requests as another user. The identity needs the permission to
-    /// impersonate that user. If it impersonates a user already, the other user takes that user's place.
+    /// Returns the same server, for requests as `user`. The identity needs the permission to impersonate
+    /// `user`. If the identity impersonates somebody already, `user` and `groups` replace that user.
     ///
     /// # Errors
     /// If a header cannot carry one of the names.
@@ -148,8 +148,9 @@ impl Cluster {
         &self.connection.server
     }
 
-    /// Prepares a connection to a server for which messages need another name, such as the endpoint for ID
-    /// tokens. The same limits apply as for an API server. jobpass follows no redirect.
+    /// Prepares a connection to a server that is not an API server, such as the endpoint for ID tokens.
+    /// Messages call the server `name`. The same limits apply as for an API server. jobpass follows no
+    /// redirect.
     ///
     /// # Errors
     /// As [`Cluster::connect`].

@@ -121,8 +121,8 @@ impl Shared {
                 None => self.send_over_http1(exchange).await?,
             };
             match sent {
-                // The server has just closed the connection, or had announced that. The next attempt need not
-                // wait.
+                // The server has just closed the connection, or had announced that it would. So jobpass did
+                // not send the request, and tries again at once.
                 Err(AttemptError { sent: false, .. }) if reused && again => again = false,
                 sent => return sent,
             }
@@ -298,7 +298,7 @@ mod tests {
         assert!(http2(Duration::ZERO, false).is_usable());
         assert!(
             !http2(Duration::ZERO, true).is_usable(),
-            "it was waited for in vain"
+            "a request on it got no answer"
         );
         assert!(!http2(IDLE, false).is_usable(), "it was idle for too long");
     }

@@ -16,7 +16,7 @@ use crate::{error::Error, process::environment::Environment};
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Proxy {
-    /// `http`, `https`, `socks5` or `socks5h`.
+    /// `SCHEME://HOST[:PORT]`, without the user and the password.
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
@@ -53,8 +53,8 @@ impl Proxy {
         Some(Self::of_url(&url.or_else(|| GoUrl::parse(text))?))
     }
 
-    /// Parses the URL of a proxy from a kubeconfig (`proxy-url`) or from a record of jobpass. It must have a
-    /// scheme.
+    /// Parses the URL of a proxy from a kubeconfig (`proxy-url`) or from a record of jobpass. The URL must
+    /// have a scheme.
     ///
     /// # Errors
     /// If the text is not the URL of a proxy.
@@ -275,7 +275,7 @@ fn contains((base, bits): (IpAddr, u8), address: IpAddr) -> bool {
     }
 }
 
-/// Splits a text like Go's `net.SplitHostPort`, which also accepts an address in brackets.
+/// Splits a text into host and port like Go's `net.SplitHostPort`. The host may be an address in brackets.
 fn host_and_port(text: &str) -> Option<(&str, &str)> {
     let colon = text.rfind(':')?;
     let (host, port) = (&text[..colon], &text[colon + 1..]);

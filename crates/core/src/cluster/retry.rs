@@ -9,8 +9,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// The longest time for which jobpass waits if a server sends a Retry-After.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// The next step for a person, if jobpass may repeat the call and get another answer. `None` if the answer is
-/// final.
+/// Returns the next step for a person if the answer is transient: another attempt may get another answer.
+/// `None` if the answer is final.
 pub(super) fn transient(status: u16, denial: Option<Denial<'_>>) -> Option<&'static str> {
     match (status, denial) {
         (_, Some(Denial::Unanswered(_))) => Some(denial::UNANSWERED),

@@ -18,7 +18,7 @@ use super::{
 /// The fate of one request.
 #[derive(Clone)]
 pub(crate) enum Fate {
-    /// The server answers.
+    /// The server answers with this status, these headers and this body.
     Answer(u16, &'static [(&'static str, &'static str)], String),
     /// The request never leaves this machine.
     NotSent,

@@ -30,9 +30,9 @@ pub(crate) struct NoAnswer {
 }
 
 impl Cluster {
-    /// Sends a call. Repeats it as often as the budget allows: after connection errors, and after 429, 500,
-    /// 502, 503 and 504. Waits for the Retry-After of an answer, but at most 10 s. So a repetition of the
-    /// call must do no harm.
+    /// Sends a call. Repeats it as often as the budget allows: after connection errors and time-outs, and
+    /// after 429, 500, 502, 503 and 504. So the API server may carry out the call twice, and that must do no
+    /// harm. Between two attempts, jobpass waits as long as a Retry-After demands, but at most 10 s.
     ///
     /// # Errors
     /// If no attempt gets a usable answer before the budget ends, or if another attempt would not help, such
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(cluster.without_bearer("a short one"), "a <redacted> one");
     }
 
-    /// A server writes the debug data of GOAWAY, which stand in the error of the connection (RFC 9113,
-    /// section 6.8).
+    /// The server chooses the debug data of a GOAWAY frame (RFC 9113, section 6.8). The error of the
+    /// connection quotes these data.
     #[test]
     fn an_echo_of_the_bearer_token_in_the_end_of_a_connection_is_removed() {
         let bearer = "opaque-secret-token-1234567890";
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_that_the_budget_does_not_hold_is_not_begun() {
+    async fn no_wait_begins_that_would_outlast_the_budget() {
         let slow = Fate::Answer(429, &[("retry-after", "8")], String::new());
         let (outcome, times, seconds) =
             sent(vec![slow.clone(), ok()], Budget::new(Duration::from_secs(5))).await;
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_server_repeats_of_the_bearer_is_not_shown() {
+    async fn an_echo_of_the_bearer_token_is_not_shown() {
         let bearer = Token::parse("opaque-0123456789", "token").expect("a token");
         let fate = Fate::Answer(
             403,

@@ -1,4 +1,5 @@
-//! URLs as kubectl reads them: Go's `net/url` accepts some URLs that RFC 3986 does not, and refuses others.
+//! URLs as kubectl reads them. Go's `net/url` accepts some URLs that RFC 3986 does not allow, and refuses
+//! some that RFC 3986 allows.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -108,9 +109,9 @@ impl GoUrl {
 /// The `https` URL of an API server, without a slash at its end. `None` if the scheme is not `https`, if the
 /// text names a user or no host, or if it is not a valid URL.
 ///
-/// A text without a scheme counts as `http`, so the result is `None`. kubectl also sends no credential there
-/// (client-go, `rest.IsConfigTransportTLS`). Like kubectl, this drops the query, the fragment and superfluous
-/// slashes.
+/// A text without a scheme counts as `http`, so the result is `None`. kubectl sends no credential over `http`
+/// either (client-go, `rest.IsConfigTransportTLS`). Like kubectl, this drops the query, the fragment and
+/// superfluous slashes.
 pub(super) fn server_url(text: &str) -> Option<String> {
     let url = GoUrl::parse(text)?;
     let host = url.host.strip_suffix(':').unwrap_or(&url.host);
