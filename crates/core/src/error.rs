@@ -130,7 +130,7 @@ impl Error {
         self.kind
     }
 
-    /// The original reason, before a failure to revoke replaced it. If only the revocation failed, it says
+    /// The original reason, before a failure to revoke replaced it. If only the revocation failed: the reason
     /// why jobpass could not revoke.
     pub fn cause(&self) -> Kind {
         self.cause
@@ -213,7 +213,7 @@ mod tests {
         #[case] text: &str,
         #[case] expected: Option<&str>,
     ) {
-        let error = Error::new(Kind::Claims, "it may too little");
+        let error = Error::new(Kind::Claims, "a permission is missing");
         let error = match step {
             Some(step) => error.help(step),
             None => error,
@@ -221,7 +221,7 @@ mod tests {
         let error = error.reporting(text.into(), "markdown".into());
         assert_eq!(
             error.message(),
-            "the token was not handed over: it may too little"
+            "the token was not handed over: a permission is missing"
         );
         assert_eq!((error.next_step(), error.report()), (expected, Some("markdown")));
     }
@@ -240,7 +240,7 @@ mod tests {
         );
     }
 
-    /// Exit code 3 would say that jobpass deleted nothing.
+    /// Exit code 3 would say that nothing is left in the cluster, but the token may still work.
     #[test]
     fn a_proof_that_fails_is_a_failure_to_revoke() {
         let error = Error::new(Kind::Unreachable, "no route")

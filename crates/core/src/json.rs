@@ -30,7 +30,7 @@ fn unwritable(error: &serde_json::Error) -> Error {
 }
 
 /// Removes every member whose value is `null`. Go writes `null` for an empty list or map, and reads `null` as
-/// an absent member. With this, serde does so as well.
+/// an absent member. serde would refuse `null` for a list or a map.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
     // The start of the current member, or of the comma before it.
     let mut member = 0;

@@ -1,9 +1,9 @@
 //! The strings with which a CI runner can mask a secret.
 //!
-//! A runner replaces only whole strings. So this lists the strings that a single standard tool prints for a
-//! secret in one line. For a JWT, most of them come from its signature: nobody can use the token without it,
-//! and a tool may show the signature alone. The runner itself derives further encodings of each string:
-//! base64, and quotes for JSON, URLs and XML.
+//! A runner replaces only whole strings. So this module lists the strings that a single standard tool prints
+//! for a secret in one line. For a JWT, most of them come from its signature: nobody can use the token
+//! without the signature, and a tool may show the signature alone. GitHub's runner itself derives further
+//! encodings of each string: base64, and escapes for JSON, URLs and XML.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,11 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-/// The least number of characters of a string of this module. A shorter one could hide a word of innocent
-/// text.
+/// The least number of characters of a string that this module derives. A shorter string could hide a word of
+/// innocent text.
 const LEAST: usize = 16;
-/// The length of the longest secret that gets strings of its bytes, in bytes. A key in PEM is shorter.
+/// The length of the longest secret for which this module lists bytes and escapes, in bytes. A key in PEM is
+/// shorter.
 const LONGEST: usize = 8 << 10;
 /// The columns at which `base64` and OpenSSL break their lines of base64.
 const COLUMNS: [usize; 2] = [76, 64];
@@ -145,7 +146,8 @@ impl Masks {
         self.lines(&hex, HEX_COLUMNS, 2 * public);
     }
 
-    /// Adds the lines of a text that have enough characters after the first `public` ones.
+    /// Breaks a text into lines of `columns` characters. Adds a line if it ends at least [`LEAST`] characters
+    /// after the first `public` characters of the text.
     fn lines(&mut self, text: &str, columns: usize, public: usize) {
         for from in (0..text.len()).step_by(columns) {
             let to = text.len().min(from + columns);
@@ -179,7 +181,7 @@ impl Masks {
         }
     }
 
-    /// Adds the text in UTF-16 and UTF-32, which have zeros between its characters.
+    /// Adds the text in UTF-16 and UTF-32, which have zero bytes between the characters.
     fn wide(&mut self, text: &str) {
         let wide = |between: &str| {
             let characters = text.split("").filter(|character| !character.is_empty());

@@ -16,13 +16,17 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     if valid && value.len() <= longest {
         return Ok(value.to_owned());
     }
-    let dots = if dots { "`-` and `.`" } else { "and `-`" };
+    let dots = if dots {
+        ", `-` and `.`. Give the name alone, without its namespace"
+    } else {
+        " and `-`"
+    };
     Err(Error::input(
         input,
         format!("is `{}`: this name is not allowed here", text::wrong(value)),
         format!(
-            "use at most {longest} lowercase letters, digits, {dots}, with a letter or digit at both ends. \
-             Give the name alone, without the namespace"
+            "use at most {longest} characters, with a letter or digit at both ends: only lowercase letters, \
+             digits{dots}"
         ),
     ))
 }

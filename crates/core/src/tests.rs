@@ -24,7 +24,8 @@ fn is_list_or_map(name: &str, member: &Value) -> bool {
     member.is_array() || maps.contains(&name) || name.starts_with("authentication.kubernetes.io/")
 }
 
-/// Sets each list and map to `null` or leaves it out: first one at a time, then all of them.
+/// Asserts that serde can read an answer as a `T` without its lists and maps. Sets them to `null`, or leaves
+/// them out: first all of them, then each one alone.
 fn assert_read<T: for<'de> serde::Deserialize<'de>>(answer: &str) {
     fn empty(value: &mut Value, number: &mut usize, which: usize, leave_out: bool) {
         match value {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, path::Path};
 
-/// The number of characters that jobpass shows of a server's text.
+/// The greatest number of characters that jobpass shows of a server's text.
 const LONGEST: usize = 600;
 /// The text in place of a value that could be a secret.
 const NOT_SHOWN: &str = "<not shown: it could be a secret>";
@@ -10,10 +10,10 @@ const NOT_SHOWN: &str = "<not shown: it could be a secret>";
 /// Returns server text without the parts that a terminal, a log or a CI runner would obey.
 ///
 /// Control characters (line breaks, escapes, carriage returns) and invisible formatting become spaces, and a
-/// run of spaces becomes one. This breaks up workflow commands: the GitHub runner obeys `##[` anywhere in a
-/// line and `::` at the start of a line (`ActionCommand.cs` in the runner's source). The function replaces
-/// anything that looks like a JWT or a private key, because a server may echo the request. It keeps at most
-/// 600 characters.
+/// run of spaces becomes one. A space also breaks up workflow commands: the GitHub runner obeys `##[`
+/// anywhere in a line and `::` at the start of a line (`ActionCommand.cs` in the runner's source). The
+/// function replaces anything that looks like a JWT or a private key, because a server may echo the request.
+/// It keeps at most 600 characters.
 pub fn harmless(text: &str) -> String {
     let begin = text
         .char_indices()
@@ -27,7 +27,7 @@ pub fn harmless(text: &str) -> String {
 }
 
 /// The last `longest` characters of a text, as [`harmless`] text. Makes the whole text harmless before the
-/// cut: the cut could remove the beginning of a credential, by which jobpass recognizes the credential.
+/// cut: the cut could remove the beginning of a credential, by which jobpass recognises the credential.
 pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     let clean = clean(text);
     match clean.char_indices().rev().nth(longest) {
@@ -64,8 +64,8 @@ fn not_a_command(text: String) -> String {
     }
 }
 
-/// The wrong value of an input, as [`harmless`] text. Does not show words that could be a secret in the wrong
-/// input: an opaque token looks like any text.
+/// The wrong value of an input, as [`harmless`] text. Does not show a word that could be a secret: a person
+/// may give a secret as the wrong input, and an opaque token looks like any text.
 ///
 /// The characters `./:=_,` divide a word into parts. A word could be a secret if a part of 16 characters or
 /// more has a digit or a `+`, and is not a number. No name of Kubernetes, path or variable that a person
@@ -129,7 +129,8 @@ pub fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Zero-width and direction-changing characters: they let text look like something else.
+/// Whether a character has no width, or changes the direction of a text. With these characters, a text can
+/// look like another text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')

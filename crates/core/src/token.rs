@@ -14,7 +14,7 @@ use crate::error::Error;
 pub struct Token(SecretString);
 
 impl Token {
-    /// Takes the text of a token from the input `name`, which is a token.
+    /// Parses `text`, the value of the input `name`, as a token.
     ///
     /// # Errors
     /// If nothing is left after trimming, or if a character is not visible ASCII. The error does not show the
@@ -24,15 +24,15 @@ impl Token {
             Error::input(
                 name,
                 format!("holds no token: {problem}"),
-                "give a bearer token, one line of text (its value is not shown here)",
+                "give a bearer token as one line of text (jobpass does not show the value)",
             )
         })
     }
 
-    /// Takes the text of a token from anywhere.
+    /// Parses a text that need not come from an input.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse). The error is a clause about the text.
+    /// As [`parse`](Self::parse). The error is a clause about the text, such as `it is empty`.
     pub(crate) fn read(text: &str) -> Result<Self, &'static str> {
         match text.trim() {
             "" => Err("it is empty"),

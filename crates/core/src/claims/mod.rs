@@ -80,7 +80,7 @@ pub struct Kubernetes {
     /// The bound Node, or the Node of a bound Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Reference>,
-    /// The time by which a client should have renewed the token. Afterwards, the API server accepts the
+    /// The time by which a client should have renewed the token. Afterwards, the API server still accepts the
     /// token, and notes that in its audit log (`authentication.k8s.io/stale-token`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnafter: Option<i64>,
@@ -167,8 +167,8 @@ impl Claims {
 
     /// Whether the token is for other servers, and not for the API server.
     ///
-    /// The API server accepts the issuer as an audience. That is the default of its flag `--api-audiences`,
-    /// and no claim shows whether a cluster sets the flag.
+    /// By default, the API server accepts its issuer as an audience. The flag `--api-audiences` can change
+    /// that, and no claim shows whether a cluster sets the flag.
     pub fn is_for_others(&self) -> bool {
         !self.aud.is_empty() && self.iss.as_ref().is_some_and(|issuer| !self.aud.contains(issuer))
     }
@@ -253,7 +253,7 @@ mod tests {
         );
     }
 
-    /// RFC 7519 allows this expiry.
+    /// RFC 7519 allows an expiry with a fraction of a second.
     #[test]
     fn a_claim_of_another_type_is_told_apart_from_broken_json() {
         let claims = URL_SAFE_NO_PAD.encode(r#"{"exp":1800003600.5}"#);

@@ -71,8 +71,8 @@ pub fn warnings(claims: &Claims, now: Timestamp) -> Vec<Warning> {
             false => format!("{} ago", time_to(after)),
         };
         let why = format!(
-            "Kubernetes extended its lifetime: its intended end is {when} (`warnafter`), and from then on \
-             API servers accept it, and note that only in their audit logs"
+            "Kubernetes extended its lifetime: its intended end is {when} (`warnafter`). After that time, \
+             API servers still accept it, and note that only in their audit logs"
         );
         add("warnafter", why);
     }
