@@ -27,12 +27,12 @@ pub enum Kind {
     /// 3: the API server, or the endpoint for ID tokens, gave no usable answer: no connection, a TLS error, a
     /// time-out, or lasting server errors.
     Unreachable = 3,
-    /// 4: the API server refused: credentials (401), permissions (403), policy or validation (422), not found
-    /// (404). Also a refusal by a quota or an admission webhook, with any status.
+    /// 4: the API server refused the request: 401 (credentials), 403 (permissions), 404 (not found), 422
+    /// (policy or validation). Also if a quota or an admission webhook refused the request, with any status.
     Refused = 4,
-    /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also the result
-    /// of a comparison or test that fails, such as `check` or `setup --diff`, and of a `setup` that would
-    /// take something from somebody (`docs/reference.md`).
+    /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also if a
+    /// comparison or a test fails, such as `setup --diff` or `check`, or if `setup` would take something from
+    /// somebody (`docs/reference.md`).
     Claims = 5,
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it. Also if jobpass
     /// cannot write another result, or cannot start the command that it was to run.

@@ -31,8 +31,8 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     ))
 }
 
-/// Whether this is an RFC 1123 subdomain, as Kubernetes checks the names of most objects. Such a name is safe
-/// in a URL.
+/// Whether this is an RFC 1123 subdomain. Kubernetes requires that form of the names of most objects, and a
+/// name in that form is safe in a URL.
 pub(crate) fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_dns_label)
 }

@@ -114,19 +114,19 @@ impl Claims {
         self.kubernetes.as_ref()?.serviceaccount.as_ref()?.uid.as_deref()
     }
 
-    /// Whether this is the legacy token of this Secret (type `kubernetes.io/service-account-token`). The
-    /// deletion of the Secret revokes the token.
+    /// Whether the token is the legacy token of the Secret `namespace`/`name` (type
+    /// `kubernetes.io/service-account-token`). The deletion of that Secret revokes the token.
     pub fn is_of_secret(&self, namespace: &str, name: &str) -> bool {
         self.iss.as_deref() == Some(LEGACY_ISSUER)
             && self.legacy_namespace.as_deref() == Some(namespace)
             && self.legacy_secret.as_deref() == Some(name)
     }
 
-    /// Checks that this is the legacy token of this Secret and ServiceAccount, and has neither an expiry nor
-    /// audiences.
+    /// Checks that the token is the legacy token of the ServiceAccount `account` in the Secret `secret`, and
+    /// has neither an expiry nor audiences.
     ///
     /// # Errors
-    /// [`Kind::Claims`] if it is another token, or has an expiry or audiences.
+    /// [`Kind::Claims`] if the token is another one, or has an expiry or audiences.
     pub fn verify_legacy(&self, namespace: &str, account: &str, secret: &str) -> Result<(), Error> {
         let subject = format!("system:serviceaccount:{namespace}:{account}");
         let what = match () {
