@@ -1,5 +1,5 @@
-//! Minting: all steps from the recorded state to the token in the job's hands. If a step fails, jobpass
-//! deletes what the earlier steps created.
+//! Minting: all steps, from recording the state to handing the token over. If a step fails, jobpass deletes
+//! what the earlier steps created.
 
 use std::{cell::RefCell, panic::AssertUnwindSafe, path::Path, time::Duration};
 
@@ -35,14 +35,14 @@ use crate::{
     token::Token,
 };
 
-/// The time limit for cleaning up. The runner of GitHub sends SIGINT to a cancelled step, SIGTERM 7.5 s
-/// later, and kills the step after another 2.5 s.
+/// The time limit for deleting the anchor after a failure or a signal. GitHub's runner sends SIGINT to a
+/// cancelled step, SIGTERM 7.5 s later, and kills the step after another 2.5 s.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// The time limit, after a signal, for a delivery that has begun.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// A token to mint: its minter, and the files that will hold the token. jobpass has created nothing yet,
-/// except missing folders of these files.
+/// A token to mint, with everything that minting needs. jobpass has created nothing yet, except missing
+/// folders for the files that it will write.
 pub struct Plan {
     /// The state that jobpass records first.
     pub state: State,
@@ -65,17 +65,16 @@ pub struct HandedOver {
 
 /// The steps of a hand-over that only the front end can do.
 pub struct Handover<R, D> {
-    /// Records the state before jobpass creates the anchor, and again when jobpass knows more. `None` means
-    /// that nothing is left to revoke.
+    /// Records the state: before jobpass creates the anchor, after the creation, and after the API server
+    /// issued the token. `None` means that nothing is left to revoke.
     pub record: R,
     /// For a state with a proxy, opens the proxy that keeps the token. The job, `mask` and `deliver` get the
     /// bearer of the proxy in place of the token.
     pub open: Open,
     /// Masks the token before jobpass writes it into the job's files or the log.
     pub mask: fn(&Minted) -> Result<(), Error>,
-    /// Delivers the token, after jobpass has written the token's files. Like `mask`, this runs on a thread of
-    /// its own. A reader that does not empty the log's pipe blocks the writer, and must not delay the
-    /// reaction to a signal.
+    /// Delivers the token, after jobpass has written the token's files. `open`, `mask` and `deliver` run on a
+    /// separate thread: a write to the log can block, which must not delay the reaction to a signal.
     pub deliver: D,
 }
 
@@ -84,8 +83,8 @@ pub type Open = Box<dyn FnOnce(&State, &Token) -> Result<Door, Error> + Send>;
 
 impl Plan {
     /// Reads the inputs, including those for the end of the job, so that a wrong input fails before jobpass
-    /// creates anything in the cluster. Relative paths begin at `folder`. Runs the minter's exec plugin, or
-    /// requests an ID token from the CI platform.
+    /// creates anything in the cluster. Relative paths of the token's files begin at `folder`. If the minter
+    /// needs it, runs its exec plugin, or requests an ID token from the CI platform.
     ///
     /// # Errors
     /// If an input or a variable is wrong, if jobpass finds no minter or gets no credential for it, if the
@@ -109,7 +108,8 @@ impl Plan {
         let state = State::new(&minter, &spec, inputs, folder, environment)?;
         // jobpass must not mint a token whose state it cannot record.
         state.json()?;
-        // A server for the job without usable certificates must fail before jobpass creates anything.
+        // If jobpass cannot use the certificates for `job-server`, this must fail before jobpass creates
+        // anything.
         if let Some(server) = &state.job_server {
             Cluster::connect_as(server, &Identity::default())?;
         }
@@ -127,8 +127,8 @@ impl Plan {
     ///
     /// # Errors
     /// The first failure. doctor adds a likely cause, if it finds one. If jobpass could not delete the
-    /// anchor, the error also has the command that deletes the anchor by hand. If the API server may also
-    /// have issued the token, the error is of [`Kind::Revoke`].
+    /// anchor, the error also has the command that deletes the anchor by hand. In that case, if the API
+    /// server may have issued the token, the error is of [`Kind::Revoke`].
     pub async fn mint<R, D>(
         self,
         origin: &Origin,
@@ -148,7 +148,7 @@ impl Plan {
         } = self;
         let mut origin = origin.clone();
         if let (None, Some(bearer)) = (&origin.check_run_id, &minter.identity.bearer) {
-            // Some runners do not know the id. The ID token that the runner gave the job has it.
+            // Some runners do not tell the job this id. The job's ID token contains the id as a claim.
             origin.check_run_id = oidc::check_run_id(bearer);
         }
         state.receipt.check_run_id.clone_from(&origin.check_run_id);
@@ -216,7 +216,7 @@ where
         // If both are ready, the signal counts: the runner wants the job to end, so the job gets no token.
         biased;
         interrupted = interrupt.wait() => Err(interrupted),
-        minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked"))),
+        minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked while it minted the token"))),
     };
     let Progress { state, creation } = progress.into_inner();
     let delivery = match minted {
@@ -324,14 +324,14 @@ struct Progress {
     creation: Creation,
 }
 
-/// The greatest thing that the API server may have created.
+/// The objects that the API server may have created so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Creation {
-    /// Nothing: jobpass sent no request for the anchor, or the API server refused it.
+    /// None: jobpass sent no request for the anchor, or the API server refused that request.
     Impossible,
-    /// The anchor, which jobpass may have requested.
+    /// The anchor alone.
     OfAnchor,
-    /// The token, which jobpass may have requested.
+    /// The anchor and the token.
     OfToken,
 }
 
@@ -349,7 +349,7 @@ where
     record(Some(&progress.borrow().state))?;
     progress.borrow_mut().creation = match spec.token_type {
         TokenType::Bound => Creation::OfAnchor,
-        // The cluster fills the anchor with its token at once.
+        // The cluster's token controller writes the token into this anchor at once.
         TokenType::Legacy => Creation::OfToken,
     };
     let name = progress.borrow().state.receipt.anchor.clone();
@@ -425,8 +425,8 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
     (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
 }
 
-/// Asks the API server for the token's permissions, with the token itself. Does not ask if an input gives the
-/// audiences, because the API server refuses a token that is not for the API server.
+/// Asks the API server for the token's permissions, with the token itself. Does not ask if the input
+/// `audiences` is given, because the API server answers 401 to a token for other audiences.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());
@@ -458,7 +458,7 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
     Ok(())
 }
 
-/// The error for a token that the API server does not accept from its job.
+/// The error for a token that the cluster issued, but that the job's server does not accept.
 fn not_accepted(server: &str) -> Error {
     let server = harmless(server);
     Error::new(

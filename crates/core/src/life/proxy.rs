@@ -205,7 +205,7 @@ pub(crate) async fn run(
     served
 }
 
-/// The end of a proxy.
+/// The result of closing a proxy.
 pub(crate) struct Closed {
     /// Whether the proxy is certainly closed: its process has closed it, or has ended.
     pub(crate) is_certain: bool,
@@ -213,8 +213,8 @@ pub(crate) struct Closed {
     pub(crate) journal: Vec<Entry>,
 }
 
-/// Removes the journal, so that the process that holds the proxy closes it. Waits until the proxy is closed.
-/// `None` if the state has no proxy.
+/// Removes the journal, so that the process that holds the proxy closes the proxy. Waits for that, but not
+/// for more than 2 s. `None` if the state has no proxy.
 pub(crate) async fn close(state: &State) -> Option<Closed> {
     let path = state.proxy.as_ref().and(state.files.journal.clone())?;
     let until = std::time::Instant::now() + CLOSING;

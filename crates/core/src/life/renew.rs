@@ -2,8 +2,8 @@
 //!
 //! Each new token is bound to the same anchor, so that one deletion ends all of them. The renewer writes the
 //! new token over the old one in `token-file` and in the kubeconfig. The kubeconfig also names `token-file`,
-//! and programs on client-go read that file again every minute (`transport/token_source.go`). The renewer
-//! holds the minter's credential, so the steps of the job need not hold it.
+//! and programs that use client-go read that file again about every minute (`transport/token_source.go`). The
+//! renewer has the minter's credential, so the steps of the job do not need it.
 
 use std::{
     io::{self, Read},
@@ -56,10 +56,10 @@ const LOOK: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// The greatest number of earlier tokens that the renewer looks for in the kubeconfig. The kubeconfig holds
-/// the last one, unless writing it failed.
+/// the latest of them, unless a write failed.
 const KEPT: usize = 16;
 
-/// The shortest time between a renewal and an early renewal after an answer 401.
+/// The shortest time between a renewal and an early one, which follows a 401 of the API server.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
@@ -133,9 +133,10 @@ pub(crate) async fn until_signal(
     }
 }
 
-/// Renews the token of `state` each time it grows old, until a token lasts to the end of `renew-for`, or
-/// until that end. After a failure, tries again; the journal gets the first of several failures in a row.
-/// Calls `ready` once, before the first wait. Does nothing for a token without renewal.
+/// Renews the token of `state` after four fifths of each token's lifetime. Stops when a token lasts to the
+/// end of `renew-for`, or when `renew-for` is over. After a failure, tries again, and writes only the first
+/// of several failures in a row to the journal. Calls `ready` once, before the first wait. Does nothing for a
+/// token without renewal.
 ///
 /// # Errors
 /// If the anchor is gone, or if the journal is gone or cannot be opened.
@@ -179,8 +180,8 @@ pub async fn renew_until_end(
     }
 }
 
-/// Like [`renew_until_end`], for a token that no file holds. `replace` gets each new token. `refusals`
-/// notifies of an answer 401, after which jobpass renews the token early.
+/// Like [`renew_until_end`], for a token that no file holds. `replace` gets each new token. `refusals` gives
+/// a notification when the API server answers 401. jobpass then renews the token early.
 ///
 /// # Errors
 /// If the anchor is gone.
@@ -288,7 +289,7 @@ impl Schedule {
         };
     }
 
-    /// Plans the next attempt after a failure, so that at least four attempts that fail at once come before
+    /// Plans the next attempt after a failure. If each attempt fails without delay, at least four come before
     /// the token expires. Returns whether this is the first failure in a row.
     fn failed(&mut self) -> bool {
         self.wait = self.life.mul_f64((1.0 - OLD) / 4.0).min(LONGEST_WAIT);
@@ -345,8 +346,8 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
         token: new.token.clone(),
     })?;
     state.files.renew(&new.token, handed_over)?;
-    // The end of the job may have removed the journal and the token's file in between. Then this call has
-    // written the token's file again.
+    // The end of the job may have removed the journal and the token's file in between. Then the call above
+    // has written the token's file again.
     if !journal.is_there() {
         return state.files.remove();
     }

@@ -43,7 +43,7 @@ const HURRY: Duration = Duration::from_secs(5);
 /// time.
 const READ_AND_REMOVE: Duration = Duration::from_secs(5);
 
-/// The time limit for removing the permissions of a job's own role. jobpass deletes the anchor afterwards.
+/// The time limit for deleting the RoleBinding of a job's own role. jobpass deletes the anchor afterwards.
 const HEAD_START: Duration = Duration::from_secs(1);
 /// The time limit for deleting the ServiceAccount, the Role and the RoleBinding of a job's own role.
 const TIDY: Duration = Duration::from_secs(8);
@@ -223,9 +223,9 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
     revocation.run(ready(None), Verify::Off).await.map(|_| ())
 }
 
-/// Whether a 401 to `token` proves that the token of `state` is dead. It does not if a step of the job put
-/// another token into the file. It does not if the token is for another audience, because the API server
-/// always answers 401 to such a token.
+/// Whether a 401 to `token` proves that the token of `state` is dead. The 401 proves nothing if a step of the
+/// job put another token into the file, or if the token is for another audience: then the API server always
+/// answers 401.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
@@ -311,7 +311,7 @@ struct Revocation<'a> {
     budget: Budget,
     /// Whether the API server has deleted the anchor. From then on, a signal ends the other work at once.
     deleted: &'a Cell<bool>,
-    /// Whether the token was in a proxy of jobpass alone, and the proxy is closed.
+    /// Whether only jobpass's proxy held the token, and that proxy is closed.
     proxy_closed: bool,
 }
 
@@ -417,7 +417,7 @@ impl Revocation<'_> {
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {
-        // The API server's answer to the token proves nothing alone: a step may have changed the token's
+        // A 401 to the token is not enough: a step of the job may have put a forged token into the token's
         // file.
         self.must_be_gone().await?;
         let Some(token) = token else {

@@ -51,8 +51,8 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
 }
 
 /// Requests a token for the ServiceAccount. With `account_uid`, kube-apiserver refuses an account with
-/// another uid, from Kubernetes 1.34 on. `None` if the anchor is gone. The caller may repeat this: if an
-/// answer is lost, its token is bound to the same anchor, and dies with the anchor.
+/// another uid, from Kubernetes 1.34 on. `None` if the anchor is gone. The caller may repeat this: the token
+/// in a lost answer is bound to the same anchor, and dies with the anchor.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,

@@ -14,8 +14,9 @@ impl Claims {
     /// than requested.
     ///
     /// # Errors
-    /// If the token is for another account or other audiences, is not bound to the anchor, never expires, or
-    /// lives longer than requested. Also if its audiences are too long, or if its credential id is malformed.
+    /// If the token is for another account or other audiences, is not bound to the anchor, never expires, has
+    /// no time of issue, or lives longer than requested. Also if its audiences are too long, or if its
+    /// credential id is malformed.
     pub fn verify(
         &self,
         spec: &Spec,
@@ -63,7 +64,7 @@ impl Claims {
             return wrong("its credential id (`jti`) is malformed".into());
         }
         let (Some(issued), Some(expires)) = (self.iat, self.exp) else {
-            return wrong("it never expires".into());
+            return wrong("it never expires, or has no time of issue".into());
         };
         // Both times are by the API server's clock, so this machine's clock does not matter.
         let lifetime = u64::try_from(expires.saturating_sub(issued)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The revocation of a token that a person names by its anchor, as `jobpass list` shows it.
+//! The revocation of a token by the name of its anchor, which `jobpass list` shows.
 
 use std::{cell::Cell, future::ready};
 
@@ -65,7 +65,7 @@ impl AnchorName {
     }
 }
 
-/// Revokes the token of an anchor. Returns its receipt, as far as the anchor and the revocation tell.
+/// Revokes the token of an anchor. Returns a receipt with the facts that the anchor and the revocation give.
 ///
 /// The metadata of the anchor gives its type and its uid, which is a precondition of the deletion. If the
 /// minter has no permission to list Secrets, only the name says that the Secret is an anchor. The answer to
@@ -127,8 +127,8 @@ pub async fn by_anchor(
         // The notes may say that the minter may not delete a role. Most jobs have no role.
         revoked.notes.clear();
         revoked.notes.push(
-            "this credential may not list Secrets: the API server's answer to the deletion (200, and not 404) \
-             says that the anchor existed"
+            "this credential may not list Secrets, so only the API server's answer to the deletion shows that \
+             the anchor existed"
                 .to_owned(),
         );
     }
@@ -195,7 +195,7 @@ mod tests {
 
     const NAME: &str = "jobpass-aaaaaaaaaaaaaaaaaaaa";
 
-    /// A slip of the hand must delete no other Secret.
+    /// A typing mistake must not delete another Secret.
     #[rstest]
     #[case::another_secret("ci/database-password")]
     #[case::without_a_namespace(NAME)]

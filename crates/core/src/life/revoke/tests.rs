@@ -48,8 +48,8 @@ fn each_reason_to_wait_has_its_own_patience() {
 
 const MARKED: &str = r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a","deletionTimestamp":"2026-01-01T00:00:00Z"}}"#;
 
-/// After the deletion, jobpass deletes the anchor once more. An error says what the second answer tells about
-/// the anchor, and no more.
+/// To prove the deletion, jobpass deletes the anchor a second time. The error claims no more than the second
+/// answer shows.
 #[rstest]
 #[case::a_finalizer_holds_it(
     Fate::answer(200, MARKED),
