@@ -54,7 +54,7 @@ impl FilterJournal {
         Ok(Some(Self { path }))
     }
 
-    /// Creates an empty journal in a folder that only this user can change.
+    /// Creates an empty journal in `folder`. The caller makes sure that only this user can change the folder.
     ///
     /// # Errors
     /// If jobpass cannot create the file.
@@ -218,7 +218,7 @@ mod tests {
         );
     }
 
-    /// Another user could have written such a journal, or could read the token in it.
+    /// Another user could have written these journals, or could read the tokens in them.
     #[rstest]
     #[case::for_others_to_write(|path: &Path| set(path, 0o602), "other users may write to it (mode 602)")]
     #[case::for_a_group_to_write(|path: &Path| set(path, 0o620), "other users may write to it (mode 620)")]

@@ -3,7 +3,8 @@
 //!
 //! The journal is a file of mode 0600 next to the token's file, with one line of JSON for each entry. Log
 //! filters read the tokens from it, and the end of the job reads the results of the renewals. The end of the
-//! job removes the journal, which stops the renewer or the proxy. The journal of a proxy holds no token.
+//! job removes the journal, which stops the renewer or the proxy. The journal of a proxy contains no token,
+//! and is next to the kubeconfig.
 
 use std::{
     collections::VecDeque,
@@ -35,12 +36,13 @@ use crate::{
 /// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
 /// The lengths of the tokens that a filter learns, in bytes. The bearer of a proxy has 43 characters, and the
-/// token of a ServiceAccount about a thousand. A shorter entry could hide a word of the log.
+/// token of a ServiceAccount about a thousand. A short entry could hide an ordinary word of the log.
 pub(crate) const TOKEN: RangeInclusive<usize> = 32..=16 << 10;
 /// The number of latest tokens that a filter learns even if they seem to have expired: the clock of this
 /// machine may be wrong.
 const LATEST: usize = 16;
-/// The time for which a filter still learns an expired token: kube-apiserver accepts it for a while.
+/// The time for which a filter still learns an expired token. kube-apiserver accepts the token for a minute
+/// more, by its own clock.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// An entry of the journal.
@@ -104,8 +106,8 @@ impl Journal {
             path: path.into(),
         });
         let journal = journal.map_err(|error| files::cannot_write(path, &error))?;
-        // The end of the job may have removed the journal before this locked it. Then it has seen no lock,
-        // and takes the proxy for closed.
+        // The end of the job may have removed the journal before this process locked it. Then the end of the
+        // job saw no lock, and treats the proxy as closed.
         match journal.is_there() {
             true => Ok(journal),
             false => Err(files::cannot_write(path, &io::ErrorKind::NotFound.into())),
@@ -189,8 +191,8 @@ impl Reader {
     /// The journal of a renewed token, for a log filter. `None` if the state names no journal or no uid of an
     /// anchor, or if the end of the job has removed the journal.
     ///
-    /// The journal is beside the token's file, and in a container every user may write to that folder. So the
-    /// filter learns only tokens that are bound to the anchor of the state.
+    /// The journal is in the folder of the token's file. In a container, every user may write to that folder.
+    /// So the filter learns only tokens that are bound to the anchor of the state.
     ///
     /// # Errors
     /// If another user may have written the journal, or if jobpass cannot open it.

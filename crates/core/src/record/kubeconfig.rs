@@ -65,7 +65,7 @@ pub(crate) fn yaml(
         }],
         ..Kubeconfig::default()
     };
-    // The error does not show the cause, because its message may hold the token.
+    // The error does not show the cause, because the cause's message may contain the token.
     serde_yaml::to_string(&config)
         .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
 }

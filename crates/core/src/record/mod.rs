@@ -1,5 +1,5 @@
-//! The records of a job, and the files that it hands over: its state, its receipt, the journals, the files of
-//! its token.
+//! The records about a job's token: its state, its receipt and its journals. Also the files that hold the
+//! token.
 
 pub mod filter;
 pub mod journal;

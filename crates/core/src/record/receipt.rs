@@ -50,7 +50,7 @@ pub struct Receipt {
     /// expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swept: Option<jiff::Timestamp>,
-    /// The time at which jobpass had revoked the token, after the proof. By this machine's clock.
+    /// The time at which the revocation and its proof were complete, by this machine's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<jiff::Timestamp>,
     /// The result of the request for a proof that the token is dead.
@@ -58,7 +58,7 @@ pub struct Receipt {
     pub proof: Option<Proof>,
 }
 
-/// The state of knowledge about a token after its revocation.
+/// The evidence that a token is dead after its revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
@@ -150,7 +150,7 @@ impl Receipt {
         self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
     }
 
-    /// The log's text after the hand-over to `places`. `ends` follows the expiry.
+    /// The text that the log shows after the hand-over to `places`. `ends` is the text after the expiry.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {
             (Some(swept), _) => format!(
@@ -190,13 +190,13 @@ impl Receipt {
         in_words(self.minted.map_or(0, seconds))
     }
 
-    /// The log's text after the revocation.
+    /// The text that the log shows after the revocation.
     pub fn revoked_in_words(&self) -> String {
         format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
     }
 
-    /// The log's text at the end of a job. `handed_over` says whether a job had the token. If somebody killed
-    /// the job, that may be unknown.
+    /// The text that the log shows at the end of a job. `handed_over` is `false` if jobpass cannot tell whether
+    /// a token existed, for example because somebody killed the job.
     pub fn ended_in_words(&self, handed_over: bool) -> String {
         let words = match handed_over {
             true => self.revoked_in_words(),
@@ -213,7 +213,7 @@ impl Receipt {
         }
     }
 
-    /// The log's text if an earlier call revoked the token.
+    /// The text that the log shows if an earlier call revoked the token.
     pub fn revoked_before_in_words(&self) -> String {
         let at = self
             .revoked
@@ -234,7 +234,7 @@ impl Receipt {
         )
     }
 
-    /// The first line of [`Receipt::revoked_in_words`]. Shorter if only the anchor was known.
+    /// The first line of [`Receipt::revoked_in_words`]. Leaves out the ServiceAccount if it is unknown.
     pub fn revoked_in_short(&self) -> String {
         let whose = match &*self.service_account {
             "" => String::new(),

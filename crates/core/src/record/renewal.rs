@@ -19,7 +19,7 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// The words that follow the expiry of a token.
+    /// The text that the log shows after a token's expiry. Empty without renewal.
     pub fn in_words(this: Option<&Self>) -> String {
         this.map_or_else(String::new, |renewal| {
             format!("; renewed before, for {}", in_words(renewal.seconds))

@@ -1,4 +1,4 @@
-//! The hand-over of the token in files that nobody else can read.
+//! The hand-over of the token in files that no other user can read.
 
 use std::{
     io::ErrorKind,
@@ -51,8 +51,8 @@ impl Files {
     ///
     /// # Errors
     /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8 or has control
-    /// characters, if both inputs name the same file, if an input may mean a switch or a file, or if no input
-    /// names a file for a renewed token.
+    /// characters, if both inputs name the same file, if an input is a word such as `no` that may be a boolean
+    /// or a file, or if no input names a file for a renewed token.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -99,7 +99,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Adds the files for a renewal. Clients read a token's file again, but not a kubeconfig.
+    /// Adds the files for a renewal. Clients read a token's file again and again, but a kubeconfig only once.
     fn plan_renewal(&mut self) -> Result<(), Error> {
         let path = match (self.token_file.take(), &self.kubeconfig_file) {
             (Some(path), _) => path,
@@ -138,8 +138,8 @@ impl Files {
             Some(_) => Zeroizing::new(self.kubeconfig(token, connection, receipt)?),
             None => Zeroizing::default(),
         };
-        // This writes the journal first, so that a log filter that starts later learns this token. A proxy
-        // writes its own journal, without a token.
+        // The journal comes first, so that a log filter that starts later learns this token. A proxy writes
+        // its own journal, without a token.
         let announced = Zeroizing::new(journal::line(&Entry::Announced { token: token.clone() })?);
         let journal = self.journal.as_ref().filter(|_| self.token_file.is_some());
         let all = [
@@ -161,7 +161,8 @@ impl Files {
     }
 
     fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
-        // Half of the client libraries ignore `tokenFile`, and the others prefer it to `token`.
+        // Some client libraries, such as `@kubernetes/client-node`, ignore `tokenFile`. The others prefer it
+        // to `token`.
         let token_file = match (&self.token_file, &self.journal) {
             (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
             _ => None,
@@ -263,7 +264,7 @@ fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Whether people or YAML read the word as a boolean or as an absent value. Nobody gives a file such a name.
+/// Whether people or YAML read the word as a boolean or as an absent value.
 fn is_switch(word: &str) -> bool {
     let switches = [
         "true", "false", "yes", "no", "on", "off", "y", "n", "0", "1", "null", "none", "~",
@@ -271,8 +272,8 @@ fn is_switch(word: &str) -> bool {
     switches.contains(&&*word.to_ascii_lowercase())
 }
 
-/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. This looks for a line and
-/// parses no YAML, because any step of the job may have written the file.
+/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. This searches for one line
+/// and parses no YAML, because any step of the job may have written the file.
 fn in_kubeconfig(kubeconfig: &str) -> Option<&str> {
     let token = kubeconfig
         .lines()
@@ -330,8 +331,8 @@ mod tests {
         );
     }
 
-    /// If jobpass took a boolean for a file's name, the job would have no kubeconfig, and kubectl would use
-    /// another one.
+    /// A person who writes `yes` or `no` does not expect a file of that name, and would not pass the file to
+    /// kubectl. kubectl would then use another kubeconfig.
     #[test]
     fn a_switch_is_no_name() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -23,15 +23,15 @@ pub use self::reconstruct::lost;
 
 /// The version of the state that this jobpass records.
 ///
-/// The end of a job may run another jobpass than its beginning: a GitLab job uses the current image, and a
-/// person uses the installed version. So each version reads the states of all earlier ones. The states of 0.1
-/// have no number.
+/// The end of a job may run another version of jobpass than its beginning: a later GitLab job may pull a
+/// newer image, and a person runs the installed version. So each version reads the states of all earlier
+/// ones. The states of 0.1 have no number.
 ///
 /// jobpass ignores an unknown field. A later jobpass adds a field under the same number only if a revocation
 /// that ignores the field leaves nothing behind. Any other change raises the number, such as another object
-/// to delete or another kind of authentication. If the number is higher, jobpass refuses the state, and shows
-/// the command that deletes the anchor. At the end of a CI job, the front end warns, and deletes the anchor
-/// itself.
+/// to delete or another kind of authentication. If the number is higher than this one, jobpass refuses the
+/// state, and shows the command that deletes the anchor. At the end of a CI job, the front end warns, and
+/// deletes the anchor itself.
 const VERSION: u32 = 1;
 
 /// A state in its recorded form.
@@ -56,7 +56,7 @@ struct Named {
     anchor: String,
 }
 
-/// The state of a token. jobpass records it before it creates the anchor, and again whenever it knows more.
+/// The state of a token. jobpass records it before it creates the anchor, and again after each change.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct State {
@@ -230,7 +230,7 @@ impl State {
         serde_json::from_str(json).map_err(unreadable)
     }
 
-    /// Writes the state to a file of mode 0600. It replaces an earlier file as a whole.
+    /// Writes the state to a file of mode 0600. Replaces an earlier file as a whole.
     ///
     /// # Errors
     /// As [`State::json`]. Also if the write fails.
@@ -271,7 +271,7 @@ impl Header {
             ),
         );
         let step = "revoke with the version of jobpass that minted the token";
-        // A shell must read exactly two names in the command.
+        // A person pastes the command into a shell, so both names must be plain words.
         match names::is_ours(anchor) && names::is_dns_label(namespace) {
             true => error.help(format!(
                 "{step}. Or delete the anchor by hand, which revokes the token:\n\n  kubectl delete secret \

@@ -167,8 +167,8 @@ mod tests {
         assert!(state.expect("a state").job_server.is_none());
     }
 
-    /// jobpass deletes an object only if jobpass could have given it that name. For other names, it does not
-    /// suggest a command that deletes the object.
+    /// jobpass deletes an object only if the name has the form of an anchor's name. For another name, jobpass
+    /// does not suggest a command that deletes the object.
     #[rstest]
     #[case::nothing("")]
     #[case::no_namespace("jobpass-aaaaaaaaaaaaaaaaaaaa")]

@@ -217,7 +217,7 @@ fn the_version_is_recorded() {
     assert!(json.starts_with(&format!("{{\"version\":{VERSION},")), "{json}");
 }
 
-/// A later version may write the field at any position.
+/// A later version may add a field to each of these objects.
 #[rstest]
 #[case("")]
 #[case("/connection")]
@@ -284,8 +284,8 @@ fn a_state_that_others_may_have_written_is_not_read() {
     }
 }
 
-/// Each input refuses such a path earlier. If one of those checks were missing, this error keeps jobpass from
-/// writing an empty record.
+/// Each input refuses these paths earlier. If one of those checks were missing, this error would keep jobpass
+/// from writing an empty record.
 #[test]
 fn a_path_that_is_not_utf8_is_an_error_and_never_an_empty_state() {
     let latin = || PathBuf::from(OsStr::from_bytes(b"/tmp/caf\xe9"));
