@@ -39,8 +39,8 @@ impl Checks {
         let permissions =
             |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), FORMS, Ok);
         let (require, forbid) = (permissions(Opt::Require)?, permissions(Opt::Forbid)?);
-        // With one `*`, the API server is asked whether one permission covers everything at once. So such a
-        // `forbid` forbids next to nothing. Only with `* *` is that what a person means.
+        // For `* secrets`, the API server answers only whether the token has every verb at once. So a token
+        // that may `get secrets` would pass `forbid: * secrets`. Only for `* *` do people want that answer.
         let vague = forbid
             .iter()
             .find(|permission| matches!(permission.wildcards(), (true, false) | (false, true)));

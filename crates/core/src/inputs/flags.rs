@@ -37,7 +37,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
 /// The flag of an option. The option's variable may also give the value.
 pub fn flag(option: Opt) -> Arg {
     let help = match (option, option.default()) {
-        // Other processes can read the flags of this one.
+        // Other processes can read the flags of this process.
         (Opt::Kubeconfig, _) => format!(
             "The path of the minter's kubeconfig; the variable {} may also hold the YAML itself, or base64 \
              of it.",
@@ -56,7 +56,7 @@ pub fn flag(option: Opt) -> Arg {
     // kubectl has the same short flag for the namespace.
     let flag = match option {
         Opt::Namespace => flag.short('n'),
-        // `--proxy -- COMMAND`
+        // `--proxy -- COMMAND` must work: the flag needs no value.
         Opt::Proxy => flag
             .num_args(0..=1)
             .require_equals(true)
@@ -78,8 +78,8 @@ pub fn flag(option: Opt) -> Arg {
     }
 }
 
-/// The words that a shell offers for an option. clap accepts any other word, because the error of [`Inputs`]
-/// explains the words and clap's does not.
+/// The words that a shell offers for an option. clap also accepts any other word: [`Inputs`] refuses it with
+/// an error that explains the words, which clap's error does not.
 #[derive(Clone)]
 struct Words(&'static [&'static str]);
 
@@ -98,8 +98,8 @@ impl TypedValueParser for Words {
 /// Reads the inputs from the flags and variables.
 ///
 /// # Errors
-/// As [`Inputs::read`]. Also if a flag holds a kubeconfig instead of its path: every process of the machine
-/// can read the arguments of others.
+/// As [`Inputs::read`]. Also if the flag `--kubeconfig` names no existing file: its value may then be the
+/// kubeconfig itself, and every process of the machine can read the arguments of others.
 pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| given(matches, option))
@@ -109,7 +109,7 @@ pub fn inputs(matches: &ArgMatches) -> Result<Inputs, Error> {
 /// jobpass from revoking the token.
 ///
 /// # Errors
-/// If a flag holds a kubeconfig instead of its path.
+/// If the flag `--kubeconfig` names no existing file.
 pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     no_secret_in_argv(matches)?;
     Inputs::read(FrontEnd::CommandLine, |option| {
@@ -117,7 +117,8 @@ pub fn inputs_at_end(matches: &ArgMatches) -> Result<Inputs, Error> {
     })
 }
 
-/// The value of one flag or of its variable. Leaves out the default. `None` also if the verb lacks the flag.
+/// The value of one flag or of its variable, without the default. `None` also if the command line has no such
+/// flag.
 pub fn given(matches: &ArgMatches, option: Opt) -> Option<String> {
     let values = matches.try_get_many::<String>(option.name()).ok().flatten()?;
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))

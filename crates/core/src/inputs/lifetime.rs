@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text};
 
-/// The lifetime of a token, in seconds. The TokenRequest API accepts every such lifetime for a bound token.
-/// A legacy token never expires: once its lifetime is over, `jobpass sweep` deletes it.
+/// The lifetime of a token, in seconds. For a bound token, the TokenRequest API accepts it. A legacy token
+/// never expires: after its lifetime, `jobpass sweep` deletes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
 impl Lifetime {
-    /// The shortest lifetime that an API server issues (`pkg/apis/authentication/validation/validation.go`).
+    /// The shortest lifetime that an API server accepts, in seconds
+    /// (`pkg/apis/authentication/validation/validation.go`).
     pub const LEAST: u64 = 600;
-    /// The longest lifetime that an API server accepts (same source file).
+    /// The longest lifetime that an API server accepts, in seconds (same source file).
     pub(crate) const MOST: u64 = 1 << 32;
     /// The lifetime that kube-apiserver extends to a year if the token is bound to a Pod, in seconds
     /// (`WarnOnlyBoundTokenExpirationSeconds`, `pkg/serviceaccount/claims.go`).
@@ -69,7 +70,7 @@ impl Lifetime {
     }
 
     /// Like [`Lifetime::parse`], for callers that revoke the token themselves. They may ask for less than 10
-    /// minutes. Then this returns the shortest lifetime, and the time after which the caller must revoke.
+    /// minutes. Then this returns a lifetime of 10 minutes, and the time after which the caller must revoke.
     ///
     /// # Errors
     /// As [`Lifetime::parse`], but accepts less than 10 minutes. Also if the duration is zero.

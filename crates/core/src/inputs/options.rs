@@ -387,7 +387,7 @@ impl fmt::Display for Opt {
 /// ```
 /// use jobpass_core::inputs::options::{FrontEnd, Inputs, Opt};
 ///
-/// // A new CI platform says where its options stand; here `duration` comes from an expression.
+/// // The front end of a new CI platform reads each option; here `duration` comes from an expression.
 /// let given = |duration: Option<&str>| {
 ///     let duration = duration.map(str::to_owned);
 ///     Inputs::read(FrontEnd::CommandLine, |option| match option {

@@ -37,6 +37,6 @@ pub struct Wanted {
     pub properties: Vec<String>,
     /// The container image of the sweeper. If absent, the set-up has no sweeper.
     pub sweeper_image: Option<String>,
-    /// Whether the ServiceAccount may read Pods, as the examples do.
+    /// Whether `setup` lets the ServiceAccount read Pods, as an example of permissions.
     pub example_rights: bool,
 }

@@ -6,8 +6,8 @@ use crate::{
     text,
 };
 
-/// The greatest length of a ServiceAccount's name that `setup` accepts. So the names that `setup` builds from
-/// it and a namespace have at most 253 characters.
+/// The greatest length of a ServiceAccount's name that `setup` accepts. `setup` builds longer names from a
+/// namespace and an account, which must not exceed the limit of Kubernetes, 253 characters.
 pub(crate) const LONGEST_ACCOUNT: usize = 150;
 
 /// The ServiceAccount of the sweeper, which may read every Secret of the namespace.

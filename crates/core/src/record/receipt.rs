@@ -195,8 +195,8 @@ impl Receipt {
         format!("{}\n{}", self.revoked_in_short(), self.end_in_words())
     }
 
-    /// The text that the log shows at the end of a job. `handed_over` is `false` if jobpass cannot tell whether
-    /// a token existed, for example because somebody killed the job.
+    /// The text that the log shows at the end of a job. `handed_over` is `false` if jobpass cannot tell
+    /// whether a token existed, for example because somebody killed the job.
     pub fn ended_in_words(&self, handed_over: bool) -> String {
         let words = match handed_over {
             true => self.revoked_in_words(),

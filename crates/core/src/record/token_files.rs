@@ -51,8 +51,8 @@ impl Files {
     ///
     /// # Errors
     /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8 or has control
-    /// characters, if both inputs name the same file, if an input is a word such as `no` that may be a boolean
-    /// or a file, or if no input names a file for a renewed token.
+    /// characters, if both inputs name the same file, if an input is a word such as `no` that may be a
+    /// boolean or a file, or if no input names a file for a renewed token.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
