@@ -16,8 +16,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// The greatest difference between two clocks without a warning, in seconds. Such a difference proves
-/// nothing: the Date header has no fractions, and an answer takes some time to arrive.
+/// The greatest difference between two clocks without a warning, in seconds. A small difference may come from
+/// the comparison: the Date header has whole seconds, and an answer takes some time to arrive.
 const SKEW: i64 = 30;
 /// The first minor release that jobpass supports.
 const OLDEST: u32 = 27;
@@ -60,8 +60,8 @@ impl<'a> ApiChecks<'a> {
         }
     }
 
-    /// Checks the connection, the user and the permissions. Returns the user. Returns `None` if minting is
-    /// certain to fail at an earlier point.
+    /// Checks the connection, the user and the permissions. Returns the user. Returns `None` if the
+    /// connection or the authentication fails, because the later checks are then impossible.
     pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let answer = match self.reach().await {
             Ok(answer) => answer,
@@ -148,7 +148,7 @@ impl<'a> ApiChecks<'a> {
 
     /// The finding for an answer of 401.
     fn unauthenticated(&self) -> Finding {
-        let said = "the API server answered 401: it does not know this credential";
+        let said = "the API server answered 401: it does not accept this credential";
         Finding::new("user", Health::Failed(Kind::Refused), said).fix(self.cluster.unauthorized())
     }
 
@@ -291,7 +291,7 @@ fn version(answer: &Answer, shown: impl Fn(&str) -> String) -> Finding {
     }
 }
 
-/// The features that a release lacks, if any.
+/// The next step for a release that is too old. `None` for other releases.
 fn lacking(minor: u32) -> Option<String> {
     if minor < OLDEST {
         return Some(format!(

@@ -1,10 +1,10 @@
 //! The comparison of a job's ID token with the file of the API server's flag `--authentication-config`.
 //!
-//! The API server answers only 401, and no client can read its file. An administrator who has the file can
-//! give it to doctor.
+//! Whatever is wrong with an ID token, the API server answers 401 without a reason. No client can read the
+//! API server's file. An administrator who has the file can give it to doctor.
 //!
-//! The rules in the file are CEL expressions. This module evaluates the comparisons that `jobpass setup` and
-//! the guide write. It does not decide about other expressions: it shows the claims that they use.
+//! A rule in the file may be a CEL expression. This module evaluates the comparisons that `jobpass setup`
+//! writes and the guide shows. For any other expression, it shows the claims that the expression uses.
 
 use std::path::Path;
 
@@ -291,7 +291,7 @@ fn literal(text: &str) -> Option<&str> {
     (!inner.contains(['\'', '"', '\\'])).then_some(inner)
 }
 
-/// The finding for any other expression, with the claims that it uses.
+/// The finding for an expression that doctor cannot evaluate, with the claims that the expression uses.
 fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
     let mut said = format!("doctor cannot evaluate this rule: {}", harmless(expression));
     let mut names = Vec::new();

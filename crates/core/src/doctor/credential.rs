@@ -20,7 +20,7 @@ use crate::{
 const SOON: i64 = 14 * 86_400;
 /// The remaining lifetime of a stored token below which doctor warns, in seconds.
 const TOKEN_SOON: i64 = 7 * 86_400;
-/// The reason for a warning about a time that is near.
+/// The end of a warning about a credential or certificate that expires soon.
 const SOON_IN_WORDS: &str = ", which is soon";
 
 /// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is the
@@ -45,7 +45,7 @@ pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding
         )
         .fix("give the kubeconfig's user a token, a client certificate or an exec plugin"),
     };
-    // This is `None` if jobpass can get a new credential in time.
+    // `None` if jobpass can get a new credential, or does not know when this one expires.
     let left = minter
         .expires()
         .map(|expires| expires.as_second() - now.as_second());
@@ -163,7 +163,7 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
     let begins = claims["nbf"].as_i64().unwrap_or_default();
     if begins > now.as_second() {
         let said = format!(
-            "{what}, not valid before another {}",
+            "{what}, not valid for another {}",
             in_words((begins - now.as_second()).unsigned_abs())
         );
         return Finding::new(check, Health::Failed(Kind::Refused), said).fix("correct this machine's clock");
@@ -252,7 +252,7 @@ mod tests {
     #[rstest]
     #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Health::Ok, "ID token of https://i for k8s, expires in 1 min")]
     #[case(json!({"iss": "https://i", "aud": ["a", "b"], "exp": 1}), Health::Failed(Kind::Refused), "ID token of https://i for a, b, expired")]
-    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Health::Failed(Kind::Refused), "not valid before another 1 min")]
+    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Health::Failed(Kind::Refused), "not valid for another 1 min")]
     #[case(json!({"sub": "system:serviceaccount:ci:m", "kubernetes.io": {}}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
     #[case(json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:m"}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
     fn tokens(#[case] claims: Value, #[case] health: Health, #[case] said: &str) {

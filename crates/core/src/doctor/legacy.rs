@@ -1,5 +1,5 @@
-//! The checks about legacy tokens: whether nothing will ever delete some of them, and whether a policy
-//! refuses new ones.
+//! The checks about legacy tokens: whether some of them would never be deleted, and whether a policy refuses
+//! new ones.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,7 +27,7 @@ const LISTING: Duration = Duration::from_secs(10);
 const MAX_PAGES: usize = 20;
 
 impl ApiChecks<'_> {
-    /// Names the Secrets of legacy tokens without a lifetime and without an owner.
+    /// Names the Secrets of legacy tokens that have neither a lifetime nor an owner.
     pub(super) async fn forgotten_tokens(&self) -> Finding {
         let listed = tokio::time::timeout(LISTING, self.list_forgotten_tokens()).await;
         listed.unwrap_or_else(|_| {
@@ -41,7 +41,8 @@ impl ApiChecks<'_> {
 
     async fn list_forgotten_tokens(&self) -> Finding {
         let namespace = &self.spec.namespace;
-        // A refused list may also come from a gateway. Only a review says that the permission is missing.
+        // A 403 to the list may also come from a gateway. Only an access review shows that the minter lacks
+        // the permission.
         let list = Permission::built_in("list", "secrets", "");
         if let (Verdict::Denied, _) = access::review(self.cluster, &list, namespace, self.budget).await {
             let said = format!(
@@ -110,8 +111,8 @@ impl ApiChecks<'_> {
     }
 }
 
-/// The finding about Secrets without a lifetime and without an owner: `names` are the first ones, and `more`
-/// is the number of the others. `complete` says whether doctor listed all pages.
+/// The finding about Secrets that have neither a lifetime nor an owner: `names` are the first ones, and
+/// `more` is the number of the others. `complete` says whether doctor listed all pages.
 fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Finding {
     if names.is_empty() {
         return match complete {
@@ -173,7 +174,8 @@ mod tests {
         assert_eq!(format!("{}: {}", finding.health.word(), finding.said), expected);
     }
 
-    /// Only a review says that the permission is missing. A gateway refuses with the same status.
+    /// Only an access review shows that the minter lacks the permission. A gateway refuses with the same
+    /// status.
     #[rstest]
     #[case::may_not(false, "ok: this minter may not list Secrets in namespace ci, which is right")]
     #[case::a_gateway(true, "unknown: cannot list the anchors: the API server answered 403")]

@@ -1,5 +1,5 @@
-//! Finds the reasons why minting fails, from the configuration to the admission policies. Each finding says
-//! how to correct the cause.
+//! Finds the reasons why minting fails, from the configuration to the admission policies. For each problem,
+//! the finding also names the next step.
 //!
 //! Doctor changes nothing. It requests at most one token, bound to a Secret that does not exist. So no API
 //! server issues that token.
@@ -91,8 +91,8 @@ impl Finding {
         self
     }
 
-    /// The finding outside of the table. The name of a check such as `may create tokens` would contradict its
-    /// failure.
+    /// The finding as one line of text, for an error. Leaves out the name of a check such as `may create
+    /// tokens`, which would contradict the failure.
     fn in_words(&self) -> String {
         match self.check.starts_with("may ") {
             true => self.said.clone(),
@@ -221,7 +221,8 @@ impl Diagnosis {
 /// answer. The error's message stays the first line, and its next step the last. The checks end after 4 s, or
 /// at a signal.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
-    // An access report has its own explanation. The cause counts even if the token is not revoked.
+    // An access report has its own explanation. `kind` may be the later failure to revoke, so this compares
+    // the cause.
     if error.report().is_some() || !matches!(error.cause(), Kind::Refused | Kind::Unreachable) {
         return error;
     }

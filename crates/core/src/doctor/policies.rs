@@ -186,7 +186,7 @@ fn about_list(answer: &Answer, call: &Call) -> Finding {
     )
 }
 
-/// A list of metadata. Go writes `null` for empty items.
+/// A list of metadata. For an empty list, the API server may send `null` as `items`.
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
