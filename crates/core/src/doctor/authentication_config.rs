@@ -99,8 +99,8 @@ impl AuthenticationConfig {
         }
     }
 
-    /// Compares the job's ID token with the file. Returns one finding each for the issuer, the audience, every
-    /// claim rule, the username and every user rule.
+    /// Compares the job's ID token with the file. Returns one finding each for the issuer, the audience, each
+    /// claim rule, the username and each user rule.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
@@ -343,7 +343,7 @@ mod tests {
             .collect()
     }
 
-    /// Rules as `jobpass setup` writes them: jobpass understands each of them.
+    /// doctor evaluates each rule that `jobpass setup` writes.
     #[rstest]
     #[case::fits("iss", json!("https://gitlab.example.com"), &[])]
     #[case::issuer("iss", json!("https://gitlab.com"), &["issuer: the token has https://gitlab.com; the file wants https://gitlab.example.com"])]

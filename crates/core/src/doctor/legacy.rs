@@ -18,7 +18,7 @@ use crate::{
     rbac::Permission,
 };
 
-/// The number of Secrets that a finding names.
+/// The greatest number of Secrets that a finding names.
 const NAMED: usize = 5;
 const CHECK: &str = "legacy tokens";
 /// The time limit for all pages.

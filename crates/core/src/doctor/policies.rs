@@ -57,7 +57,8 @@ impl ApiChecks<'_> {
         Some(self.probe("policy for roles", call, refused, allowed, fix).await)
     }
 
-    /// Requests a token that is not bound to an anchor.
+    /// Requests a token that a policy must refuse. Without a policy, the API server still issues no token,
+    /// because the token's Secret does not exist.
     async fn unbound_tokens(&self, fix: &str) -> Vec<Finding> {
         let namespace = &self.spec.namespace;
         let (account, violation) = match &*self.spec.rules {
@@ -121,8 +122,8 @@ impl ApiChecks<'_> {
     }
 }
 
-/// The findings from the request for an unbound token of the jobs' ServiceAccount. kube-apiserver first looks
-/// for that account, so its answer also says whether the account exists.
+/// The findings from the request for a token of the jobs' ServiceAccount that a policy must refuse.
+/// kube-apiserver first looks for that account, so its answer also shows whether the account exists.
 fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> Vec<Finding> {
     let exists = "ServiceAccount";
     if answer.missing() == Some("serviceaccounts") {

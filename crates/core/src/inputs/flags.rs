@@ -124,7 +124,7 @@ pub fn given(matches: &ArgMatches, option: Opt) -> Option<String> {
     Some(values.map(String::as_str).collect::<Vec<_>>().join("\n"))
 }
 
-/// Whether the flag gives the option, and not the variable.
+/// Whether the value comes from the flag, and not from the variable.
 pub fn is_flag(matches: &ArgMatches, option: Opt) -> bool {
     let given = matches.try_contains_id(option.name()).unwrap_or(false);
     given && matches.value_source(option.name()) == Some(ValueSource::CommandLine)

@@ -24,8 +24,8 @@ impl Metadata {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// If a line is not `KEY=VALUE`, if the API server would refuse it, if its key belongs to jobpass or
-    /// Kubernetes, or if two lines have the same key.
+    /// If a line is not `KEY=VALUE`, if the API server would refuse its key or value, if its key belongs to
+    /// jobpass or Kubernetes, or if two lines have the same key.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let parse = |option: Opt, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {

@@ -467,7 +467,8 @@ impl Inputs {
         }
     }
 
-    /// The meaning of an option that is [`Value::Choice`]. `parse` returns it for each of the option's words.
+    /// The meaning of an option that is [`Value::Choice`]. `parse` maps each of the option's words to its
+    /// meaning.
     ///
     /// # Errors
     /// If the value is another word.

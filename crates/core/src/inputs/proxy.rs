@@ -96,8 +96,8 @@ impl Settings {
     }
 }
 
-/// The value of an option. `None` if the value is blank or an empty list: GitLab's template gives such
-/// a value for each option that a job leaves out.
+/// The value of an option. `None` if the value is blank or an empty list: GitLab's template passes one of
+/// these for each option that a job leaves out.
 fn given(inputs: &Inputs, option: Opt) -> Option<&str> {
     inputs
         .get(option)

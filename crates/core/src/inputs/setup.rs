@@ -5,7 +5,7 @@
 pub struct Wanted {
     /// The ServiceAccount of the jobs' tokens. Empty if jobs get tokens only by `role-rules`.
     pub service_account: String,
-    /// The rules that jobs may ask for, and no others, in the form of the option `role-rules`.
+    /// The only rules that jobs may ask for, in the form of the option `role-rules`.
     pub rules: String,
     /// The namespace of the ServiceAccounts and the anchors.
     pub namespace: String,

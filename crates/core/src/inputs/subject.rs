@@ -6,11 +6,11 @@ use crate::{
     text,
 };
 
-/// The greatest length of a ServiceAccount's name that `setup` accepts. `setup` builds longer names from a
-/// namespace and an account, which must not exceed the limit of Kubernetes, 253 characters.
+/// The greatest length of a ServiceAccount's name that `setup` accepts. It leaves room for the names that
+/// `setup` builds from a namespace and an account: Kubernetes allows at most 253 characters.
 pub(crate) const LONGEST_ACCOUNT: usize = 150;
 
-/// The ServiceAccount of the sweeper, which may read every Secret of the namespace.
+/// The sweeper's ServiceAccount. It may read every Secret of the namespace.
 pub(crate) const SWEEPER: &str = "jobpass-sweeper";
 
 pub(crate) const JOBS_THEMSELVES: &str =

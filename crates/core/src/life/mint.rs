@@ -38,7 +38,7 @@ use crate::{
 /// The time limit for deleting the anchor after a failure or a signal. GitHub's runner sends SIGINT to a
 /// cancelled step, SIGTERM 7.5 s later, and kills the step after another 2.5 s.
 const CLEAN_UP: Duration = Duration::from_secs(3);
-/// The time limit, after a signal, for a delivery that has begun.
+/// The time for which jobpass waits after a signal for the end of a delivery that has begun.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// A token to mint, with everything that minting needs. jobpass has created nothing yet, except missing
@@ -213,7 +213,8 @@ where
     });
     let work = AssertUnwindSafe(work(cluster, spec, origin, &progress, &mut record)).catch_unwind();
     let minted = tokio::select! {
-        // If both are ready, the signal counts: the runner wants the job to end, so the job gets no token.
+        // If both are ready, the signal takes precedence: the runner wants the job to end, so the job gets no
+        // token.
         biased;
         interrupted = interrupt.wait() => Err(interrupted),
         minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked while it minted the token"))),
@@ -284,7 +285,7 @@ fn is_certain(delivery: &Delivery, creation: Creation, state: &State) -> bool {
 }
 
 enum Delivery {
-    /// The delivery succeeded. Holds its warnings.
+    /// The delivery succeeded, with these warnings.
     Done(Vec<String>),
     Failed(Error),
     /// A signal arrived, or the delivery panicked. Its thread has ended, and its files may exist.
@@ -298,8 +299,8 @@ async fn finish_or_stop(
     interrupt: &mut Interrupt,
 ) -> Delivery {
     let interrupted = tokio::select! {
-        // If both are ready, the delivery counts: the job has its token, and the signal stays for the next
-        // caller.
+        // If both are ready, the delivery takes precedence: the job has its token, and the next caller gets
+        // the signal.
         biased;
         delivered = &mut delivery => {
             return match delivered {
@@ -442,8 +443,8 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
         .warnings
         .extend(role::in_effect(as_job, spec, budget).await);
     let report = spec.checks.ask(as_job, &holder, budget).await;
-    // jobpass sends this request only if a verdict is unknown. A gateway's 401 counts, because the job would
-    // also get that 401.
+    // jobpass sends this request only if a verdict is unknown. A gateway's 401 is also an error here, because
+    // the job would get the same answer.
     if report.is_partly_unknown()
         && let Ok(answer) = probe::ask(as_job, budget).await
         && answer.status == 401

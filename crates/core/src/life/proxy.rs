@@ -1,6 +1,6 @@
 //! A job's loopback proxy, from its opening to its end.
 //!
-//! The process that holds the proxy keeps a lock on the journal while the proxy is open. To close the proxy,
+//! The process that runs the proxy keeps a lock on the journal while the proxy is open. To close the proxy,
 //! the end of the job removes the journal, and waits until the lock is free. If somebody kills the process,
 //! the kernel releases its lock.
 
@@ -151,7 +151,7 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
     Ok((state, Some(Token::parse(secrets.token.expose_secret(), "token")?)))
 }
 
-/// Starts a process that holds the proxy of `state`: this program with [`renew::VERB`]. The process ends when
+/// Starts a process that runs the proxy of `state`: this program with [`renew::VERB`]. The process ends when
 /// `duration` is over, or when the end of the job removes the journal.
 ///
 /// # Errors
@@ -186,7 +186,7 @@ pub fn tell(output: impl Write, proxy: &JobProxy) -> Result<(), Error> {
     Ok(())
 }
 
-/// The work of the process that [`in_background`] starts: opens the proxy, and serves it until its end.
+/// The work of the process that [`in_background`] starts: opens the proxy, and runs it until its end.
 ///
 /// # Errors
 /// As [`JobProxy::open`], [`tell`] and [`JobProxy::serve`]. Also after a signal other than SIGHUP.
@@ -213,8 +213,8 @@ pub(crate) struct Closed {
     pub(crate) journal: Vec<Entry>,
 }
 
-/// Removes the journal, so that the process that holds the proxy closes the proxy. Waits for that, but not
-/// for more than 2 s. `None` if the state has no proxy.
+/// Removes the journal, so that the process that runs the proxy closes the proxy. Waits at most 2 s until the
+/// proxy is closed. `None` if the state has no proxy.
 pub(crate) async fn close(state: &State) -> Option<Closed> {
     let path = state.proxy.as_ref().and(state.files.journal.clone())?;
     let until = std::time::Instant::now() + CLOSING;
@@ -236,7 +236,7 @@ pub(crate) async fn close(state: &State) -> Option<Closed> {
             journal: reader.news(),
         }
     });
-    // Some file systems do not answer at all.
+    // A file system that does not answer must not keep jobpass from revoking.
     let closed = tokio::time::timeout(2 * CLOSING, closing).await;
     Some(closed.ok().and_then(Result::ok).unwrap_or(Closed {
         is_certain: false,

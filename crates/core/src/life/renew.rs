@@ -87,8 +87,7 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     })
 }
 
-/// Runs the renewer, or the process that holds the job's proxy. Writes to `ready` when the renewer or the
-/// proxy is ready.
+/// Runs the renewer or the job's proxy. Writes to `ready` when the renewer or the proxy is ready.
 ///
 /// # Errors
 /// If `message` holds no state, or after a signal. Also as [`renew_until_end`] for the renewer, and as
@@ -360,7 +359,8 @@ fn renewed(new: &Minted) -> Entry {
     }
 }
 
-/// The request for the first token, without the parts that concern only minting.
+/// The spec of each new token: that of the first token, without the rules, checks and metadata, which only
+/// minting needs.
 fn spec(state: &State, renewal: &Renewal) -> Spec {
     let receipt = &state.receipt;
     Spec {

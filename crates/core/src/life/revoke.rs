@@ -54,8 +54,8 @@ pub const SUCCESS_CACHE: Duration = Duration::from_secs(10);
 /// The time in which every replica of the API server learns of the deletion through its own watch. It
 /// includes a margin.
 const SLACK: Duration = Duration::from_secs(5);
-/// The waits before jobpass again deletes an anchor whose creation was interrupted: the API server may create
-/// the anchor a moment after the runner killed the job.
+/// The waits before each further deletion of an anchor whose creation was interrupted: the API server may
+/// create the anchor a moment after the runner killed the job.
 const LATE_CREATION: &[Duration] = &[
     Duration::from_millis(300),
     Duration::from_millis(700),
@@ -130,7 +130,7 @@ pub async fn at_end_of_job(
     };
     let interrupted = async {
         let interrupted = interrupt.wait().await;
-        // Only the deletion is worth a wait.
+        // After a signal, jobpass waits for the deletion, but not for the proof.
         if !deleted.get() {
             tokio::time::sleep(HURRY).await;
         }

@@ -134,7 +134,7 @@ fn refused(path: &Path, error: &io::Error) -> Error {
             "if no filter of jobpass masks this log, unset the variable. Otherwise, find the command that \
              removed the file, and remove that command",
         ),
-        // `open` and `open_own` refuse with these kinds.
+        // `open` and `open_own` return these kinds of errors for a journal that is not safe.
         ErrorKind::PermissionDenied | ErrorKind::InvalidInput => (
             harmless(&error.to_string()),
             "only jobpass may change that file and its folder: find the command that changed them (`chmod`, \

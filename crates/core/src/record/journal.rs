@@ -33,7 +33,7 @@ use crate::{
     token::Token,
 };
 
-/// The greatest number of pieces of 1 MiB that one call reads. A hundred tokens take 0.1 MiB.
+/// The greatest number of pieces of 1 MiB that one call of a [`Reader`] reads. A hundred tokens take 0.1 MiB.
 const PIECES: usize = 16;
 /// The lengths of the tokens that a filter learns, in bytes. The bearer of a proxy has 43 characters, and the
 /// token of a ServiceAccount about a thousand. A short entry could hide an ordinary word of the log.
@@ -204,7 +204,7 @@ impl Reader {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                // `open_own` refuses with the first two kinds.
+                // `open_own` returns the first two kinds of errors for a journal that is not safe.
                 let (cannot, step) = match error.kind() {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => (
                         "trust",

@@ -30,8 +30,8 @@ impl AnchorName {
     /// Parses the name.
     ///
     /// # Errors
-    /// If jobpass never gives this name to an anchor. So jobpass refuses the name of another Secret before it
-    /// sends any request.
+    /// If the name does not have the form of an anchor's name. So jobpass refuses the name of another Secret
+    /// before it sends any request.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let name = text
             .split_once('/')
@@ -67,9 +67,9 @@ impl AnchorName {
 
 /// Revokes the token of an anchor. Returns a receipt with the facts that the anchor and the revocation give.
 ///
-/// The metadata of the anchor gives its type and its uid, which is a precondition of the deletion. If the
-/// minter has no permission to list Secrets, only the name says that the Secret is an anchor. The answer to
-/// the deletion then says whether the anchor existed.
+/// jobpass reads the anchor's type and uid from its metadata. The uid is a precondition of the deletion. If
+/// the minter has no permission to list Secrets, only the name shows that the Secret is an anchor. Then the
+/// answer to the deletion shows whether the anchor existed.
 ///
 /// # Errors
 /// If `verify-revocation` is wrong, if the anchor does not exist, if it may still exist, or if jobpass cannot

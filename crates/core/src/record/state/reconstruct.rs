@@ -130,7 +130,7 @@ mod tests {
         .await
     }
 
-    /// The options say which other objects belong to the token, and whether a 401 to the token is a proof.
+    /// The options decide which other objects belong to the token, and whether a 401 to the token is a proof.
     #[rstest]
     #[case::shared_account(&[(Opt::ServiceAccount, "scanner")], "scanner", false, true)]
     #[case::for_others(&[(Opt::ServiceAccount, "scanner"), (Opt::Audiences, "vault")], "scanner", false, false)]
