@@ -60,8 +60,10 @@ impl State {
         let why = match renewed_for.unsigned_abs() > renewal.seconds {
             true if self.proxy.is_some() => "the time of `duration` was over: give a longer `duration`",
             true => "the time of `renew-for` was over: give a longer `renew-for`",
-            false if self.proxy.is_some() => "its proxy stopped before the job ended",
-            false => "its renewer stopped before the job ended",
+            false if self.proxy.is_some() => {
+                "its proxy stopped before the job ended: find the program that killed the proxy's process"
+            }
+            false => "its renewer stopped before the job ended: find the program that killed it",
         };
         Some(format!("the token expired at {}, and {why}", time(expired)))
     }
