@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{error::Error, text::harmless};
 
-/// The paths that clients read to find the API, as the ClusterRole `system:discovery` lists them. The last
-/// one leads to the cluster's public keys, and every ServiceAccount may read it
+/// The paths that clients read to find the API, as the ClusterRole `system:discovery` lists them, and one
+/// more. The last path leads to the cluster's public keys, and every ServiceAccount may read it
 /// (`system:service-account-issuer-discovery`).
 const DISCOVERY: [&str; 12] = [
     "/api",
@@ -39,11 +39,11 @@ enum Entry {
 }
 
 impl Allowed {
-    /// Parses permissions in the form of `require`, or a YAML list of them and of RBAC rules. A rule counts
-    /// for the namespace `own`.
+    /// Parses permissions, one a line, or a YAML list of permissions and RBAC rules. A rule applies to the
+    /// namespace `own`.
     ///
     /// # Errors
-    /// If a permission or a rule is wrong.
+    /// If a permission or a rule is wrong, or if the YAML is not a list.
     pub(crate) fn parse(option: &str, text: &str, own: &str) -> Result<Self, Error> {
         let entries = match is_yaml_list(text) {
             true => items(option, text)?,

@@ -1,5 +1,5 @@
-//! The limits on the rules that a job may request. jobpass refuses a rule that gives the job or its minter
-//! more permissions than the rules list. It also refuses a rule that leads to a token without an anchor.
+//! The limits on the rules that a job may request. jobpass refuses a rule through which the job or its minter
+//! could get permissions that no rule lists. It also refuses a rule that leads to a token without an anchor.
 
 use super::Rule;
 use crate::text::harmless;
@@ -7,8 +7,8 @@ use crate::text::harmless;
 /// The greatest length of a verb, group, resource or name, in bytes: the longest name of a Kubernetes object.
 const LONGEST: usize = 253;
 
-/// The rules that jobpass gives no job: verbs, group, resources, and the reason. An entry without verbs
-/// covers all verbs. A resource that ends in `/` stands for all its subresources.
+/// The rules that no job gets. Each entry has verbs, a group, resources and the reason. An entry without
+/// verbs covers all verbs. A resource that ends in `/` stands for all its subresources.
 const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
     (&[], "", &["secrets"], SECRETS),
     (&[], "", &["serviceaccounts", "serviceaccounts/"], ACCOUNTS),
@@ -41,8 +41,8 @@ const NEVER: &[(&[&str], &str, &[&str], &str)] = &[
 const WRITE: &[&str] = &["create", "update", "patch"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 const SECRETS: &str = "Secrets may hold tokens that outlive the job";
-const ACCOUNTS: &str = "the job could mint a token of another ServiceAccount or without an anchor, and such a token outlives \
-     the job";
+const ACCOUNTS: &str = "with access to ServiceAccounts, a job could mint a token of another ServiceAccount \
+    or without an anchor, and such a token outlives the job";
 const PODS: &str =
     "a Pod may run as any ServiceAccount of the namespace, including the minter, and mount any Secret";
 
@@ -77,7 +77,8 @@ impl Rule {
                 if group == RBAC {
                     return refused(
                         &format!("{resource}.{RBAC}"),
-                        "the job could grant itself permissions that the rules do not list",
+                        "with access to Roles and bindings, a job could grant itself permissions that the \
+                         rules do not list",
                     );
                 }
                 let never = NEVER.iter().find(|(verbs, of_group, resources, _)| {
@@ -98,7 +99,7 @@ impl Rule {
     }
 
     /// Whether each verb, group, resource and name of the rule is at most [`LONGEST`] bytes long and has only
-    /// harmless characters. The API server accepts more than that.
+    /// harmless characters. The API server itself has neither limit.
     pub(super) fn is_plain(&self) -> bool {
         let all = [
             &self.verbs,
@@ -111,8 +112,8 @@ impl Rule {
             .all(|text| text.len() <= LONGEST && harmless(text) == *text)
     }
 
-    /// The subresource with which this rule lets a job into every Pod. `None` if the rule names its Pods, or
-    /// has no such subresource.
+    /// The resource `pods/exec` or `pods/attach`, if the rule is about every Pod. `None` if the rule names
+    /// single Pods, or has neither of these resources.
     pub(crate) fn reaches_into_pods(&self) -> Option<&str> {
         let into = |resource: &&String| ["pods/exec", "pods/attach"].contains(&&***resource);
         let core = self.api_groups.iter().any(String::is_empty);
@@ -149,8 +150,8 @@ impl Rule {
         beyond
     }
 
-    /// The rule almost as people write permissions, with all verbs and names: `get,list deployments.apps
-    /// web`, for each resource.
+    /// The rule in short, for messages: `get,list deployments.apps web`. Several resources stand one after
+    /// another, with semicolons between them.
     pub(crate) fn in_short(&self) -> String {
         let mut parts = Vec::new();
         for group in &self.api_groups {

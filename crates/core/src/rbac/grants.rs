@@ -3,8 +3,8 @@
 use super::{Request, Rule};
 
 impl Rule {
-    /// Whether the rule grants a request in the namespace in which the rule counts. A path belongs to no
-    /// namespace, so a rule about paths counts everywhere.
+    /// Whether the rule grants a request. Does not compare namespaces: the caller knows the namespace of the
+    /// rule's Role, and a path has none.
     pub(crate) fn grants(&self, request: &Request) -> bool {
         let has = |list: &[String], value: &str| list.iter().any(|entry| names(entry, value));
         if !has(&self.verbs, &request.verb) {
@@ -26,14 +26,13 @@ impl Rule {
     }
 }
 
-/// Whether an entry names this value.
+/// Whether an entry of a rule matches this value. `*` matches every value.
 pub(super) fn names(entry: &str, value: &str) -> bool {
     entry == "*" || entry == value
 }
 
-/// Whether `RESOURCE/SUBRESOURCE` names the resource of a request. `*` alone also names every subresource, and
-/// `*/SUBRESOURCE` names that of every resource. Nothing names all subresources of one resource
-/// (`ResourceMatches`).
+/// Whether `RESOURCE/SUBRESOURCE` in a rule matches the resource of a request (`ResourceMatches`). `*` alone
+/// also matches every subresource, and `*/log` matches `log` of every resource. `pods/*` matches nothing.
 pub(super) fn names_resource(resource: &str, subresource: &str, request: &Request) -> bool {
     if (resource, subresource) == ("*", "") {
         return true;

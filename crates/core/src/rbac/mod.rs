@@ -18,8 +18,8 @@ pub(crate) use self::permission::{FORMS, FORMS_IN_ROLE, Place, What, is_yaml_lis
 pub(crate) use self::resources::VERBS;
 pub use self::{permission::Permission, request::Request};
 
-/// A verb that exists only for jobpass. For the tokens of a ServiceAccount, the minter's Role has this verb
-/// in addition to `create`. The admission policy for jobs with rules asks for it.
+/// A verb that Kubernetes does not have. A minter's Role grants it, next to `create`, on the tokens of one
+/// ServiceAccount. The admission policy for jobs with rules then lets the minter get those tokens.
 pub(crate) const MINT: &str = "mint";
 
 /// A rule of a Role or ClusterRole (`rbac.authorization.k8s.io/v1`, `PolicyRule`).
@@ -63,11 +63,11 @@ impl From<&Rule> for PolicyRule {
     }
 }
 
-/// Parses the rules of a Role for one job: a YAML list of rules, or permissions in the form of `require`. An
-/// empty text means no rules.
+/// Parses the rules of a Role for one job: permissions, one a line, or a YAML list of rules and permissions.
+/// An empty text means no rules.
 ///
 /// # Errors
-/// If a rule is wrong, if no Role can hold it, or if no job may get it.
+/// If the YAML is not a list, if a rule is wrong or cannot be in a Role, or if no job may get it.
 pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     let rules = parse_any(option, text)?;
     match rules.iter().find_map(Rule::never_given) {
@@ -136,7 +136,7 @@ fn in_role(permission: &Permission) -> Result<Rule, String> {
 /// A rule in a manifest that people read.
 pub(crate) struct Line {
     pub(crate) rule: Rule,
-    /// Whether the user lacks this rule. The manifest then says so.
+    /// Whether the account lacks this rule today. A comment in the manifest then marks the rule.
     pub(crate) missing: bool,
 }
 
@@ -167,9 +167,8 @@ impl Rule {
         ]
     }
 
-    /// The rules of a minter for ServiceAccounts of single jobs: for the anchors, the accounts, their Roles
-    /// and their tokens. They include every rule that a job may get, because Kubernetes lets an account grant
-    /// only rules that it holds.
+    /// The rules of a minter that creates a ServiceAccount and a Role for each job. They include `given`, the
+    /// rules that a job may get, because Kubernetes lets an account grant only permissions that it has.
     pub(crate) fn of_minter_for_jobs(given: &[Self]) -> Vec<Self> {
         let changes = ["create", "delete"];
         let roles = ["roles", "rolebindings"];
@@ -183,8 +182,8 @@ impl Rule {
         rules
     }
 
-    /// Refuses a rule that the API server would refuse (`pkg/apis/rbac/validation`), or with text that
-    /// jobpass cannot show.
+    /// Refuses a rule that the API server would refuse in a Role (`pkg/apis/rbac/validation`), and a rule
+    /// whose text jobpass does not show.
     fn checked(self) -> Result<Self, String> {
         if !self.non_resource_urls.is_empty() {
             return Err("`nonResourceURLs` cannot be in a Role, because they belong to no namespace".into());
@@ -207,7 +206,7 @@ impl Rule {
     }
 
     fn yaml(&self, mark: &str) -> String {
-        // JSON is YAML, and quotes every string that needs quotes.
+        // JSON is valid YAML, and all its strings have quotes.
         let rows = [
             ("apiGroups", &self.api_groups),
             ("resources", &self.resources),
@@ -261,7 +260,8 @@ impl From<&Permission> for Rule {
     }
 }
 
-/// The rules that grant all of these permissions. Merges rules that differ only in their verbs.
+/// The rules that grant all of these permissions. The `bool` says whether the permission is missing today.
+/// Merges rules that differ only in their verbs.
 pub(crate) fn lines<'a>(permissions: impl Iterator<Item = (&'a Permission, bool)>) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (permission, missing) in permissions {

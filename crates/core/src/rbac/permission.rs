@@ -34,7 +34,7 @@ pub(crate) const FORMS_IN_ROLE: &str = "a permission is `VERB RESOURCE[.GROUP][/
 /// let required = Checks::parse(&inputs)?.require;
 /// assert_eq!(required[1].to_string(), "list deployments.apps -n other");
 ///
-/// // The API server would deny a resource that does not exist, and the check would always pass.
+/// // No rule for `secrets` covers `secret`, so the check would pass although the token reads Secrets.
 /// let misspelt = Inputs::from([(Opt::Forbid, "get secret")]);
 /// let refused = Checks::parse(&misspelt).expect_err("there is no such resource");
 /// assert!(refused.message().ends_with("`secret` is not a resource: write `secrets`"));
@@ -74,7 +74,8 @@ pub(crate) enum Place {
 /// with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
 /// # Errors
-/// If a permission is wrong. The error names the line or the item, the problem, and the syntax.
+/// If a permission is wrong, or if the YAML is not a list of strings. The error names the line or the item,
+/// the problem, and the syntax.
 pub(crate) fn parse_all<T>(
     option: &str,
     text: &str,
@@ -105,7 +106,7 @@ pub(crate) fn parse_all<T>(
         .collect()
 }
 
-/// Whether the text begins like a YAML list. No permission begins like that.
+/// Whether the text begins like a YAML list, with `[` or `-`. A permission begins with its verb.
 pub(crate) fn is_yaml_list(text: &str) -> bool {
     text.trim_start().starts_with(['[', '-'])
 }
@@ -311,7 +312,7 @@ impl Permission {
                 }
                 (Place::Own, Some(namespace)) => {
                     return Err(format!(
-                        "`{}` is not the name of a namespace",
+                        "`{}` is not the name of a namespace: write lowercase letters, digits and `-`",
                         text::wrong(namespace)
                     ));
                 }
@@ -416,7 +417,7 @@ impl fmt::Display for Permission {
     }
 }
 
-/// A line of the option, separated from its flags.
+/// The words of one permission, and its flags `-n` and `-A`.
 struct Line<'a> {
     words: Vec<&'a str>,
     namespace: Option<&'a str>,
@@ -453,7 +454,7 @@ impl<'a> Line<'a> {
             }
         }
         if line.everywhere && line.namespace.is_some() {
-            return Err("`-n` and `-A` are both given".into());
+            return Err("`-n` and `-A` are both given; leave one of them out".into());
         }
         Ok(line)
     }
@@ -508,7 +509,7 @@ mod tests {
         assert_eq!(permission.to_string(), "get /metrics");
     }
 
-    /// The API server would answer "denied" to each of these, so a `forbid` with it would always pass.
+    /// If jobpass accepted a permission that no cluster has, a `forbid` with it would always pass.
     #[rstest]
     #[case("pods", "not a verb and a resource")]
     #[case("get pods web more", "too many words")]

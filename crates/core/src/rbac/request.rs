@@ -153,7 +153,7 @@ fn selected_name(selector: &str) -> Option<String> {
         is_escaped = letter == '\\' && !is_escaped;
         terms.last_mut()?.push(letter);
     }
-    // kube-apiserver sorts the terms, and takes the first one for the name.
+    // kube-apiserver sorts the terms. If several terms select a name, the first of them counts.
     terms.sort();
     let mut name = None;
     for term in terms.iter().filter(|term| !term.is_empty()) {
@@ -264,7 +264,7 @@ mod tests {
         "create apps/deployments/ other "
     )]
     #[case("OPTIONS", "/api/v1/pods", " /pods/  ")]
-    // The name of a list or a watch.
+    // The name in the field selector of a list or a watch.
     #[case("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dfoo", "list /pods/  foo")]
     #[case(
         "GET",

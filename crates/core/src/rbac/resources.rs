@@ -1,5 +1,5 @@
-//! The resources of Kubernetes itself. With them, jobpass finds misspelt names. The API server answers
-//! "denied" to a misspelt name, so a `forbid` with that name would always pass.
+//! The resources of Kubernetes itself. jobpass uses this list to find misspelt names. No rule grants anything
+//! on a misspelt name, except a rule with `*`. So a `forbid` with that name would pass and check nothing.
 
 /// The API groups, each with its namespaced and its cluster-scoped resources (`kubectl api-resources`, 1.36).
 /// `users` and `groups` exist only for `impersonate`.
@@ -23,7 +23,7 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
         "controllerrevisions daemonsets deployments replicasets statefulsets",
         "",
     ),
-    // Except for the two reviews, these names exist only for constrained impersonation.
+    // Except for the two reviews, these names exist only for impersonation.
     (
         "authentication.k8s.io",
         "serviceaccounts",
@@ -74,7 +74,7 @@ const BUILT_IN: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The subresources of these resources.
+/// The subresources of Kubernetes' own resources, of all resources together.
 pub(super) const SUBRESOURCES: &[&str] = &[
     "*",
     "approval",
@@ -99,7 +99,7 @@ pub(super) const SUBRESOURCES: &[&str] = &[
     "token",
 ];
 
-/// The verbs for these resources.
+/// The verbs for Kubernetes' own resources.
 pub(crate) const VERBS: &[&str] = &[
     "get",
     "list",
