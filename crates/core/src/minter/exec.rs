@@ -51,8 +51,8 @@ pub(super) struct Credential {
     pub(super) certificate: Option<ClientCertificate>,
 }
 
-/// Applies the rules of `validateAuthInfo`, and those about the versions of plugins. client-go applies them
-/// even if the plugin does not run.
+/// Applies the rules of client-go's `validateAuthInfo`, and its rules about the versions of plugins.
+/// client-go applies them even if the plugin does not run.
 pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has, for user `{}`, an exec plugin {problem}", harmless(user));
@@ -67,7 +67,7 @@ pub(super) fn check(config: &Exec, user: &str) -> Result<(), Error> {
     if !VERSIONS.contains(&&*config.api_version) {
         return refused(
             "with another `apiVersion` than `client.authentication.k8s.io/v1` or `v1beta1`",
-            "use a version of the plugin that supports one of these two versions, as kubectl does",
+            "use a version of the plugin that supports one of these two; kubectl supports no others",
         );
     }
     if config.environment.iter().any(|(name, _)| name.is_empty()) {
@@ -273,7 +273,7 @@ fn credential(status: &Status) -> Result<Credential, Error> {
             .filter(|text| !text.is_empty())
     };
     let bearer = match text(&status.token) {
-        // A header cannot carry such a token.
+        // A header cannot carry a token with line breaks.
         Some(token) if token.contains(['\r', '\n']) => return Err(printed("a token with line breaks")),
         Some(token) => {
             let unusable = |problem| printed(&format!("an unusable token: {problem}"));
@@ -328,7 +328,7 @@ impl End {
         }
     }
 
-    /// The end of the standard error without secrets, as an error shows it. A plugin's last lines say why it
+    /// The end of the standard error without secrets, as a message shows it. A plugin's last lines say why it
     /// failed.
     fn in_words(&self, masker: Option<Masker>) -> String {
         let Some(mut masker) = masker else {
@@ -336,7 +336,8 @@ impl End {
                     jobpass can search for secrets"
                 .into();
         };
-        // The first line lacks its beginning, so the masker would not find a secret in it.
+        // If the text is cut, its first line lacks its beginning, so the masker would not find a secret in
+        // that line.
         let line = |bytes: &[u8]| {
             bytes
                 .iter()

@@ -1,9 +1,9 @@
 //! The minter of the job's own ID token (OIDC). The CI platform issues ID tokens on demand.
 //!
 //! The platform gives the job a URL and a bearer token for that URL. Later steps of the job can change
-//! variables. So the end of the job takes only the bearer token from the environment. It sends the bearer
-//! token to the URL in the state, through the same proxy. jobpass sends the credentials only to that URL and
-//! to the API server, over TLS, and follows no redirect.
+//! variables. So the end of the job takes only credentials from the environment: the bearer token, and the
+//! user and password of the proxy. It sends the bearer token to the URL in the state, through the same proxy.
+//! jobpass uses TLS for this URL and for the API server, and follows no redirect.
 
 use std::{
     path::{Path, PathBuf},
@@ -156,8 +156,8 @@ impl Source {
             })?;
         if answer.status != 200 {
             return Err(answer.unexpected(&call).help(
-                "the job's credential for this endpoint ends with the job, and works only if the job may \
-                 ask for ID tokens (on GitHub, `permissions: id-token: write`)",
+                "check that the job may ask for ID tokens (on GitHub, `permissions: id-token: write`), and \
+                 that it still runs: the job's credential for this endpoint ends with the job",
             ));
         }
         let no_token = || {
@@ -166,8 +166,8 @@ impl Source {
                 format!("cannot {}: the answer holds no ID token", call.doing),
             )
             .help(
-                "another program answers instead of the CI platform: check the proxies between this runner \
-                 and the platform",
+                "another program may have answered instead of the CI platform: check the proxies between \
+                 this runner and the platform",
             )
         };
         let answer: IdToken = answer.parse(&call).map_err(|_| no_token())?;

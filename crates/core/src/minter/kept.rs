@@ -1,8 +1,9 @@
-//! The minter's credential, which the CI platform keeps for the end of the job. jobpass needs this if only
-//! the inputs and variables of one step hold the credential.
+//! The minter's credential, which the CI platform keeps for the end of the job. jobpass uses this if the
+//! credential exists only in the inputs or variables of one step.
 //!
-//! GitHub's runner evaluates the inputs of a step again at the end of the job. Below two composite actions,
-//! they are then empty. A credential in a file, or from the platform or a plugin, needs no keeping.
+//! GitHub's runner evaluates the inputs of a step again at the end of the job. If the step is inside two
+//! nested composite actions, its inputs are then empty. A credential in a file, or from the platform or a
+//! plugin, does not have to be kept.
 
 use zeroize::Zeroizing;
 

@@ -85,7 +85,8 @@ impl Minter {
     /// Finds the minter in this order: `kubeconfig`, `server`, `$KUBECONFIG`, `~/.kube/config`, the
     /// in-cluster account.
     ///
-    /// If the minter needs it, runs its exec plugin once, or requests an ID token from the CI platform.
+    /// If the credential comes from an exec plugin, runs the plugin once. If it is an ID token, requests one
+    /// from the CI platform.
     ///
     /// # Errors
     /// If there is no minter, if an input is wrong or contradicts another, if the minter's credential or
@@ -226,7 +227,7 @@ impl Minter {
 fn elsewhere(input: &str) -> Error {
     Error::input(
         input,
-        "names another API server, or another certificate authority, than the recorded state",
+        "names another API server, certificate authority or TLS server name than the recorded state",
         "jobpass sent the credential to neither server. Find out who changed this input or the state after \
          jobpass minted the token",
     )

@@ -27,7 +27,7 @@ const NAMES: [&str; 12] = [
     "DSN",
     "PRIVATE",
 ];
-/// The words of the form of an `ExecCredential`, which are not secrets.
+/// The fixed words of every `ExecCredential`, which are not secrets.
 const WORDS_OF_THE_FORM: [&str; 7] = [
     "ExecCredential",
     "apiVersion",
@@ -44,8 +44,8 @@ const DOCUMENT: usize = 200;
 /// [`jobpass_mask::forms`] of each secret, which together are about 40 times as long.
 const MOST: usize = 64 << 10;
 
-/// Whether a variable, a flag or a field with this name holds a secret. The path of a folder and the name of
-/// an authority are not secrets.
+/// Whether a variable, a flag or a field with this name holds a secret. `PWD` and `OLDPWD` hold the path of a
+/// folder, and a name with `AUTHORITY` holds an address: these are not secrets.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace("AUTHORITY", "");
     !matches!(&*name, "PWD" | "OLDPWD")
@@ -88,8 +88,8 @@ impl Secrets {
         secrets
     }
 
-    /// Every possible secret in a plugin's output: the plugin's standard output, all words that the
-    /// kubeconfig gives the plugin, and the job's secrets.
+    /// Everything in a plugin's standard error that may be a secret: the plugin's standard output, all words
+    /// that the kubeconfig gives the plugin, and the secrets in the job's variables.
     pub(super) fn of_run(
         config: &Exec,
         cluster: Option<&Cluster>,
@@ -124,7 +124,7 @@ impl Secrets {
         secrets
     }
 
-    /// A masker for these secrets. `None` if there are too many.
+    /// A masker for these secrets. `None` if they are longer than [`MOST`] together.
     pub(super) fn masker(&mut self) -> Option<Masker> {
         self.0.sort_unstable_by(|one, other| one.as_str().cmp(other));
         self.0.dedup();
@@ -281,15 +281,15 @@ impl IntoIterator for Secrets {
     }
 }
 
-/// The text with real line breaks in place of JSON's `\n`, because a script may print the secret in that
-/// form. Empty if there is no `\n`.
+/// The text with real line breaks in place of JSON's `\n` and `\r`, because a script may print a secret from
+/// JSON with real line breaks. Empty if the text has neither.
 fn unescaped(text: &str) -> Zeroizing<String> {
     let is_escaped = text.contains("\\n") || text.contains("\\r");
     let text = is_escaped.then(|| text.replace("\\r", "\n").replace("\\n", "\n"));
     text.unwrap_or_default().into()
 }
 
-/// Calls `each` with every string in a value.
+/// Calls `each` with every string and every number in a value.
 fn texts(value: &Value, each: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => each(text),

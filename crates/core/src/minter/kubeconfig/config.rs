@@ -324,8 +324,8 @@ impl<'v> Fields<'v> {
         Ok(extensions)
     }
 
-    /// Checks `kind` and `apiVersion`. As in client-go, the case of their letters does not matter, unlike in
-    /// other fields.
+    /// Checks `kind` and `apiVersion`. As in client-go, the names of these two fields may be in upper or
+    /// lower case, unlike those of other fields.
     fn check_kind(&self) -> Result<(), Mismatch> {
         for (field, allowed) in [("kind", "Config"), ("apiVersion", "v1")] {
             let mut names: Vec<_> = self

@@ -114,7 +114,7 @@ fn of_exec(exec: &Exec) -> Value {
 mod tests {
     use super::*;
 
-    /// A kubeconfig with the fields that jobpass reads, except switches of TLS and paths of files.
+    /// A kubeconfig with the fields that jobpass reads, except `insecure-skip-tls-verify` and paths of files.
     const ALL: &str = r#"
 current-context: b
 clusters:

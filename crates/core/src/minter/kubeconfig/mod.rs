@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The command that prints a kubeconfig that needs no other file. It prints the credentials, so messages
-/// propose it only for the machine of a person.
+/// propose it only for a person's own machine.
 const FLATTEN: &str = "kubectl config view --flatten --minify --raw";
 
 /// A kubeconfig, merged from its files.
@@ -112,7 +112,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     let decoded = decoded(text);
     if decoded.is_none() && !text.contains('\n') && !text.contains(": ") && !text.starts_with('{') {
         let shown = match text {
-            // Base64 of a kubeconfig begins with a letter, so this is a path and not a secret.
+            // Base64 of UTF-8 text begins with none of these characters, so this is a path and not a secret.
             path if path.starts_with(['/', '.', '~']) && path.len() < 256 => format!(" `{}`", harmless(path)),
             _ => String::new(),
         };
@@ -120,8 +120,8 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
             "kubeconfig",
             format!("{shown} is neither a file that exists, nor the YAML of a kubeconfig, nor base64 of it")
                 .trim(),
-            "give a path, the YAML itself, or base64 of it (jobpass does not show the value, because it \
-             might be a secret)",
+            "give a path, the YAML itself, or base64 of it (jobpass does not show the value unless it looks \
+             like a path, because it might be a secret)",
         ));
     }
     let config = parse(decoded.as_deref().unwrap_or(text).as_bytes())?;
@@ -138,7 +138,7 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
     })
 }
 
-/// Decodes YAML in base64. `None` for other text.
+/// Decodes a kubeconfig in base64. `None` for other text.
 fn decoded(text: &str) -> Option<String> {
     from_base64(text).filter(|yaml| yaml.contains("clusters"))
 }
@@ -171,7 +171,7 @@ fn referred(field: &str, path: &str) -> Result<String, Error> {
         );
         Error::input("kubeconfig", problem, step)
     })?;
-    // In a certificate, a key or a token, other characters have no meaning.
+    // A valid file can have bytes that are not UTF-8 only in the comments around PEM, which nobody parses.
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
@@ -220,8 +220,8 @@ impl Found {
         })
     }
 
-    /// The identity of a context's user, for any cluster. `pinned_exec` is the program of the exec plugin, if
-    /// the state names it.
+    /// The identity of a context's user, and the program of the exec plugin, if it ran. `pinned_exec` is the
+    /// program that the state names, if there is one.
     pub(super) async fn identity(
         &self,
         context: &str,
@@ -242,10 +242,12 @@ impl Found {
         .await
     }
 
-    /// Checks that the context leads to the server of `recorded`. Its credential may go to no other server.
+    /// Checks that the context leads to the server of `recorded`. The context's credential may go to no other
+    /// server.
     ///
     /// # Errors
-    /// If the context or its cluster is missing, or if the cluster is another one.
+    /// If the context or its cluster is missing, or if the cluster has another URL, certificate authority or
+    /// TLS server name.
     pub(super) fn must_lead_to(&self, recorded: &Connection, name: &str) -> Result<(), Error> {
         let (_, context) = self.context(Some(name))?;
         let cluster = self

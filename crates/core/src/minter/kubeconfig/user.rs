@@ -54,7 +54,8 @@ pub(super) async fn identity(
     Ok((identity, Some(plugin.program)))
 }
 
-/// Applies the rules of `validateAuthInfo`. Refuses the kinds of authentication that jobpass lacks.
+/// Applies the rules of client-go's `validateAuthInfo`. Refuses the kinds of authentication that jobpass does
+/// not support.
 fn check(user: &User, name: &str) -> Result<(), Error> {
     let refused = |problem: &str, step: &str| {
         let problem = format!("has {problem} for user `{}`", harmless(name));
@@ -110,8 +111,8 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     match (inline, in_file) {
         ("", Some(error)) => Err(error),
         ("", None) => Ok(None),
-        // A header cannot carry such a token. kubectl fails only when it sends the token, and its message
-        // does not help.
+        // A header cannot carry a token with line breaks. kubectl fails only when it sends the token, and its
+        // message does not help.
         (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
             "kubeconfig",
             format!("has a token with line breaks for user `{}`", harmless(name)),
@@ -153,8 +154,9 @@ fn certificate(user: &User, name: &str) -> Result<Option<ClientCertificate>, Err
     ClientCertificate::parse("kubeconfig", pem, key).map(Some)
 }
 
-/// The token and the key of a user, in each form that a file can have, and the secrets that the exec plugin
-/// gets. Each line of a key is a separate secret, because log filters mask line by line.
+/// The secrets of a user: its token, its key in base64 and in PEM, the token and the key in files that the
+/// kubeconfig names, and the secrets that its exec plugin gets. Each line of a key is a separate secret,
+/// because log filters mask line by line.
 pub(super) fn credentials(user: &User) -> impl Iterator<Item = SecretString> {
     let own = [&user.token, &user.client_key_base64, &user.client_key_data];
     let own = own

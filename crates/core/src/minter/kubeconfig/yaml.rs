@@ -13,10 +13,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::process::harden;
 
-/// The deepest nesting that jobpass accepts, deeper than any kubeconfig. Each level takes a stack frame.
+/// The deepest nesting that jobpass accepts, deeper than any kubeconfig. Each level needs a stack frame.
 const DEEPEST: usize = 200;
-/// The greatest number of decoding steps, including the steps within aliases. It stops a small text whose
-/// aliases grow without end. Go counts in a similar way (`allowedAliasRatio`).
+/// The greatest number of decoding steps, including the steps within aliases. It stops a small text that its
+/// aliases expand to gigabytes. Go counts in a similar way (`allowedAliasRatio`).
 const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -29,8 +29,8 @@ pub(in super::super) struct Unreadable(pub(in super::super) Option<(u64, u64)>);
 pub(in super::super) fn to_json(text: &[u8]) -> Result<Value, Unreadable> {
     let text = decoded(text).ok_or(Unreadable(None))?;
     let last_line = text.rsplit(LINE_BREAKS).next().unwrap_or_default();
-    // These spaces may be the indentation of a block scalar that has no line yet. If they are a line of the
-    // scalar, the parser panics.
+    // If a last line of spaces is only indentation, the parser reads the text as it is. If the spaces are a
+    // line of a block scalar, the parser panics.
     if last_line.trim_start_matches(' ').is_empty() {
         match read(&text, None) {
             Err(Unreadable(None)) if !last_line.is_empty() => {}
