@@ -245,7 +245,7 @@ fn properties(texts: &[String]) -> Result<Vec<(String, String)>, Error> {
         if properties.iter().any(|(known, _)| known == name) {
             return Err(wrong(
                 text,
-                ", but an earlier value differs: no repository has both",
+                ", but this property is given twice: give each property one value",
             ));
         }
         properties.push((name.to_owned(), text_of("property", value)?));

@@ -1,7 +1,7 @@
 //! The `jobpass setup` command for a minter that lacks permissions, as errors and `doctor` propose it.
 //!
-//! The command makes the user that it names a minter. So it names the user of the refused request only if
-//! that user can be a minter. If not, it names an account that `jobpass setup` creates.
+//! The command turns the user that it names into a minter. So it names the user of the refused request only
+//! if that user can be a minter. If not, it names an account that `jobpass setup` creates.
 
 use crate::{
     inputs::{
@@ -55,9 +55,9 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
         .unwrap_or_else(|| NEW_MINTER.to_owned());
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
-        // The rules that other jobs bring are unknown here.
+        // The rules of the jobs are unknown here.
         For::Jobs([]) => "--role-rules RULES".to_owned(),
-        // JSON is YAML.
+        // `--role-rules` accepts YAML, and JSON is valid YAML.
         For::Jobs(rules) => match json::text(&rules) {
             Ok(rules) => format!("--role-rules '{}'", rules.replace('\'', r"'\''")),
             Err(_) => "--role-rules RULES".to_owned(),

@@ -25,7 +25,7 @@ enum TokenKind<'a> {
     Account(&'a str),
     /// A token of an account that jobpass creates for the job, with these rules.
     Job(&'a [rbac::Rule]),
-    /// A legacy token, and the verbs on Secrets that it needs.
+    /// A legacy token of this account, and the verbs on Secrets that the minter needs for it.
     Legacy(&'a str, &'static [&'static str]),
 }
 
@@ -77,7 +77,7 @@ impl<'a> RequiredPermission<'a> {
         };
         format!(
             "there is no ServiceAccount `{account}` in namespace `{0}`: check inputs `service-account` and \
-             `namespace`, or `kubectl create serviceaccount {account} --namespace {0}`",
+             `namespace`, or create it with `kubectl create serviceaccount {account} --namespace {0}`",
             self.namespace
         )
     }
@@ -140,7 +140,7 @@ impl Cluster {
         }
         let refuses_legacy = matches!(permission.token, TokenKind::Legacy(..))
             && message.contains("ValidatingAdmissionPolicy");
-        // The command makes that user a minter, and a job must not become one.
+        // The proposed command turns this user into a minter, and a job must not become one.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
             401 => error.help(self.unauthorized()),
@@ -148,7 +148,7 @@ impl Cluster {
                 error.help(format!(
                     "Kubernetes lets an account grant only permissions that it holds itself. The message \
                      above lists those that the minter lacks. An administrator gives these permissions to \
-                     the minter as well. List everything that jobs may get in `--role-rules`:\n\n{}",
+                     the minter as well. In `--role-rules`, list everything that jobs may get:\n\n{}",
                     permission.setup(user)
                 ))
             }
@@ -159,7 +159,8 @@ impl Cluster {
             )),
             403 => error.help(permission.right(user)),
             404 if answer.missing() == Some("namespaces") => error.help(format!(
-                "there is no namespace `{0}`: check input `namespace`, or `kubectl create namespace {0}`",
+                "there is no namespace `{0}`: check input `namespace`, or create the namespace with `kubectl \
+                 create namespace {0}`",
                 permission.namespace
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),

@@ -19,7 +19,7 @@ impl Cluster {
         self.unauthorized_for("this command", step, step)
     }
 
-    /// The next step after a 401, with the time since the bearer token expired.
+    /// The next step after a 401: `renew` with the time since the bearer token expired, or else `replace`.
     fn unauthorized_for(&self, whose: &str, renew: &str, replace: &str) -> String {
         let expired = self
             .bearer()
