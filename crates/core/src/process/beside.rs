@@ -25,8 +25,8 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// waits for the end of the new process.
 ///
 /// # Errors
-/// If the process does not start, ends, says something else, or is not ready within 5 s. The error then holds
-/// the output of the process.
+/// If the process does not start, ends, prints something else, or is not ready within 5 s. The error then
+/// contains the output of the process.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
@@ -57,7 +57,7 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
     let (Some(mut output), Some(error)) = (child.stdout.take(), child.stderr.take()) else {
         return Ok(None);
     };
-    // Until the new process is ready, a signal to this process's group could end it.
+    // This waits, because a signal to this process's group could end the new process before it is ready.
     let (first, answer) = channel();
     let reader = thread::spawn(move || {
         let mut said = Vec::new();

@@ -73,7 +73,7 @@ fn read_open(longest: u64, file: File) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// If the path is not UTF-8 or has control characters: a line break in the path could begin a command to the
-/// runner that shows the log. The error is that of a wrong input named `name`.
+/// runner that shows the log. The error names the input `name`.
 pub fn utf8<'a>(name: &str, path: &'a Path) -> Result<&'a str, Error> {
     let refused = |problem: &str| {
         Error::input(
@@ -233,8 +233,8 @@ pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
     })
 }
 
-/// Creates a file that only this user can read from the first moment, and that did not exist before. If the
-/// write fails, removes the file.
+/// Creates a new file. From the first moment, only this user can read it. If the write fails, removes the
+/// file.
 fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = create_private(path)?;
     let written = file.write_all(content.as_bytes());

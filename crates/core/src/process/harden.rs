@@ -13,7 +13,7 @@ use crate::error::{Error, Kind};
 /// system, makes a panic print its location without its message.
 ///
 /// Call this first, before the program reads a secret. A refusal by the kernel is not an error: a sandbox may
-/// forbid either call, and a job must not fail because of that.
+/// forbid these system calls, and a job must not fail because of that.
 pub fn harden() {
     system::close_memory();
     // The default hook prints the panic's message, which may quote a secret.

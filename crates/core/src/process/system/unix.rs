@@ -81,8 +81,8 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Creates a file as [`create_private`] does. Here, other processes of this user can always read, rename and
-/// remove an open file.
+/// Creates a file as [`create_private`] does. On Linux and macOS, other processes of this user can always
+/// read, rename and remove an open file.
 pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
     create_private(path)
 }
@@ -120,8 +120,7 @@ fn why_open_with(mode: u32) -> Option<String> {
     (mode & 0o077 != 0).then(|| format!("its file system turned mode 600 into {mode:03o}"))
 }
 
-/// The reason why another user can write to this file, or rename the files in this folder. `None` if no other
-/// user can.
+/// The reason why another user can change this file or folder. `None` if no other user can.
 pub(crate) fn why_not_own(file: &Metadata) -> Option<String> {
     let mode = file.mode() & 0o777;
     match (file.uid() == geteuid().as_raw(), mode & 0o022) {
@@ -206,13 +205,13 @@ pub(crate) fn close_memory() {
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
 
-/// Makes the terminal obey escape sequences. Returns whether it does.
+/// Returns `true`: the terminals of Linux and macOS obey escape sequences.
 pub fn enable_escapes() -> bool {
     true
 }
 
-/// Returns whether the parent of this process is still `parent`. On Linux, the kernel then also sends this
-/// process SIGTERM when its parent ends.
+/// Returns whether the parent of this process is still `parent`. On Linux, this also makes the kernel send
+/// SIGTERM to this process when its parent ends.
 pub(crate) fn follow(parent: u32) -> bool {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));

@@ -30,15 +30,15 @@ use crate::process::{environment::Environment, interrupt::Signal, lookup};
 /// The variable that names the folder for temporary files.
 pub const TEMP: &str = "TEMP";
 
-/// Asks for the attributes of a file, and for none of its content (`FILE_READ_ATTRIBUTES`). Windows then
-/// opens also a file that another program does not share.
+/// Asks for the attributes of a file, and for none of its content (`FILE_READ_ATTRIBUTES`). Windows then also
+/// opens a file that another program has opened without sharing it.
 const ATTRIBUTES: u32 = 0x80;
 /// Opens a link itself, and not its target (`FILE_FLAG_OPEN_REPARSE_POINT`).
 const THE_LINK_ITSELF: u32 = 0x0020_0000;
 /// A console that no window shows (`CREATE_NO_WINDOW`). It gets no Ctrl-C of another console.
 const NO_WINDOW: u32 = 0x0800_0000;
 /// Gives all rights to the owner of the file, whatever the owner's name (`OWNER RIGHTS`). The list names
-/// nobody else, and takes nothing from the folder's list.
+/// nobody else, and inherits nothing from the folder's list.
 const FOR_THE_OWNER: [&str; 3] = ["/inheritance:r", "/grant:r", "*S-1-3-4:F"];
 /// Like [`FOR_THE_OWNER`], for a folder and all that programs create in it.
 const FOR_THE_OWNER_OF_A_FOLDER: [&str; 3] = ["/inheritance:r", "/grant:r", "*S-1-3-4:(OI)(CI)F"];
@@ -111,11 +111,11 @@ pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a file for appending, and creates it if it is missing. Limits the access to an empty file to this
-/// user.
+/// Opens a file for appending, and creates it if it is missing. If the file is empty, gives access to this
+/// user alone.
 pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
-    // The process that wrote to the file first has limited the access.
+    // If the file has content, the process that wrote it has limited the access.
     if file.metadata()?.len() == 0 {
         let _ = icacls(path, FOR_THE_OWNER);
     }
@@ -212,7 +212,7 @@ pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
 /// removes a file while a program reads it, unless that program allows it. Clients read a token's file in
 /// less than a millisecond.
 fn patiently(act: impl Fn() -> io::Result<()>) -> io::Result<()> {
-    /// ERROR_SHARING_VIOLATION
+    /// The Windows error `ERROR_SHARING_VIOLATION`.
     const IN_USE: i32 = 32;
     for _ in 0..25 {
         match act() {
@@ -281,8 +281,8 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
-/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. It has no
-/// way to close the memory to other processes of the same user.
+/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. Other
+/// processes of the same user can always read the memory of this one.
 pub(crate) fn close_memory() {}
 
 /// Makes the console obey escape sequences. Returns whether it does: the consoles before Windows 10 cannot.
@@ -293,8 +293,9 @@ pub fn enable_escapes() -> bool {
         .any(|mut console| console.set_virtual_terminal_processing(true).is_ok())
 }
 
-/// Returns `true`: Windows does not tell whether the parent of this process still runs. GitHub's runner ends
-/// all processes of a step that it kills, including this one (`ProcessInvoker.cs`, `KillProcessTree`).
+/// Returns `true`: Windows keeps only the id of a parent, which another process may have after the parent's
+/// end. GitHub's runner ends all processes of a step that it kills, including this one (`ProcessInvoker.cs`,
+/// `KillProcessTree`).
 pub(crate) fn follow(_: u32) -> bool {
     true
 }
