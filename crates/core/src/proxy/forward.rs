@@ -271,7 +271,7 @@ fn read(request: &Request<Incoming>) -> Result<rbac::Request, Status> {
     let bad = |why| Err(Status::new(StatusCode::BAD_REQUEST, why));
     let uri = request.uri();
     if *request.method() == Method::CONNECT || !uri.path().starts_with('/') {
-        return bad("this is the proxy of a jobpass job for one API server, and takes only paths of its API");
+        return bad("this is the proxy of a jobpass job, and accepts only paths of the job's API server");
     }
     match rbac::Request::read(request.method(), uri.path(), uri.query().unwrap_or_default()) {
         Some(asked) => Ok(asked),

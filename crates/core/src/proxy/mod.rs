@@ -168,7 +168,8 @@ impl LoopbackProxy {
         self.forward.replace_token(token)
     }
 
-    /// Notifies its holder when the API server answers 401. Several answers may give one notification.
+    /// Returns a [`Notify`] that wakes the renewer when the API server answers 401. Several answers may give
+    /// one notification.
     pub(crate) fn refusals(&self) -> Arc<Notify> {
         self.forward.refusals()
     }

@@ -33,7 +33,7 @@ pub enum Line {
     Request(Recorded),
     /// The record is incomplete from here on.
     Cut {
-        /// `true`
+        /// Always `true`.
         cut: bool,
     },
 }

@@ -146,8 +146,8 @@ async fn answer(
                 stream.write_all(b"last words").await.expect("written");
                 return stream.flush().await.expect("written");
             }
-            // The client says all that it has to say, and then closes its side.
-            // The proxy may close the connection at any time. A panic here would delay the test's own clock.
+            // The client sends everything, and then closes its side. The proxy may close the connection at
+            // any time. A panic here would add to the time that a test measures.
             if stream.read_to_end(&mut text).await.is_ok() && stream.write_all(&text).await.is_ok() {
                 let _ = stream.shutdown().await;
             }
@@ -497,7 +497,7 @@ async fn a_client_that_goes_away_ends_its_watch(
         .expect("the API server's side ends");
 }
 
-/// A client closes its side of the connection after it sent a request. kube-apiserver takes such a client for
+/// A client closes its side of the connection after it sent a request. kube-apiserver treats this client as
 /// gone, and so does the proxy: it ends the request and both connections.
 #[rstest]
 #[tokio::test]
