@@ -88,8 +88,8 @@ impl Secrets {
         secrets
     }
 
-    /// Everything in a plugin's standard error that may be a secret: the plugin's standard output, all words
-    /// that the kubeconfig gives the plugin, and the secrets in the job's variables.
+    /// The texts that may be secret if a plugin prints them to its standard error: its standard output, all
+    /// words that the kubeconfig gives it, and the secrets in the job's variables.
     pub(super) fn of_run(
         config: &Exec,
         cluster: Option<&Cluster>,

@@ -26,7 +26,7 @@ fn bearer(minter: &Minter) -> Option<&str> {
     minter.identity.bearer.as_ref().map(Token::expose)
 }
 
-/// The kinds of minters, in their precedence: each is used only without those above it.
+/// `$KUBECONFIG` wins over `~/.kube/config`, and the inputs `kubeconfig` and `server` win over both.
 #[tokio::test]
 async fn a_minter_is_taken_from_the_nearest_place() {
     let folder = tempfile::tempdir().expect("a folder");

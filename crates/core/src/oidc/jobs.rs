@@ -328,7 +328,8 @@ mod tests {
         }
     }
 
-    /// The users of an ID token with these claims. `jobpass setup` names them in bindings and policies.
+    /// The user names of the jobs whose ID tokens have these claims. `jobpass setup` writes them into
+    /// bindings and policies.
     #[rstest]
     #[case::github(json!({"iss": GITHUB, "aud": "k8s", "repository_id": "2"}), Some("ci:github:2"))]
     #[case::gitlab(json!({"iss": GITLAB, "aud": ["k8s", "vault"], "project_id": "7"}), Some("ci:gitlab:7"))]

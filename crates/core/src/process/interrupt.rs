@@ -23,8 +23,8 @@ pub enum Signal {
 /// Two slots change that:
 ///
 /// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills
-///   this slot, for a signal that must end two things: a command, and then the revocation of the command's
-///   token. [`Interrupt::discard_redelivered`] empties the slot.
+///   this slot, for a signal that two callers need: it stops a command, and then leaves less time for the
+///   revocation of the command's token. [`Interrupt::discard_redelivered`] empties the slot.
 /// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties this slot and
 ///   returns the signal. It is for a caller whose callee may have received a signal.
 pub struct Interrupt {

@@ -7,8 +7,8 @@
 //! kubectl -- bearer, loopback --> proxy -- token, HTTP proxy and CA of the cluster --> API server
 //! ```
 //!
-//! The proxy runs on a thread of its own. When it closes, the thread drops its tasks and their sockets. So no
-//! connection, watch or shell stays open.
+//! The proxy runs on a thread of its own. When the proxy closes, the thread drops its tasks and their
+//! sockets. So no connection, watch or shell stays open.
 
 mod bearer;
 mod certificate;

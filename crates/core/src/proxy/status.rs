@@ -12,7 +12,7 @@ const RETRY_AFTER: u16 = 1;
 /// A failure of a request, as `kubectl` shows it.
 pub(super) struct Status {
     pub(super) code: StatusCode,
-    /// Harmless text.
+    /// The problem, as harmless text.
     pub(super) message: String,
     /// Whether the client may send the request once more.
     pub(super) again: bool,

@@ -190,7 +190,7 @@ impl Permission {
         self
     }
 
-    /// The first of the permissions that a rule for resources grants.
+    /// The first permission that a rule grants. `None` for a rule about paths.
     pub(crate) fn of_rule(rule: &Rule) -> Option<Self> {
         let (resource, subresource) = match rule.resources.first()?.split_once('/') {
             Some(parts) => parts,
@@ -509,7 +509,7 @@ mod tests {
         assert_eq!(permission.to_string(), "get /metrics");
     }
 
-    /// If jobpass accepted a permission that no cluster has, a `forbid` with it would always pass.
+    /// If jobpass accepted a misspelt permission, a `forbid` with it would always pass.
     #[rstest]
     #[case("pods", "not a verb and a resource")]
     #[case("get pods web more", "too many words")]

@@ -1,6 +1,6 @@
 //! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, with the same types.
 //!
-//! If a field has another type, the error names the field. The error never shows the value, which may be a
+//! If a field has the wrong type, the error names the field. The error never shows the value, which may be a
 //! secret.
 
 use std::collections::BTreeMap;
@@ -334,7 +334,7 @@ impl<'v> Fields<'v> {
                 .collect();
             names.sort();
             let mut said = String::new();
-            // The last name in the order of bytes counts.
+            // If an object has both `kind` and `Kind`, the last of them in the order of bytes counts.
             for name in names.into_iter().filter(|name| !self.get(name).is_null()) {
                 said = self.text(name)?;
             }

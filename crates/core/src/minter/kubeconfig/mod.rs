@@ -567,7 +567,7 @@ mod tests {
     }
 
     /// Scripts can read these secrets in the kubeconfig, or in the output of a plugin. Addresses and settings
-    /// are no secrets, and stay readable.
+    /// are not secret, and stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"

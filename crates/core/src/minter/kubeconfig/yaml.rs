@@ -182,7 +182,7 @@ impl Document<'_> {
                 if style == ScalarStyle::DoubleQuoted && escapes_a_slash(written) {
                     return Err(at(mark));
                 }
-                // Go reads the `?` as the beginning of a key.
+                // Within braces and brackets, Go reads a `?` as the beginning of a key.
                 if flow && style == ScalarStyle::Plain && value.contains('?') {
                     return Err(at(mark));
                 }
@@ -303,7 +303,7 @@ impl Decoder<'_> {
         decoded
     }
 
-    /// Puts the entries of a mapping into `map`, in their order. A later entry replaces an earlier one, and
+    /// Puts the entries of a mapping into `map`, in their order. A later entry replaces an earlier one, even
     /// one that `<<` merged.
     fn entries(
         &mut self,
