@@ -45,7 +45,7 @@ const DOCUMENT: usize = 200;
 const MOST: usize = 64 << 10;
 
 /// Whether a variable, a flag or a field with this name holds a secret. `PWD` and `OLDPWD` hold the path of a
-/// folder, and a name with `AUTHORITY` holds an address: these are not secrets.
+/// folder. `AUTHORITY`, as in `AZURE_AUTHORITY_HOST`, stands for a server, and does not count as `AUTH`.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase().replace("AUTHORITY", "");
     !matches!(&*name, "PWD" | "OLDPWD")

@@ -281,8 +281,8 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
-/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. Other
-/// processes of the same user can always read the memory of this one.
+/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. It has no
+/// counterpart of Linux's `PR_SET_DUMPABLE`, which closes the memory to other processes of the same user.
 pub(crate) fn close_memory() {}
 
 /// Makes the console obey escape sequences. Returns whether it does: the consoles before Windows 10 cannot.
