@@ -159,7 +159,7 @@ pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
         Error::input(
             input,
             format!("names the file `{path}`, which cannot be read: {why}"),
-            "check the path",
+            "check the path and the file's permissions",
         )
     })
 }

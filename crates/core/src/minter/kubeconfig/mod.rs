@@ -299,7 +299,7 @@ impl Found {
                 .map(|name| harmless(name))
                 .collect::<Vec<_>>();
             match names.is_empty() {
-                true => "the kubeconfig has none".into(),
+                true => "the kubeconfig has no context, so give another kubeconfig".into(),
                 false => format!("the kubeconfig has `{}`", names.join("`, `")),
             }
         };
@@ -317,7 +317,7 @@ impl Found {
             None => Err(Error::input(
                 "context",
                 format!("is `{}`, which the kubeconfig does not have", text::wrong(name)),
-                names(),
+                format!("name another context: {}", names()),
             )),
         }
     }
