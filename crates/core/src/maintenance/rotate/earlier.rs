@@ -34,7 +34,7 @@ pub(super) async fn find(
     read: impl AsyncFn(&str) -> Result<Option<LegacySecret>, Error>,
 ) -> Result<(OldSecret, Option<EarlierRotation>), Error> {
     let annotations = &found.secret.metadata.annotations;
-    // jobpass read the new token, and the old Secret still exists.
+    // The first case: jobpass read the new token, and the old Secret still exists.
     if let Some((name, uid)) = annotations
         .get(ROTATED_FROM)
         .and_then(|from| from.split_once('/'))
@@ -49,7 +49,7 @@ pub(super) async fn find(
         };
         return Ok((old, Some(EarlierRotation::Written(found.name))));
     }
-    // jobpass read the old token, and the new Secret exists.
+    // The second case: jobpass read the old token, and the new Secret exists.
     if let Some(name) = annotations.get(ROTATED_TO).filter(|name| is_dns_subdomain(name))
         && let Some(secret) = read(name).await?
         && secret.metadata.annotations.get(ROTATED_FROM) == Some(&from(&found))
@@ -68,8 +68,8 @@ pub(super) fn from(old: &OldSecret) -> String {
     format!("{}/{}", old.name, old.secret.metadata.uid)
 }
 
-/// A name for the new Secret: at most 200 characters of the old name, then 80 random bits. The bits replace
-/// those of an earlier rotation, so that the name does not grow.
+/// A name for the new Secret: at most 200 characters of the old name, then 16 random characters (80 bits).
+/// These replace the random characters of an earlier rotation, so that the name does not grow.
 pub(super) fn new_name(old: &OldSecret) -> Result<String, Error> {
     const RANDOM: usize = 16;
     let name = &*old.name;
@@ -89,7 +89,8 @@ mod tests {
 
     use super::*;
 
-    /// Builds a Secret from `NAME ANNOTATION=VALUE ...`. Its uid is `uid-NAME`.
+    /// Builds a Secret from `NAME ANNOTATION=VALUE ...`. Its uid is `uid-NAME`. The annotation `to` stands for
+    /// [`ROTATED_TO`], and `from` for [`ROTATED_FROM`].
     fn parse(text: &str) -> OldSecret {
         let mut words = text.split(' ');
         let name = words.next().unwrap_or_default();
@@ -107,7 +108,8 @@ mod tests {
         }
     }
 
-    /// Each case has the Secret to delete at the end, and the progress of the earlier rotation.
+    /// Each case has the Secret of the token that jobpass read, and the other Secrets of the namespace. It
+    /// expects the Secret to delete, and the progress of the earlier rotation.
     #[rstest]
     #[case::never_rotated("a", &[], "a")]
     #[case::recorded_only("a to=b", &[], "a")]

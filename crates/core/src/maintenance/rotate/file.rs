@@ -46,7 +46,7 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
             let token = Token::read(token).map_err(|problem| {
                 Error::input(
                     input,
-                    format!("has no token in the `token` of its current context's user: {problem}"),
+                    format!("has an invalid `token` for the user of its current context: {problem}"),
                     "give the kubeconfig that has the legacy token, and check its `current-context`",
                 )
             })?;
@@ -116,12 +116,11 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
             "remove the other hard links: they would keep the old token",
         ));
     }
-    // If somebody killed an earlier rotation while it wrote, this file holds a token that still works.
+    // If an earlier rotation was killed while it wrote, the partial file contains a token that still works.
     let partial = with_suffix(path, PARTIAL);
     if partial.symlink_metadata().is_ok() {
         let problem = format!(
-            "names `{shown}`: another rotation of this file is running, or somebody killed it while \
-                it wrote"
+            "names `{shown}`: another rotation of this file is running, or was killed while it wrote"
         );
         let allowed = format!(
             "if no rotation is running, remove the unfinished file `{}`",
@@ -141,7 +140,7 @@ fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), 
     Ok((place, text))
 }
 
-/// The file that jobpass read.
+/// The identity and the metadata of a file, from the time when jobpass read it.
 pub(super) struct Before {
     identity: Identity,
     metadata: Metadata,

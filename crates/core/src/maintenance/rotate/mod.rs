@@ -7,8 +7,9 @@
 //!     -> (grace) -> delete the old Secret
 //! ```
 //!
-//! The new Secret has a new name. For a Secret of the same name, the token controller would issue the same
-//! claims, because they hold no time. With an RSA key, the token would be exactly the same.
+//! The new Secret has a new name. For a Secret of the same name, the token controller would issue a token
+//! with the same claims, because a legacy token has no time of issue. Signed with an RSA key, even the token
+//! would be the same.
 //!
 //! Annotations of both Secrets record the progress. If a rotation is interrupted, the same command continues
 //! it.
@@ -46,9 +47,9 @@ pub use self::{place::Location, retire::Replaced};
 pub const ROTATE: Duration = Duration::from_secs(60);
 /// The time limit for writing the new token over the old one.
 const WRITE: Duration = Duration::from_secs(30);
-/// The time limit for a write to end after a signal.
+/// The time that a write gets to finish after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-/// The time limit for reading the token again, if no answer told whether jobpass wrote the new token.
+/// The time limit for reading the Secret again, if jobpass does not know whether it wrote the new token.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A rotation that can go ahead: jobpass has read everything that it needs, and changed nothing yet.
@@ -90,10 +91,10 @@ impl<'a> Rotation<'a> {
     /// `filter` about the token.
     ///
     /// # Errors
-    /// If there is no token there, or none that jobpass can replace. If no legacy Secret of `cluster` holds
-    /// the token, or if the Secret belongs to a job. Also if the API server does not answer, or the
-    /// credential of `cluster` lacks the permission to read a Secret, or jobpass cannot write to the journal
-    /// of `filter`.
+    /// If there is no token at `location`, or if jobpass cannot replace that token. If no legacy Secret of
+    /// `cluster` contains the token, or if the Secret belongs to a job. Also if the API server does not
+    /// answer, if the credential of `cluster` lacks the permission to read a Secret, or if jobpass cannot
+    /// write to the journal of `filter`.
     pub async fn prepare(
         cluster: &'a Cluster,
         location: &Location,
@@ -102,7 +103,7 @@ impl<'a> Rotation<'a> {
     ) -> Result<Self, Error> {
         let (place, token) = Place::read(location, cluster, budget).await?;
         if let Some(filter) = &filter {
-            // An interrupted rotation may have put this token there, outside of the filter.
+            // An interrupted rotation may have written this token, so the filter may never have seen it.
             filter.announce(&token)?;
         }
         let claims = Claims::decode(&token)?;
@@ -116,7 +117,7 @@ impl<'a> Rotation<'a> {
             );
             return Err(Error::new(Kind::Refused, what).help(
                 "check the kubeconfig. If it names the right cluster, create a new Secret by hand, and \
-                 replace the token by the new one",
+                 replace the old token by the token of that Secret",
             ));
         };
         let same = secret
@@ -153,12 +154,12 @@ impl<'a> Rotation<'a> {
         })
     }
 
-    /// Creates a new token, and writes it over the old one. After a failure, the old token still works. jobpass
-    /// deletes the new Secret if this call created it and its token is certainly not in the place.
+    /// Creates a new token, and writes it over the old one. After a failure, the old token still works.
+    /// jobpass deletes the new Secret if this call created it and its token is certainly not in the place.
     ///
     /// # Errors
     /// The first failure, or the signal that stopped the rotation. If jobpass could not delete the new
-    /// Secret, the error has the command that deletes the new Secret.
+    /// Secret, the error contains the command that deletes the new Secret.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
         let (new, existing, resumed) = match self.earlier.clone() {
             Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),
@@ -197,8 +198,8 @@ impl<'a> Rotation<'a> {
                 let mut write = std::pin::pin!(self.place.write(&self.token, token, self.cluster, &budget));
                 tokio::select! {
                     written = &mut write => written,
-                    // The write gets time to end. If it ended halfway, nobody would know which token is
-                    // there.
+                    // The write gets time to finish. If jobpass stopped it halfway, nobody would know which
+                    // token is in the place.
                     interrupted = interrupt.wait() => {
                         signal = Some(interrupted.clone());
                         let written = tokio::time::timeout(LAST_WRITE, write).await;

@@ -40,7 +40,8 @@ pub enum Location {
     },
 }
 
-/// A place, with the content that jobpass read there.
+/// A place, with the content or the resourceVersion that jobpass read there. With these, jobpass notices a
+/// later change.
 pub(super) enum Place {
     File {
         /// The option that named the file.
@@ -227,7 +228,7 @@ async fn read_secret(
     copy_in(secret, namespace, name, key)
 }
 
-/// The copy of the token, in a Secret that jobpass may change.
+/// The text of the copy in a Secret, with its place. Refuses a Secret that jobpass must not change.
 fn copy_in(
     secret: Option<legacy::LegacySecret>,
     namespace: &str,

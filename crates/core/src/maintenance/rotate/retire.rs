@@ -61,7 +61,8 @@ impl Replaced<'_> {
             .map_err(|error| self.unfinished(&error))?;
         let end = end(now, grace, self.old_expires);
         let seconds = end.duration_since(self.old_created).as_secs().max(1);
-        // This writes the name once more, because a failed rotation may have removed it.
+        // This writes the new Secret's name once more, because another rotation that failed may have removed
+        // it.
         let patch =
             json!({ "metadata": { "annotations": { EXPIRATION: seconds.to_string(), ROTATED_TO: new } } });
         let call = patch_call("set the expiry of the old Secret", namespace, old, patch)
@@ -147,7 +148,7 @@ impl Replaced<'_> {
     }
 }
 
-/// The end of the grace period, or the earlier expiry of the old Secret. It is never before `now`.
+/// The end of the grace period, or the expiry of the old Secret if that is earlier. Never before `now`.
 fn end(now: Timestamp, grace: Duration, old_expires: Option<Timestamp>) -> Timestamp {
     let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
     let end = now.checked_add(grace).unwrap_or(Timestamp::MAX);

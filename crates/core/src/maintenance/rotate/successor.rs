@@ -104,7 +104,8 @@ impl Rotation<'_> {
         }
     }
 
-    /// The new Secret, with the labels and annotations of the old one.
+    /// The new Secret. It has the owners of the old one, and its labels and annotations except
+    /// [`NOT_CARRIED_OVER`].
     fn manifest(&self, new: &str) -> Value {
         let metadata = &self.old.secret.metadata;
         let carried = |texts: &BTreeMap<String, String>| {
@@ -437,7 +438,8 @@ mod tests {
         assert_eq!(log.lines(), requests);
     }
 
-    /// The token of that Secret never expires, so the exit code says that it lives.
+    /// The token of the new Secret never expires. So if it may exist, jobpass exits with the code for a token
+    /// that is not revoked.
     #[rstest]
     #[case::created(Kind::Claims, Some("u-2"), Kind::Revoke)]
     #[case::perhaps_created(Kind::Unreachable, None, Kind::Revoke)]
