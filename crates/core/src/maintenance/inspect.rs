@@ -24,12 +24,11 @@ pub struct Verified {
     pub server: String,
     /// Whether the API server accepts the token.
     pub accepted: bool,
-    /// Whether the token is for another audience. Then a refusal by the API server says nothing about the
-    /// token.
+    /// Whether the token is for another audience. The API server refuses such a token even if it is valid.
     pub for_others: bool,
     /// Whether one of the cluster's keys signed the token.
     pub signature: Signature,
-    /// The meaning of acceptance and signature together, in a sentence.
+    /// The meaning of `accepted` and `signature` together, as a sentence.
     pub meaning: String,
 }
 
@@ -82,7 +81,8 @@ pub async fn verify(
 
 impl Verified {
     /// The kind of the failure. `None` if the token passed. The token fails if no key of the cluster signed
-    /// it, if the API server refuses it although it is for the API server, or if jobpass could check neither.
+    /// it, or if the API server refuses it although it is for the API server. A token for another audience
+    /// also fails if jobpass could not check its signature.
     pub fn failure(&self) -> Option<Kind> {
         match (&self.signature, self.accepted) {
             (Signature::Bad | Signature::UnknownKey, _) => Some(Kind::Claims),
@@ -94,7 +94,7 @@ impl Verified {
 }
 
 impl Signature {
-    /// The result, as it follows the word "signature".
+    /// The result as text that follows the word "signature".
     pub fn sentence(&self) -> String {
         match self {
             Self::Good => "good: a key that the cluster publishes made it".into(),
@@ -123,7 +123,7 @@ pub(crate) fn why_refused(claims: &Claims, now: jiff::Timestamp) -> Option<&'sta
         .then_some("it is for another audience than the API server")
 }
 
-/// The meaning of acceptance and signature together, in a sentence.
+/// Puts into a sentence whether the API server accepts the token, and what the signature shows.
 fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Timestamp) -> String {
     if accepted {
         return match signature {
@@ -148,7 +148,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
              cluster"
         }
     };
-    // Only the token's own audience can tell, with a TokenReview.
+    // Only a TokenReview for the token's own audience would show that.
     let unknown = if claims.is_for_others() {
         "; nothing shows whether it is revoked as well"
     } else {
@@ -183,7 +183,7 @@ async fn keys(cluster: &Cluster, budget: &Budget) -> Result<Result<Keys, String>
     Ok(match answer.status {
         200 => Ok(answer.parse(&call)?),
         401 => {
-            Err("the API server does not return its keys to a credential that it does not know (401)".into())
+            Err("the API server refused the credential with which jobpass asked for its keys (401)".into())
         }
         403 => Err(
             "this identity may not read the cluster's keys: bind it to ClusterRole \
@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a token with this header, and the key set that holds its key under the id `a`.
+    /// Returns a token with this header, and the key set that contains its key under the id `a`.
     fn signed(header: &serde_json::Value) -> (String, Keys) {
         let random = SystemRandom::new();
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;

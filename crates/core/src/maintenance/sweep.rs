@@ -1,6 +1,7 @@
-//! The sweep: jobpass deletes the anchors that outlived their jobs, and nothing else.
+//! The sweep: jobpass deletes the anchors that outlived their jobs, and the Secrets of legacy tokens whose
+//! lifetime is over. It deletes nothing else.
 //!
-//! A sweep keeps no record, because the cluster holds everything that a sweep needs. So a person may stop a
+//! A sweep keeps no record, because the cluster has everything that a sweep needs. So a person may stop a
 //! sweep at any time, start it again, or run two at once.
 
 use std::{cell::Cell, time::Duration};
@@ -20,9 +21,9 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time for which the sweep leaves an anchor alone after the expiry in its annotation. The token may expire
-/// up to 45 s after that expiry, because jobpass mints it after it creates the anchor. The rest of the time is
-/// for clocks that differ.
+/// The time for which the sweep leaves an anchor alone after the expiry in its annotation. The token may
+/// expire up to 45 s later than that, because jobpass mints it after it creates the anchor. The rest of the
+/// time is for clocks that differ.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// The least age of an anchor at which the sweep asks the CI platform about its run. A younger anchor belongs
 /// to a job that usually deletes it soon.
@@ -53,7 +54,7 @@ pub enum Expiry {
     Pending,
     /// The token has expired.
     Passed,
-    /// The anchor has no credible expiry, or jobpass did not create it. Holds the reason.
+    /// The anchor has no credible expiry, or jobpass did not create it. The text is the reason.
     Unclear(&'static str),
 }
 
@@ -98,16 +99,16 @@ pub struct Summary {
 
 /// The parts of a sweep that its caller provides.
 pub struct Sweeper<A, R> {
-    /// Tells for each anchor whether its run or pipeline has ended. Answers yes only if that is certain.
+    /// Tells for each anchor whether its run or pipeline has ended. Returns `true` only if that is certain.
     pub ended: A,
-    /// Receives each outcome at once.
+    /// Receives each outcome as soon as it is known.
     pub report: R,
     /// Whether this is a dry run, which deletes nothing.
     pub dry_run: bool,
 }
 
 /// The expiry of an anchor, at the time `now` by the API server's clock. For a legacy token, the annotation
-/// decides, whoever created the Secret: such a token works until somebody deletes its Secret.
+/// decides, whoever created the Secret, because the token works until somebody deletes its Secret.
 pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
@@ -120,13 +121,14 @@ pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     }
     match anchor.expires {
         _ if !anchor.is_ours() => Expiry::Unclear("it has the type of an anchor, but not the name of one"),
-        None => Expiry::Unclear("its annotations hold no expiry that can be true"),
+        None => Expiry::Unclear("its annotations have no credible expiry"),
         Some(expires) if now.duration_since(expires) > EXPIRY_MARGIN => Expiry::Passed,
         Some(_) => Expiry::Pending,
     }
 }
 
-/// Whether the anchor may be jobpass's, and is old enough to ask the CI platform about its run or pipeline.
+/// Whether the sweep asks the CI platform about the anchor's run or pipeline: if jobpass may have made the
+/// anchor, and the anchor is older than 5 minutes.
 pub fn is_worth_asking(anchor: &ListedAnchor, now: Timestamp) -> bool {
     anchor.is_ours()
         && anchor
@@ -142,9 +144,9 @@ where
     /// Sweeps page by page. After a signal, it starts no more deletions and ends within 4 s.
     ///
     /// # Errors
-    /// If jobpass could not delete an anchor. The sweep goes on until 100 deletions have failed. Also if
-    /// jobpass cannot list the anchors, if a report fails, or after a signal: this ends the sweep at once,
-    /// and the summary counts the anchors up to then.
+    /// If jobpass could not delete an anchor: the sweep still tries the others, until 100 deletions have
+    /// failed. Also if jobpass cannot list the anchors, if a report fails, or after a signal: each of these
+    /// ends the sweep early, and the summary counts the anchors up to then.
     pub async fn sweep(
         self,
         cluster: &Cluster,
@@ -366,7 +368,8 @@ mod tests {
         serde_json::from_value(json).expect("an anchor")
     }
 
-    /// Each case sweeps a page with one anchor. `ended` is the CI platform's answer about the anchor's run.
+    /// Each case judges a page with one anchor. `has_ended` is the CI platform's answer about the anchor's
+    /// run. `asks` tells whether the sweep asks the platform.
     #[rstest]
     #[case::live(anchor(OURS, "11:58", "13:00", json!({})), false, false, "kept")]
     #[case::young(anchor(OURS, "11:55", "13:00", json!({})), true, false, "kept")]

@@ -103,7 +103,9 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
 /// The next step after a refusal. `claims` are the claims of the credential, if the credential is a token.
 fn next_step(status: u16, claims: Option<&Claims>, now: jiff::Timestamp) -> Cow<'static, str> {
     match (status, claims.map(|claims| why_refused(claims, now))) {
-        (401, Some(Some(why))) => format!("the API server refuses the token because {why}").into(),
+        (401, Some(Some(why))) => {
+            format!("the API server refuses the token because {why}. Use another credential").into()
+        }
         (401, Some(None)) => "the token is revoked (its bound object or its ServiceAccount is gone), or \
             belongs to another cluster: `jobpass inspect --verify` tells more"
             .into(),

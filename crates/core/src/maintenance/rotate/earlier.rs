@@ -89,8 +89,8 @@ mod tests {
 
     use super::*;
 
-    /// Builds a Secret from `NAME ANNOTATION=VALUE ...`. Its uid is `uid-NAME`. The annotation `to` stands for
-    /// [`ROTATED_TO`], and `from` for [`ROTATED_FROM`].
+    /// Builds a Secret from `NAME ANNOTATION=VALUE ...`. Its uid is `uid-NAME`. The annotation `to` is
+    /// [`ROTATED_TO`], and `from` is [`ROTATED_FROM`].
     fn parse(text: &str) -> OldSecret {
         let mut words = text.split(' ');
         let name = words.next().unwrap_or_default();
