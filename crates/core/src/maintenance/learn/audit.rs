@@ -164,7 +164,7 @@ impl User {
                 let node = self.username.strip_prefix("system:node:").unwrap_or_default();
                 rights.push(right(group, "nodes", node));
             }
-            // kube-apiserver checks this right for all nodes at once.
+            // kube-apiserver checks this right for the name `*`, so a rule with node names does not grant it.
             (Some("associated-node"), _) => rights.push(right(group, "nodes", "")),
             (None | Some("serviceaccount"), Some((namespace, name))) => rights.push(Request {
                 namespace: namespace.to_owned(),
@@ -259,7 +259,7 @@ mod tests {
     #[rstest]
     #[case("list", PODS, Some("allow"), 200, "Allowed list /pods/ ci  false")]
     #[case("list", PODS, Some("forbid"), 403, "Denied list /pods/ ci  false")]
-    // A quota, or an admission policy.
+    // A quota or an admission policy refused the request after RBAC had allowed it.
     #[case("create", PODS, Some("allow"), 403, "Allowed create /pods/ ci  false")]
     #[case("list", PODS, None, 429, "Unknown list /pods/ ci  false")]
     #[case("create", PODS, Some("allow"), 201, "Allowed create /pods/ ci  true")]

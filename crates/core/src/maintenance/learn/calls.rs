@@ -18,7 +18,7 @@ use crate::{
     text::{self, harmless},
 };
 
-/// The greatest length of a line, in bytes. An audit log may hold whole objects, of at most 3 MiB each.
+/// The greatest length of a line, in bytes. An audit log may contain whole objects, of at most 3 MiB each.
 const LONGEST_LINE: u64 = 16 << 20;
 /// The name of the arguments, for messages.
 const FILE: &str = "FILE";
@@ -26,13 +26,13 @@ const FILE: &str = "FILE";
 /// The requests of some runs.
 #[derive(Debug, Default)]
 pub struct Runs {
-    /// Each call, with the number of its repetitions.
+    /// Each call, with the number of times that the runs made it.
     pub(super) calls: BTreeMap<Call, u64>,
     /// The number of files.
     pub(super) files: u64,
     /// The number of incomplete records.
     pub(super) cut: u64,
-    /// The namespaces of the ServiceAccounts with these credential ids, from the audit logs.
+    /// The namespaces of the ServiceAccounts that made the requests, from the audit logs.
     accounts: BTreeSet<String>,
     /// A few credential ids from the audit logs, for the error if [`Runs::read`] got no ids.
     strangers: BTreeSet<String>,
@@ -80,7 +80,7 @@ struct Head {
 
 impl Runs {
     /// Adds the requests of a file: a record, or kube-apiserver's audit log (JSON lines of
-    /// `audit.k8s.io/v1`). From an audit log, takes only the events with one of these credential ids.
+    /// `audit.k8s.io/v1`). From an audit log, adds only the requests with one of the credential ids in `ids`.
     ///
     /// # Errors
     /// If jobpass cannot read the file, or if a line is neither a request nor an event. Also if the file is
@@ -192,7 +192,7 @@ impl Runs {
                     if strangers.is_empty() {
                         String::new()
                     } else {
-                        format!("; the file has {strangers}")
+                        format!("; ids in this file: {strangers}")
                     }
                 ),
             ),

@@ -1,4 +1,4 @@
-//! A rule and its place, as RBAC reads them.
+//! A rule and the place where it applies, compared with requests as RBAC compares them.
 
 use super::{needs::belongs_to_everybody, report::permission};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     text::harmless,
 };
 
-/// A rule, and the place where it holds.
+/// A rule, and the place where it applies.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Granted {
     /// The namespace. `None` for the whole cluster.

@@ -71,7 +71,7 @@ impl InUse {
     }
 
     /// Parses rules as in the input `role-rules`, the output of `jobpass learn`, or manifests of Roles and
-    /// ClusterRoles. Rules without a namespace hold in the namespace `own`.
+    /// ClusterRoles. Rules without a namespace apply in the namespace `own`.
     ///
     /// # Errors
     /// If the text has no rules, or rules that are wrong. Also if a rule names no namespace and `own` is
@@ -155,7 +155,7 @@ impl InUse {
                     harmless(&error.to_string())
                 ))
             })?;
-            // Only a ClusterRole holds paths.
+            // Only a ClusterRole can have a rule with paths.
             let namespace = match is_cluster || !rule.non_resource_urls.is_empty() {
                 true => None,
                 false => Some(own.ok_or_else(no_namespace)?.to_owned()),
@@ -180,8 +180,8 @@ impl InUse {
         Ok(())
     }
 
-    /// Asks the API server for the rules of the identity of `cluster`, in the namespaces of these needs and
-    /// in `own`. Leaves out the rules that every ServiceAccount has.
+    /// Asks the API server for the rules of the identity of `cluster`, in `own` and in the namespaces of the
+    /// allowed requests. Leaves out the rules that every ServiceAccount has.
     ///
     /// # Errors
     /// If the API server does not answer, refuses the request, or lists only a part of the rules.
@@ -247,8 +247,8 @@ impl InUse {
     }
 }
 
-/// The part of a right with a wildcard that the runs used. Lists verbs if only the verb is a wildcard, else
-/// permissions.
+/// The permissions that the runs used of a right with a wildcard. Lists only verbs if only the verb is a
+/// wildcard.
 fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&str>) -> String {
     let is_verb_alone = right
         .rule
@@ -278,7 +278,7 @@ fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&
     shown.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// All rules that hold in a namespace, as the API server lists them to their holder.
+/// All rules of the identity of `cluster` that apply in a namespace, as the API server lists them.
 async fn listed(cluster: &Cluster, namespace: &str, budget: &Budget) -> Result<Vec<Rule>, Error> {
     let question = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec {

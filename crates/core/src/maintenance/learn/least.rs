@@ -120,7 +120,7 @@ fn path_rules(paths: BTreeMap<&str, BTreeSet<&str>>) -> Vec<Rule> {
     merged.into_iter().map(rule).collect()
 }
 
-/// The place of a verb in a rule.
+/// The sort key of a verb in a rule: first the verbs in the order of [`VERBS`], then all others by name.
 pub(super) fn place_of(verb: &str) -> (usize, String) {
     let known = VERBS.iter().position(|known| *known == verb);
     (known.unwrap_or(VERBS.len()), verb.to_owned())

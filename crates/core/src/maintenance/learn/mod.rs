@@ -1,4 +1,5 @@
-//! The least rules for the jobs in a record or an audit log.
+//! The least RBAC rules that some jobs need, learned from their requests. The requests come from jobpass's
+//! own record of a job, or from kube-apiserver's audit log.
 //!
 //! ```text
 //! lines -> calls -> needs -> least rules -> text to paste

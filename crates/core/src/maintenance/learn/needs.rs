@@ -80,9 +80,9 @@ impl Needs {
         needs
     }
 
-    /// The namespace of the ServiceAccount, as an audit log names it. A record does not name it: then this is
-    /// the only namespace in which the API server allowed a request. `None` if there is not exactly one. If
-    /// the API server allowed nothing, the denied requests count, and without these the others.
+    /// The namespace of the ServiceAccount. An audit log names it. A record does not, so jobpass takes the
+    /// only namespace of the allowed requests. If no request was allowed, it takes that of the denied
+    /// requests, or else that of the requests without a decision. `None` if there is not exactly one.
     pub fn own_namespace(&self) -> Option<&str> {
         if let Some(own) = &self.own {
             return Some(own);

@@ -85,7 +85,7 @@ impl<'a> Report<'a> {
             let _ = writeln!(text, "require: |\n{}", indented(&written.join("\n")));
         }
         if !unwritten.is_empty() {
-            let _ = writeln!(text, "# `require` cannot say:\n{}", commented(&unwritten));
+            let _ = writeln!(text, "# The input `require` does not accept:\n{}", commented(&unwritten));
         }
         text
     }
@@ -202,9 +202,9 @@ impl<'a> Report<'a> {
         );
         if self.needs.has_hidden_checks {
             text.push_str(
-                "\n# The runs changed Roles, bindings or certificates. There, kube-apiserver also checks rights \
-                 that no\n# request names: those that a Role grants (else `escalate` or `bind`), or `approve` and \
-                 `sign` of a signer.\n",
+                "\n# The runs changed Roles, bindings or certificates. For these, kube-apiserver also checks \
+                 rights that no\n# request names: each right that a Role grants (or instead `escalate` or \
+                 `bind`), and `approve` or `sign`\n# for a signer.\n",
             );
         }
     }

@@ -33,7 +33,7 @@ fn universe() -> Vec<Request> {
         for verb in VERBS {
             for (group, resource, subresource) in RESOURCES {
                 for name in NAMES {
-                    // The name of such a request is in its body.
+                    // The path of a `create` has no name: the name is in the body.
                     if verb == "create" && subresource.is_empty() && !name.is_empty() {
                         continue;
                     }
@@ -74,8 +74,8 @@ fn needs(record: &str) -> Needs {
     Needs::of(&runs)
 }
 
-/// The rules that a report prints, in the form of the input `role-rules`. The key is the namespace, or empty for
-/// the whole cluster.
+/// The rules that a report prints, in the form of the input `role-rules`. The key is the namespace, or empty
+/// for the whole cluster.
 type Printed = BTreeMap<String, Vec<serde_yaml::Value>>;
 
 fn printed(yaml: &str, only: Option<&str>) -> Printed {
@@ -105,7 +105,7 @@ struct Judge(BTreeMap<&'static str, Vec<Allowed>>);
 impl Judge {
     fn of(printed: &Printed) -> Self {
         let of_place = |namespace: &'static str| {
-            // A rule of a ClusterRole holds in each namespace.
+            // A rule of a ClusterRole applies in each namespace.
             let places = BTreeSet::from([namespace, ""]);
             let rules = places.into_iter().filter_map(|place| printed.get(place));
             let allowed = rules.map(|rules| {
@@ -123,7 +123,7 @@ impl Judge {
     }
 }
 
-/// The printed rules without one verb, one resource or one name.
+/// Each way to remove one verb, one resource or one name from the printed rules.
 fn without_one(printed: &Printed) -> Vec<Printed> {
     let mut fewer = Vec::new();
     for (place, rules) in printed {
@@ -178,7 +178,7 @@ proptest! {
             let judge = Judge::of(&less);
             prop_assert!(done.iter().any(|did| !judge.allows(did)), "{less:?}\n{yaml}");
         }
-        // The output is also a file for `--diff`.
+        // A file with the printed rules is also valid input for `--diff`.
         if !done.is_empty() {
             let difference = InUse::parse(&yaml, own).expect("rules").compare(&needs, own);
             prop_assert_eq!(difference, Difference::default(), "{}", yaml);
@@ -330,8 +330,9 @@ fn each_namespace_has_its_own_rules() {
       list pods -A
       get /metrics
 
-    # The runs changed Roles, bindings or certificates. There, kube-apiserver also checks rights that no
-    # request names: those that a Role grants (else `escalate` or `bind`), or `approve` and `sign` of a signer.
+    # The runs changed Roles, bindings or certificates. For these, kube-apiserver also checks rights that no
+    # request names: each right that a Role grants (or instead `escalate` or `bind`), and `approve` or `sign`
+    # for a signer.
     "#);
 }
 
@@ -355,7 +356,8 @@ fn the_rules_are_for_the_runs_of_all_files() {
     assert_eq!(report["denied"], json!([]), "another run was allowed to do it");
 }
 
-/// A job chooses its paths. Its requests must not become a wildcard, another key of the YAML, or a secret.
+/// A job chooses the paths of its requests. They must not put a wildcard, a YAML key or a secret into the
+/// printed rules.
 #[rstest]
 #[case("/api/v1/namespaces/ci/*", "get *")]
 #[case("/api/v1/namespaces/ci/pods/web/*", "get pods/* web")]
