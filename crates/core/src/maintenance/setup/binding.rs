@@ -15,7 +15,7 @@ use crate::{
     text::harmless,
 };
 
-/// A RoleBinding of a set-up, beside the RoleBinding in the cluster that it replaces.
+/// A RoleBinding of a set-up, with the subjects of the existing RoleBinding that it replaces.
 pub(super) struct MinterBinding<'a> {
     pub(super) object: &'a SetupObject,
     pub(super) outcome: &'a Outcome,
@@ -113,8 +113,8 @@ mod tests {
         json!({ "kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": name })
     }
 
-    /// The subjects that stay in the RoleBinding of a set-up with minters `a` and `b`, if it had the subjects
-    /// in `had`.
+    /// Each case has a RoleBinding in the cluster with the subjects `had`. The set-up that replaces it names
+    /// the minters `a` and `b`.
     #[rstest]
     #[case::none(&[], &[], false)]
     #[case::one_is_new(&["a"], &["a"], false)]

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 /// Whether this value is the default that kube-apiserver sets (`pkg/apis/*/v1/defaults.go`), or is empty. Any
-/// other field that the set-up lacks is a difference, such as a further rule in a Role or an exclusion in a
-/// policy.
+/// other field that the set-up lacks is a difference, such as an exclusion in a policy.
 fn is_default(field: &str, value: &Value) -> bool {
     let defaults = [
         ("matchPolicy", json!("Equivalent")),
@@ -29,7 +28,7 @@ fn is_empty(value: &Value) -> bool {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
-        // Older releases write `creationTimestamp: null` into templates.
+        // Older releases of Kubernetes write `creationTimestamp: null` into templates.
         Value::Object(fields) => fields.values().all(is_empty),
         _ => false,
     }
@@ -38,7 +37,7 @@ fn is_empty(value: &Value) -> bool {
 /// The paths of the differing fields, such as `spec.validations[1].expression`.
 pub(super) fn fields(wanted: &Value, found: &Value) -> Vec<String> {
     let mut differing = Vec::new();
-    // Other writers own the other fields: labels, the annotations of tools, `status`.
+    // The metadata and `status` are not compared: other programs write labels, annotations and the status.
     for (field, wanted) in wanted.as_object().into_iter().flatten() {
         if !["apiVersion", "kind", "metadata"].contains(&&**field) {
             compare(field, wanted, &found[field], &mut differing);

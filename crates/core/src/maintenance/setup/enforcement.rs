@@ -65,7 +65,7 @@ fn named(name: String) -> ObjectMeta {
 pub(crate) enum Violation {
     /// The token would be bound to a Secret by name, without the Secret's uid.
     Unpinned,
-    /// The lifetime is too long. Holds it in seconds.
+    /// The lifetime is too long. The number is that lifetime, in seconds.
     Lifetime(u64),
     /// No set-up lets the minter get tokens of the ServiceAccount.
     Account,
@@ -73,7 +73,7 @@ pub(crate) enum Violation {
 
 /// The request for a token that is bound to a Secret that does not exist. kube-apiserver first finds the
 /// account, then asks the policies, and at last looks for the Secret. So it never issues this token. A dry
-/// run is not an option: kube-apiserver then issues a token that works.
+/// run is not an option: kube-apiserver ignores `dryRun` here, and issues a token that works.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.
@@ -106,7 +106,7 @@ fn spec(violation: Violation) -> Result<TokenRequestSpec, Error> {
 }
 
 impl Enforcement {
-    /// Reads the enforcement from an answer.
+    /// Tells from an answer whether the policies limit the minter.
     pub(crate) fn by(answer: &Answer) -> Self {
         match answer.status {
             201 => Self::NotEnforced,

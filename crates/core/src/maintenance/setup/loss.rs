@@ -1,4 +1,4 @@
-//! The permissions that minters and jobs have now, and would lose by a set-up or its deletion.
+//! The permissions that minters and jobs have now, and would lose if jobpass applied or deleted a set-up.
 
 use k8s_openapi::api::{
     admissionregistration::v1::ValidatingAdmissionPolicy,
@@ -22,7 +22,7 @@ use crate::{
 /// Refuses a set-up that would remove a permission from a minter or a job.
 ///
 /// # Errors
-/// Names each minter or job that would lose a permission, and that permission.
+/// If the set-up would remove one. The error lists each permission that a minter or a job would lose.
 pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Value>]) -> Result<(), Error> {
     let mut losses = Vec::new();
     for grant in setup.grants() {
@@ -47,7 +47,7 @@ pub(super) fn refuse(setup: &Setup, objects: &[SetupObject], found: &[Option<Val
 /// set-up share its objects.
 ///
 /// # Errors
-/// Names these minters.
+/// If the cluster has minters that the command does not name. The error names them.
 pub(super) fn refuse_deletion(
     setup: &Setup,
     objects: &[SetupObject],
@@ -69,7 +69,7 @@ pub(super) fn refuse_deletion(
         "nothing was deleted: minters that this command does not name use the same set-up",
     );
     Err(error.help(format!(
-        "{}\nto take the permissions of these minters as well, add these options. To take those of one \
+        "{}\nto remove the permissions of these minters as well, add these options. To remove those of one \
          minter alone, use `--apply --replace` in place of `--delete`, and name the minters that stay",
         others.collect::<String>()
     )))
@@ -228,8 +228,8 @@ mod tests {
         Setup::parse(&wanted).expect("parsed")
     }
 
-    /// A changed set-up with its objects. Beside each of these, the object of that name that the cluster has
-    /// from the unchanged set-up.
+    /// Returns a changed set-up and its objects. For each object, also returns the object of the same name
+    /// that the unchanged set-up left in the cluster.
     fn changed(change: impl Fn(&mut Wanted)) -> (Setup, Vec<SetupObject>, Vec<Option<Value>>) {
         let before = setup(|_| {}).objects().expect("YAML");
         let after = setup(change);
@@ -242,7 +242,7 @@ mod tests {
         (after, objects, found)
     }
 
-    /// Each case changes a set-up, and names the losses if the changed set-up replaces the first.
+    /// Each case changes a set-up, and names the losses if the changed set-up replaces the unchanged one.
     #[rstest]
     #[case::same(|_: &mut Wanted| {}, &[])]
     #[case::one_more_minter(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), &[])]
@@ -290,7 +290,7 @@ mod tests {
     #[case::all_are_named(|_: &mut Wanted| {}, None)]
     #[case::one_is_not(
         |wanted: &mut Wanted| { wanted.minters.pop(); },
-        Some("  --minter serviceaccount:ci/minter\n\nto take the permissions")
+        Some("  --minter serviceaccount:ci/minter\n\nto remove the permissions")
     )]
     #[case::one_more(|wanted: &mut Wanted| wanted.minters.push("group:ci".into()), None)]
     fn no_deletion_takes_away_another_minter(

@@ -42,9 +42,9 @@ impl Setup {
 
     fn account(&self, name: &str) -> String {
         format!(
-            "# The ServiceAccount of the jobs' tokens. Give it permissions with Roles of your own. A job must not be able to outlive\n\
-             # its token: give it no Secrets, no serviceaccounts/token, no RBAC and no impersonation. Let it create no Pods in\n\
-             # this namespace, because they could run as the minter.\n{}",
+            "# The ServiceAccount of the jobs' tokens. Give it permissions with Roles of your own. A job must get no access that\n\
+             # outlives its token: give it no permission on Secrets, on serviceaccounts/token or on RBAC objects, and none to\n\
+             # impersonate. Let it create no Pods in this namespace, because they could run as the minter.\n{}",
             self.head("v1", "ServiceAccount", name)
         )
     }
@@ -157,7 +157,7 @@ impl Setup {
         ]
     }
 
-    /// The beginning of an object in the namespace.
+    /// The first lines of an object in the set-up's namespace.
     fn head(&self, version: &str, kind: &str, name: &str) -> String {
         format!(
             "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {}\n  namespace: {}\n",

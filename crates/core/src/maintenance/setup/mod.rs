@@ -1,7 +1,8 @@
 //! The set-up of a cluster for jobpass, which a maintainer reviews and applies once.
 //!
 //! jobpass parses every value before it writes anything. `setup` prints the text of [`Setup::manifests`], and
-//! `--diff` and `--apply` parse that same text. So the printed objects and the applied ones cannot differ.
+//! `--diff` and `--apply` parse that same text. So jobpass applies exactly the objects that it prints, and
+//! only adds a label.
 
 mod apply;
 mod binding;
@@ -95,7 +96,7 @@ impl Setup {
         }
         if wanted.namespace.is_empty() {
             let allowed =
-                "name a namespace for the ServiceAccount and the anchors that holds no other Secrets";
+                "name a namespace that holds no other Secrets, for the ServiceAccount and the anchors";
             return Err(Error::input(Opt::Namespace, "is missing", allowed));
         }
         let namespace = namespace("namespace", &wanted.namespace)?;

@@ -93,7 +93,7 @@ impl SetupObject {
         &self.wanted
     }
 
-    /// The object's kind and name: `Role ci/jobpass-minter-scanner`.
+    /// The object's kind, namespace and name, such as `Role ci/jobpass-minter-scanner`.
     pub fn title(&self) -> String {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &self.wanted["metadata"];
@@ -139,14 +139,14 @@ impl SetupObject {
                 (Outcome::Same, _) => return Ok(outcome),
                 (_, None) => {
                     let mut object = self.wanted.clone();
-                    // By this label, `--delete` knows its own objects.
+                    // By this label, `--delete` recognises the objects that setup made.
                     object["metadata"]["labels"] = serde_json::json!({ MANAGED_BY: "jobpass" });
                     let object = json::text(&object)?.into_bytes();
                     let request = self.objects().create(&PostParams::default(), object);
                     Call::new("create an object", request)?
                 }
-                // This replaces whole fields, so that nothing else stays in them. The resourceVersion in the
-                // metadata makes the API server refuse to overwrite a change that somebody else made in
+                // This replaces whole fields, so that no other values stay in them. The resourceVersion in
+                // the metadata makes the API server refuse to overwrite a change that somebody else made in
                 // between.
                 (_, Some(mut object)) => {
                     for (field, value) in self.wanted.as_object().into_iter().flatten() {
@@ -226,14 +226,15 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
         401 => error.help(cluster.unauthorized_to_administer()),
         403 => error.help(
             "an administrator of the cluster must run this command, with their kubeconfig (`--kubeconfig`). \
-             Instead of `--apply`, they can also apply the manifests that the command prints without it",
+             They can also run it without `--apply`, and apply the manifests that it then prints",
         ),
         404 if title.starts_with("ValidatingAdmissionPolicy") && !answer.is_not_found() => error.help(
             "this API server does not know ValidatingAdmissionPolicy, which needs Kubernetes 1.30 or later. \
              Upgrade the cluster. Without the policies, the minter could get unbound tokens and delete every \
              Secret of the namespace",
         ),
-        // Only the `roleRef` of a RoleBinding cannot change. Without a policy, a minter could do more.
+        // The advice to delete the object is only for a RoleBinding, whose `roleRef` cannot change. After the
+        // deletion of a policy, a minter could do more.
         422 if *call.method() == http::Method::PUT && title.starts_with("RoleBinding ") => error.help(format!(
             "Kubernetes does not allow this change: look at the object, delete it (`kubectl delete {}`), and \
              run the command again",
@@ -281,7 +282,7 @@ where
     }
 }
 
-/// The arguments of kubectl for the object with this title: `role jobpass-minter --namespace ci`.
+/// The arguments of kubectl for the object with this title, such as `role jobpass-minter --namespace ci`.
 pub(super) fn for_kubectl(title: &str) -> String {
     let title = title.to_lowercase();
     let (kind, name) = title.split_once(' ').unwrap_or_default();
@@ -309,7 +310,7 @@ fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
 /// Reads an object as Kubernetes' own type.
 ///
 /// # Errors
-/// If the object has another kind or other fields.
+/// If the object has another kind, or a field has another type.
 pub(super) fn read<K: DeserializeOwned>(object: &Value) -> Result<K, Error> {
     K::deserialize(object).map_err(|_| {
         let what = "cannot read an object: the answer does not come from a Kubernetes API server";
@@ -347,8 +348,8 @@ mod tests {
         Setup::parse(&wanted).expect("parsed").objects().expect("YAML")
     }
 
-    /// Kubernetes' own types and the API server ignore a misspelt field, so a field would be missing without
-    /// an error.
+    /// Kubernetes' own types and the API server ignore a misspelt field. Without this test, nobody would
+    /// notice that the field has no effect.
     #[test]
     fn every_field_is_one_of_kubernetes() {
         fn dropped<K: DeserializeOwned + Serialize>(manifest: &Value) -> Vec<String> {

@@ -60,7 +60,7 @@ impl Setup {
             format!(
                 "{bound}.?apiVersion.orValue('') == 'v1' && {bound}.?kind.orValue('') == 'Secret' && {bound}.?uid.orValue('') != ''"
             ),
-            "a token must be bound to an anchor, a Secret with its uid".to_owned(),
+            "a token must be bound to an anchor: `boundObjectRef` must name a Secret and its uid".to_owned(),
         )];
         let of_job = format!("request.name.matches('{}')", names::NAMES);
         let (others, whose) = match grant {
@@ -111,9 +111,9 @@ impl Setup {
         Policy {
             about: "tokens",
             why: "# RBAC can limit a minter to certain ServiceAccounts, but cannot limit the tokens that it \
-                  gets. A token without an anchor\n# is in no list, and does not end with its job. A \
-                  request without the anchor's uid could bind the token to a Secret\n# that somebody else \
-                  created with the anchor's name.\n",
+                  gets. jobpass can neither list\n# nor revoke a token without an anchor, and that token \
+                  outlives its job. A request without the anchor's uid could bind\n# the token to a Secret \
+                  that somebody else created with the anchor's name.\n",
             operations: "\"CREATE\"",
             resources: &[("", "\"serviceaccounts/token\"")],
             users: self.minters(),
@@ -126,9 +126,9 @@ impl Setup {
             about: "anchors",
             why: "# The minter creates and deletes Secrets, and RBAC cannot tell anchors from other \
                   Secrets. So this policy allows only\n# empty Secrets of the anchors' type. It allows no \
-                  finalizers, because the token works until its anchor is gone. It\n# allows only \
-                  background deletion: to any other deletion, the API server answers with the content of \
-                  the Secret.\n",
+                  finalizers: with one, a token works for up to a minute after the\n# deletion of its \
+                  anchor. It allows only background deletion: to any other deletion, the API server answers \
+                  with the\n# content of the Secret.\n",
             operations: CHANGES,
             resources: &[("", "\"secrets\"")],
             users: self.minters(),
@@ -280,7 +280,7 @@ impl Setup {
         ("minters", conditions.join(" || "))
     }
 
-    /// A policy and its binding.
+    /// The YAML of a policy and of its binding.
     fn documents(&self, policy: &Policy, grant: Grant<'_>) -> [String; 2] {
         let name = self.policy_name(policy.about, grant);
         let resources = policy.resources.iter().map(|(group, resources)| {

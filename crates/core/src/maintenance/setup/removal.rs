@@ -1,4 +1,5 @@
-//! The deletion of a set-up: of the objects that `setup` made for it, and of no others.
+//! The deletion of a set-up: of the objects that `setup` made for it, and of the anchors of its jobs. jobpass
+//! deletes no other objects.
 //!
 //! The minters lose their permissions first, while the policies still limit them.
 
@@ -60,7 +61,7 @@ pub enum Fate {
 
 /// An object of the set-up or an anchor, and its fate.
 pub struct Removal {
-    /// The kind: `Role`, or `anchor`.
+    /// The kind, such as `Role`. For an anchor, `anchor`.
     pub kind: String,
     /// The namespace.
     pub namespace: Option<String>,
@@ -75,9 +76,9 @@ impl Setup {
     ///
     /// # Errors
     /// If a job has a token and `consent` is [`Consent::NoTokens`]. If somebody else may have made the
-    /// RoleBinding of the minters: they would keep its permissions, and no policy would limit them. If the set-up
-    /// serves a minter that it does not name. In these cases, jobpass deletes nothing. Also if the API server
-    /// refuses a request.
+    /// RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters any more. If
+    /// the RoleBinding in the cluster binds a minter that this set-up does not name. In these cases, jobpass
+    /// deletes nothing. Also if the API server refuses a request.
     pub async fn delete(
         &self,
         cluster: &Cluster,
@@ -98,8 +99,8 @@ impl Setup {
             return Err(self.tokens_left(live));
         }
 
-        // The reverse of the order in which setup applies the objects: the RoleBindings of the minters are
-        // the first.
+        // The reverse of the order in which setup applies the objects: the RoleBindings of the minters come
+        // first.
         let mut all = objects.iter().zip(&found).zip(&fates).rev().peekable();
         let mut unbound = false;
         while let Some(((object, found), fate)) = all.next_if(|((object, _), _)| self.binds_minters(object)) {
@@ -111,7 +112,7 @@ impl Setup {
         if unbound {
             sleep(OTHER_SERVERS).await;
         }
-        // A minter may have minted a token until just now.
+        // A minter may have minted another token before it lost its permissions.
         let anchors = match consent {
             Consent::DryRun => anchors,
             Consent::NoTokens | Consent::Revoke => self.anchors_of_jobs(cluster).await?,
@@ -215,8 +216,8 @@ impl Setup {
                 ),
             )
             .help(format!(
-                "look at it. If nobody else needs it, delete it with `kubectl delete {}`. Then run the \
-                 command again",
+                "look at this RoleBinding. If nobody else needs it, delete it with `kubectl delete {}`. Then \
+                 run the command again",
                 for_kubectl(&object.title())
             ))),
         }
@@ -248,8 +249,8 @@ impl Setup {
             _ => format!("{live} jobs have tokens"),
         };
         Error::new(Kind::Claims, format!("nothing was deleted: {who} of this set-up")).help(format!(
-            "wait until the jobs end: they could not revoke their tokens afterwards. Or add `--revoke`, which \
-             ends these tokens now. `jobpass list --namespace {}` shows the jobs",
+            "wait until the jobs end: without the set-up, they could not revoke their tokens. Or add \
+             `--revoke`, which revokes these tokens now. `jobpass list --namespace {}` shows the jobs",
             self.namespace
         ))
     }
@@ -306,8 +307,8 @@ async fn remove(
             Err(match answer.status {
                 401 => error.help(cluster.unauthorized_to_administer()),
                 _ => error.help(
-                    "the message above says why. The objects that jobpass deleted before are gone. Correct the \
-                     cause, and run the command again",
+                    "the message above says why. The objects that jobpass deleted earlier are gone. Correct \
+                     the cause, and run the command again",
                 ),
             })
         }
@@ -332,7 +333,7 @@ async fn revoke(anchor: &ListedAnchor, cluster: &Cluster, budget: &Budget) -> Re
     }
 }
 
-/// A RoleBinding or a ClusterRoleBinding, as far as it matters here.
+/// A RoleBinding or a ClusterRoleBinding, with only its name and its subjects.
 #[derive(Deserialize)]
 struct Binding {
     metadata: ObjectMeta,
@@ -454,7 +455,7 @@ mod tests {
         );
     }
 
-    /// No policy may go before the minters have lost their permissions.
+    /// jobpass must not delete a policy before the minters have lost their permissions.
     #[test]
     fn a_foreign_binding_of_minters_stops_everything() {
         let setup = setup();
@@ -468,7 +469,7 @@ mod tests {
         let error = setup.refuse_foreign_bindings(&objects, &fates(Fate::Kept("x".into())));
         assert_eq!(error.expect_err("refused").kind(), Kind::Claims);
         let last = objects.last().expect("objects");
-        assert!(setup.binds_minters(last), "the deletion begins at the end");
+        assert!(setup.binds_minters(last), "the deletion begins with the last object");
     }
 
     #[rstest]

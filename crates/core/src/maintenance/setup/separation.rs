@@ -67,8 +67,8 @@ impl Setup {
 /// its jobs use the ServiceAccount of a minter.
 ///
 /// # Errors
-/// Names the account and the RoleBinding. jobpass has changed nothing yet. Also if the API server does not
-/// list the RoleBindings.
+/// If the set-up lets jobs get these tokens. The error names the account and the RoleBinding. Also if the API
+/// server does not list the RoleBindings. In both cases, jobpass has changed nothing yet.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
         let request = objects::<RoleBinding>(Some(namespace)).list(&ListParams::default());
@@ -150,7 +150,7 @@ impl Setup {
     }
 }
 
-/// The beginning of the group of all ServiceAccounts of a namespace.
+/// The beginning of the name of the group of all ServiceAccounts of a namespace. The namespace follows.
 const ACCOUNTS_OF: &str = "system:serviceaccounts:";
 
 impl MinterSubject {
@@ -174,7 +174,9 @@ mod tests {
     use super::*;
     use crate::inputs::setup::Wanted;
 
-    /// In these cases, an earlier set-up of namespace `ci` lets `minter` mint tokens of `jobs`.
+    /// In each case, a set-up lets `minter` get tokens of the ServiceAccount `ci/jobs`. The cluster has the
+    /// RoleBinding `binding` in `namespace`. It binds the ServiceAccount `subject` of `ci`, or nobody if
+    /// `subject` is empty.
     #[rstest]
     #[case::somebody_else("serviceaccount:m", "ci", "jobpass-minter-jobs", "m", "")]
     #[case::others_stay("serviceaccount:m", "ci", "jobpass-minter-other", "n", "")]

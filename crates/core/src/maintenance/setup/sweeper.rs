@@ -71,7 +71,7 @@ fn scope(container: &Container) -> Option<Swept<'_>> {
     let at = words.iter().position(|word| *word == "sweep")?;
     let program = match at.checked_sub(1) {
         Some(before) => words[before].rsplit('/').next(),
-        // The image's own program.
+        // `sweep` is the first argument, so the image's own program runs it.
         None => container
             .image
             .as_deref()
@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    /// A CronJob in the namespace `ops` whose container has these fields.
+    /// A CronJob in the namespace `ops`. Its second container has these fields.
     fn job(container: &str) -> CronJob {
         let job = format!(
             "{{metadata: {{name: x, namespace: ops}}, spec: {{schedule: '* * * * *', jobTemplate: {{spec: {{template: \

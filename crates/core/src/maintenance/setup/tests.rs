@@ -121,7 +121,7 @@ fn what_the_api_server_reads_about_workflows() {
     insta::assert_snapshot!(file.expect("OIDC"));
 }
 
-/// A branch is only as safe as the people who may push to it.
+/// Everybody who may push to a branch may edit its jobs. So setup warns if every branch may mint.
 #[rstest]
 #[case::every_branch(Wanted { git_ref: None, ..github() }, "jobs of every branch may mint")]
 #[case::a_branch(github(), "")]
