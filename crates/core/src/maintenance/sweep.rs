@@ -97,7 +97,7 @@ pub struct Summary {
     pub complete: bool,
 }
 
-/// The parts of a sweep that its caller provides.
+/// A sweep before it runs, with the two functions that it calls.
 pub struct Sweeper<A, R> {
     /// Tells for each anchor whether its run or pipeline has ended. Returns `true` only if that is certain.
     pub ended: A,

@@ -33,7 +33,7 @@ pub struct Replaced<'a> {
     pub(super) old_created: Timestamp,
     /// The expiry that the old Secret had before the rotation.
     pub(super) old_expires: Option<Timestamp>,
-    /// Whether the old Secret has an expiry, from before or from [`Replaced::retire`].
+    /// Whether the old Secret has an expiry, set before the rotation or by [`Replaced::retire`].
     pub(super) retired: bool,
     /// The report for a person or a program.
     pub report: Rotated,

@@ -166,8 +166,8 @@ impl Setup {
 }
 
 impl Grant<'_> {
-    /// The name of the Role and of its RoleBinding. A `.` follows `jobpass-minter` only in the name for jobs,
-    /// so no account's name leads to that name.
+    /// The name of the Role and of its RoleBinding. After `jobpass-minter`, the name for jobs has a `.`, and
+    /// the name for an account has a `-`. So these names never clash.
     fn role(self) -> String {
         match self {
             Self::Account(account) => format!("jobpass-minter-{account}"),

@@ -28,7 +28,7 @@ pub(super) const AUDIENCES: &str = "object.spec.audiences.all(audience, audience
 
 /// A ValidatingAdmissionPolicy.
 struct Policy {
-    /// The subject of the policy, such as `tokens`. The policy's name begins with it.
+    /// The subject of the policy, such as `tokens`. It is a part of the policy's name.
     about: &'static str,
     /// The YAML comment above it.
     why: &'static str,
