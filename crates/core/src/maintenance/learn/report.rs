@@ -85,7 +85,7 @@ impl<'a> Report<'a> {
             let _ = writeln!(text, "require: |\n{}", indented(&written.join("\n")));
         }
         if !unwritten.is_empty() {
-            let _ = writeln!(text, "# The input `require` does not accept:\n{}", commented(&unwritten));
+            let _ = writeln!(text, "# `require` does not accept:\n{}", commented(&unwritten));
         }
         text
     }

@@ -469,7 +469,7 @@ mod tests {
         let error = setup.refuse_foreign_bindings(&objects, &fates(Fate::Kept("x".into())));
         assert_eq!(error.expect_err("refused").kind(), Kind::Claims);
         let last = objects.last().expect("objects");
-        assert!(setup.binds_minters(last), "the deletion begins with the last object");
+        assert!(setup.binds_minters(last), "the last object is deleted first");
     }
 
     #[rstest]
