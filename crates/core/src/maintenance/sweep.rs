@@ -127,7 +127,7 @@ pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     }
 }
 
-/// Whether the sweep asks the CI platform about the anchor's run or pipeline: if jobpass may have made the
+/// Whether it makes sense to ask the CI platform about the anchor's run or pipeline: jobpass may have made the
 /// anchor, and the anchor is older than 5 minutes.
 pub fn is_worth_asking(anchor: &ListedAnchor, now: Timestamp) -> bool {
     anchor.is_ours()

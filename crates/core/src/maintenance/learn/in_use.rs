@@ -247,8 +247,8 @@ impl InUse {
     }
 }
 
-/// The permissions that the runs used of a right with a wildcard. Lists only verbs if only the verb is a
-/// wildcard.
+/// For a right with a wildcard: the permissions in it that the runs used. If only the verb is a wildcard, only
+/// their verbs.
 fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&str>) -> String {
     let is_verb_alone = right
         .rule

@@ -33,7 +33,7 @@ fn universe() -> Vec<Request> {
         for verb in VERBS {
             for (group, resource, subresource) in RESOURCES {
                 for name in NAMES {
-                    // The path of a `create` has no name: the name is in the body.
+                    // Without a subresource, the path of a `create` has no name: the name is in the body.
                     if verb == "create" && subresource.is_empty() && !name.is_empty() {
                         continue;
                     }
