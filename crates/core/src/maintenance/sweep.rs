@@ -127,8 +127,8 @@ pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     }
 }
 
-/// Whether it makes sense to ask the CI platform about the anchor's run or pipeline: jobpass may have made the
-/// anchor, and the anchor is older than 5 minutes.
+/// Whether it makes sense to ask the CI platform about the anchor's run or pipeline: jobpass may have made
+/// the anchor, and the anchor is older than 5 minutes.
 pub fn is_worth_asking(anchor: &ListedAnchor, now: Timestamp) -> bool {
     anchor.is_ours()
         && anchor

@@ -247,8 +247,8 @@ impl InUse {
     }
 }
 
-/// For a right with a wildcard: the permissions in it that the runs used. If only the verb is a wildcard, only
-/// their verbs.
+/// For a right with a wildcard: the permissions in it that the runs used. If only the verb is a wildcard,
+/// only their verbs.
 fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&str>) -> String {
     let is_verb_alone = right
         .rule
