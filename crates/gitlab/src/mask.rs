@@ -189,7 +189,7 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
         text += &format!("[ \"$$\" = {} ] || jobpass_guards=:\n", script.id);
     }
     if with_filter {
-        // A filter inside another filter uses the journal of the other one.
+        // A filter inside another filter uses the journal of the outer filter.
         if FilterJournal::of(&job.environment)?.is_none() {
             let folder = pipe.with_extension(FILTER);
             create_private_folder(&folder)

@@ -69,7 +69,7 @@ impl Ending {
         let _ = file.and_then(|mut file| file.write_all(json.as_bytes()));
     }
 
-    /// Reads a record. `None` if the file does not exist, or if it does not hold a record.
+    /// Reads a record. `None` if the file does not exist, or if its content is not a record.
     pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_str(&files::read(path).ok()?).ok()
     }
@@ -77,7 +77,7 @@ impl Ending {
     /// Shows the result in the log.
     ///
     /// # Errors
-    /// If the guard could not revoke. The caller decides whether that fails the job.
+    /// If the guard could not revoke the token. The caller decides whether this failure fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {
@@ -101,8 +101,8 @@ impl Ending {
     }
 }
 
-/// Shows the revocation of a token in the log. Returns whether the write succeeded. `existed` says whether a
-/// job had the token. If somebody killed the job, that may be unknown, and `existed` is `false`.
+/// Shows the revocation of a token in the log. Returns whether the write succeeded. `existed` is `true` if
+/// jobpass knows that a job had the token. After somebody killed a job, jobpass may not know.
 pub(crate) fn show(receipt: &Receipt, existed: bool, notes: &[String]) -> bool {
     let shown = log::say(&format!("jobpass: {}", receipt.ended_in_words(existed)));
     for note in notes {

@@ -2,9 +2,9 @@
 //! the script ends or shortly before the job's timeout.
 //!
 //! A runner signals the process group of the shell, so the guard has a session of its own and outlives the
-//! shell. But a container ends with its shell, and the guard ends with the container. So the shell waits for
-//! the guard before it ends, and the guard revokes before the job's timeout. With `revoke-after:
-//! after_script`, no guard is left once the container has ended.
+//! shell. But a container ends with its shell, and the guard ends with the container. So the shell waits
+//! until the guard has revoked the token, and the guard revokes before the job's timeout. With `revoke-after:
+//! after_script`, the shell does not wait, and no guard is left after the container has ended.
 
 mod ending;
 mod pipe;
@@ -200,8 +200,8 @@ pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
 
-/// Takes the results of this job's guards, and removes their records. Returns only revocations, for the
-/// caller to show in the log.
+/// Reads the results that this job's guards recorded, and removes the records. Returns only revocations, for
+/// the caller to show in the log.
 pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     let endings = job.files("over").into_iter().filter_map(|path| {
         let ending = Ending::read(&path);
@@ -211,7 +211,8 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     endings.collect()
 }
 
-/// Ends the job's guards when its shell ends. The container may end right afterwards.
+/// Tells the job's guards that the shell is about to end, and shows their results. Revokes in place of a
+/// guard that does not answer. The container may end right afterwards.
 async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
     for pipe in tell(job, Request::Over) {
         stand_in(job, &pipe, inputs, after, interrupt).await;
@@ -224,8 +225,8 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
         failures.extend(ending.show().err());
         ending.write(&path);
         if ending.is_revoked() {
-            // This removes the mark, which the record of the revocation replaces. If the job has an
-            // `after_script` of its own, nothing else removes the mark.
+            // This removes the mark that the job has begun to mint. The record of the revocation replaces the
+            // mark. If the job has an `after_script` of its own, nothing else removes the mark.
             job.had_begun();
         }
     }
@@ -268,7 +269,7 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     };
     let warn = |then: &str| Error::new(Kind::Revoke, format!("{what}{then}")).help(look);
     match after {
-        After::Script => log::warning(&warn(": jobpass now revokes the token without it")),
+        After::Script => log::warning(&warn(": jobpass now revokes the token without that process")),
         After::AfterScript => {
             let help = "end `after_script` with `jobpass-gitlab revoke`: nothing else revokes the token now";
             return log::warning(&warn("").help(help));
@@ -291,8 +292,8 @@ struct Guard<'a> {
     job: &'a Job,
     state: State,
     inputs: Inputs,
-    /// The minter's credential, held in memory. The runner may remove its files before the guard needs them,
-    /// and a script may change them.
+    /// The minter's credential, kept in memory. The runner may remove the credential's files before the guard
+    /// needs them, and a script may change them.
     held: Option<Held>,
     /// The proxy that keeps the token, if the input `proxy` is `true`.
     proxy: Option<JobProxy>,
@@ -304,7 +305,7 @@ struct Guard<'a> {
 /// The reason for revoking the token.
 enum Why {
     Over,
-    /// The job reaches its timeout after this time. After the timeout, nobody could revoke.
+    /// The job reaches its timeout in this time. After the timeout, no process is left to revoke the token.
     Timeout(Duration),
     AfterScriptTimeout,
     Told,
@@ -380,7 +381,7 @@ impl Guard<'_> {
                 },
                 kept = &mut renewing, if renews => {
                     renews = false;
-                    // The journal holds later failures, for the end of the job.
+                    // Later failures are in the journal, and the end of the job shows them.
                     if !is_ready.get() {
                         kept?;
                     }
@@ -393,7 +394,7 @@ impl Guard<'_> {
     /// another process has revoked it. The job does not wait for the repetitions.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
         let state_file = self.job.state_file(&self.state);
-        // The script may have removed the file, which proves nothing about the token.
+        // A missing file proves nothing about the token: the script may have removed the file.
         let was_recorded = state_file.exists();
         if let Some(proxy) = &self.proxy {
             proxy.close().await;
@@ -436,11 +437,12 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes with the credential in its files or variables, which may be newer than the held one. If that
-    /// fails, revokes with the held credential.
+    /// Revokes with the minter's credential from its files or variables, which may be newer than the one in
+    /// memory. If that fails, revokes with the credential in memory.
     ///
-    /// In the first attempt, an API server that did not answer gets no second request, because the job would
-    /// wait for it. In later attempts (`again`) it does, because a changed file may have named another proxy.
+    /// The job waits for the first attempt. So in that attempt, an API server that did not answer gets no
+    /// second request. In later attempts (`again`) the API server gets one: a script may have changed the
+    /// kubeconfig, so that it names a proxy that does not work.
     async fn attempt(&mut self, interrupt: &mut Interrupt, again: bool) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;
@@ -475,7 +477,7 @@ async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
 }
 
 impl Why {
-    /// The line for the log, if the script is still running. `revoked` says whether the guard has revoked the
+    /// The line for the log, if the script is still running. `revoked` is `true` if the guard has revoked the
     /// token.
     fn line(&self, revoked: bool) -> Option<String> {
         let Self::Timeout(margin) = self else { return None };
@@ -483,7 +485,7 @@ impl Why {
         Some(match revoked {
             true => format!(
                 "jobpass: this job reaches its timeout in {margin} s: jobpass revokes the token now, \
-                 because it could not revoke the token after the timeout\n"
+                 because after the timeout no process of the job is left to do it\n"
             ),
             false => format!(
                 "jobpass: warning: this job reaches its timeout in {margin} s, and jobpass could not revoke \
@@ -544,7 +546,8 @@ mod tests {
         );
     }
 
-    /// The script goes on after the guard has revoked its token, so the log must say why.
+    /// At the end of the job's time, the script still runs, so the log must say why its token no longer
+    /// works.
     #[rstest]
     #[case::the_script_is_over(Why::Over, true, None)]
     #[case::after_script_is_over(Why::AfterScriptTimeout, true, None)]

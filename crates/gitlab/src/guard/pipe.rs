@@ -81,8 +81,8 @@ impl Pipe {
         }
     }
 
-    /// Lets the waiting processes go on, and listens at a new pipe. They must not mistake the new pipe for
-    /// the first one.
+    /// Lets the waiting processes go on, and listens at a new pipe. The kernel wakes those processes only
+    /// when the guard closes the pipe that they have written to.
     pub(super) fn let_go(&mut self) {
         // The next pipe must exist before the processes go on: if no process reads a pipe, its guard counts
         // as killed.
@@ -122,8 +122,8 @@ fn receiver(path: &Path) -> io::Result<Receiver> {
     let unnamed = path.with_extension("guard-to-be");
     let _ = fs::remove_file(&unnamed);
     named_pipe::make(&unnamed)?;
-    // The guard opens the pipe for writing as well. Otherwise a process that only opens and closes the pipe
-    // would end it for all others.
+    // The guard opens the pipe for writing as well. Otherwise, after a process has opened and closed the
+    // pipe, the guard would read the end of the file.
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_waits_until_the_guard_has_gone() {
+    fn the_caller_waits_until_the_guard_has_done_its_work() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.guard");
         runtime().block_on(async {
@@ -236,7 +236,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// A request must not get lost if it arrives just before the guard takes the next pipe.
+    /// A request must not get lost if it arrives just before the guard changes to the next pipe.
     #[test]
     fn no_request_is_lost() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_is_late_is_known() {
+    fn a_late_guard_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.guard");
         let _runtime = runtime();
@@ -282,7 +282,7 @@ mod tests {
 
     /// When somebody kills a guard, the kernel closes its end of the pipe. The pipe keeps its name.
     #[test]
-    fn a_guard_that_is_killed_while_it_works_is_known() {
+    fn a_guard_that_is_killed_while_it_works_is_reported() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.guard");
         runtime().block_on(async {

@@ -41,7 +41,8 @@ impl Script {
     ///
     /// A runner's shell forks a child for the script, as in `: | eval '...'`. The child has the same
     /// arguments as the shell. Other programs and shells may stand between the child and this program:
-    /// `timeout 60 sh mint.sh`. Without such a child, this function finds the nearest shell.
+    /// `timeout 60 sh mint.sh`. Without such a child, this function finds the nearest shell, or else the
+    /// parent of this program.
     pub(crate) fn find() -> Self {
         Self::among(&process::ancestors().collect::<Vec<_>>()).unwrap_or_else(|| Self {
             pid: parent_id(),
@@ -52,7 +53,7 @@ impl Script {
     }
 
     /// Finds the script's shell among these processes, the innermost first. `None` if no process is a shell.
-    /// The shells above `gitlab-runner` are those of the person or service that started it.
+    /// The shells above `gitlab-runner` do not count: they belong to the person or service that started it.
     fn among(all: &[Ancestor]) -> Option<Self> {
         let runner = all
             .iter()
@@ -164,7 +165,7 @@ mod tests {
     #[case::a_container_with_an_init(&["8 bash", "7:7 bash", "1:1 tini"], true)]
     #[case::a_runner_s_machine(&["8 bash", "9 bash", "4:4 gitlab-runner", "1:1 systemd"], false)]
     #[case::a_runner_s_machine_below_another_program(&["7:7 timeout", "8 bash", "9 bash", "4:4 gitlab-runner", "1:1 init"], false)]
-    fn a_shell_with_which_all_ends(#[case] above: &[&str], #[case] may: bool) {
+    fn a_shell_whose_end_may_end_the_container(#[case] above: &[&str], #[case] may: bool) {
         let script = Script::among(&ancestors(above)).expect("a shell");
         assert_eq!(script.may_end_container, may);
     }

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154,SC3028
-# The second part of `jobpass-gitlab mask --shell`, also without a filter. jobpass_guards tells the guards of this job's tokens that
-# the script is over.
+# The last part of the output of `jobpass-gitlab mask --shell`, with and without a filter. The command in jobpass_guards tells the
+# guards of this job's tokens that the script is over.
 # An earlier EXIT trap stays: `trap` prints the commands that set it again.
 jobpass_keep() {
   case "${3-}" in
@@ -8,8 +8,8 @@ jobpass_keep() {
   esac
 }
 if [ -z "${jobpass_began-}" ]; then
-  # `trap` does not run in $(), which is a shell with traps of its own. Only this user can read the file, because the commands of a
-  # trap may hold a secret.
+  # The output of `trap` goes through a file. In $(), `trap` could print the traps of the subshell, which are other ones. Only this
+  # user can read the file, because the commands of a trap may contain a secret.
   jobpass_umask=$(umask)
   umask 077
   trap > "$jobpass_pipe.traps"
@@ -31,7 +31,8 @@ jobpass_end() {
     (exit "$jobpass_status")
     eval "$jobpass_trap"
   fi
-  # The container may end with this shell, so the shell waits. 7 means not revoked, and `fail-on-revoke-error` is true.
+  # The container may end with this shell, so the shell waits. The status 7 means that a token is not revoked, and that
+  # `fail-on-revoke-error` is `true`.
   jobpass_revoked=0
   eval "$jobpass_guards" || jobpass_revoked=$?
   if [ -n "${jobpass_filters-}" ]; then

@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2154
-# The first part of `jobpass-gitlab mask --shell`, after some assignments: jobpass_program, jobpass_pipe, jobpass_mark.
-# From here on, this shell and its children write into a pipe. The filter reads it, and its output is the log. The
+# The part of the output of `jobpass-gitlab mask --shell` that starts the filter. Before it, the output assigns jobpass_program,
+# jobpass_pipe and jobpass_mark.
+# From here on, this shell and its children write into a pipe. The filter reads the pipe, and writes the masked text to the log. The
 # shell keeps no descriptor of the log itself. So no program that the shell starts can bypass the filter, or keep the job from ending.
 # The filter is a grandchild, so that it is not one of the jobs that a script waits for or kills.
 ( (

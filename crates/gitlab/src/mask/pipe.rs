@@ -15,7 +15,7 @@ use rustix::{fs::OFlags, io::Errno};
 
 use super::FILTER;
 
-/// The time limit for the shell to write into the pipe, counted from the start of the filter.
+/// The time limit for the shell to open the pipe, counted from the start of the filter.
 const BEGINNING: Duration = Duration::from_secs(10);
 /// The pause between two checks of whether the filter has written all text.
 const LOOK: Duration = Duration::from_millis(2);
@@ -40,14 +40,15 @@ pub(super) fn refuse(pipe: &Path) {
     remove(pipe);
 }
 
-/// Removes the filter's journal and the pipe. The shell and its folder may no longer exist.
+/// Removes the filter's journal and the pipe. Ignores failures, because the job's temporary folder may no
+/// longer exist.
 fn remove(pipe: &Path) {
     let _ = fs::remove_dir_all(pipe.with_extension(FILTER));
     let _ = fs::remove_file(pipe);
 }
 
-/// Ends the masking, and waits until the filter has written all text. The script may have redirected standard
-/// output since, so this uses the pipe by its name.
+/// Ends the masking, and waits until the filter has written all text. The script may have redirected its
+/// standard output, so this function opens the pipe by its name.
 pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     let Some(mut writer) = writer(pipe)? else {
         return Ok(());
@@ -62,7 +63,8 @@ pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the reading end and waits for the shell. Stops waiting if the shell has died.
+/// Opens the reading end, and waits until the shell opens the writing end. Gives up after [`BEGINNING`],
+/// because the shell may have died.
 fn open(pipe: &Path) -> io::Result<File> {
     let (sender, receiver) = mpsc::channel();
     let path = pipe.to_owned();
@@ -101,9 +103,8 @@ mod tests {
         (path, folder)
     }
 
-    /// If no filter reads the pipe, the end of a job does not wait for one.
     #[test]
-    fn nobody_is_waited_for_who_does_not_read() {
+    fn the_end_waits_only_for_a_filter_that_reads() {
         let (path, _folder) = pipe();
         end(&path, "mark").expect("ended");
         fs::remove_file(&path).expect("removed");
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_shown_before_the_end() {
+    fn the_whole_output_is_shown_before_the_end() {
         let (path, folder) = pipe();
         let shown = folder.path().join("shown");
         let mut output = File::create(&shown).expect("a file");
