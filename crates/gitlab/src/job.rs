@@ -20,7 +20,7 @@ use rustix::process::geteuid;
 
 use crate::mask::FILTER;
 
-/// The least age of a mark that counts as left over: its job has most likely ended by then.
+/// The age above which a file of a job counts as left over: the job has most likely ended by then.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job in which this program runs.
@@ -157,14 +157,14 @@ impl Job {
         recorded
     }
 
-    /// The files of this job, in order: the part of each name that differs, and the path.
+    /// The files of this job, in order: the rest of each name after `jobpass-ID.`, and the path.
     fn names(&self) -> Vec<(String, PathBuf)> {
         names(&self.folder, &format!("jobpass-{}.", self.id))
     }
 
-    /// Marks that this job has begun to mint. A failure has no consequence here: the folder then takes no
-    /// state either, and `mint` fails. Also removes the marks and records of jobs that ended long ago, and the
-    /// journals of their log filters: a killed filter leaves its journal, which may hold tokens.
+    /// Marks that this job has begun to mint. Ignores a failure: jobpass then cannot write the state either,
+    /// and `mint` fails. Also removes the marks and records of jobs that ended long ago, and the journals of
+    /// their log filters: a killed filter leaves its journal, which may hold tokens.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
         // The filter of a job that takes days still needs its journal.
@@ -300,7 +300,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A runner that kills all processes of a job kills the log filter, too.
+    /// A runner that kills all processes of a job also kills the log filter.
     #[test]
     fn journals_that_killed_filters_left_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -330,7 +330,8 @@ pub(crate) mod tests {
         assert_eq!(inputs.get(Opt::KubeconfigFile), Some("my.kubeconfig"));
     }
 
-    /// Such a state could name a server of that user, to which jobpass would send the minter's credential.
+    /// Another user could write a server of their own into the state, and jobpass would send the minter's
+    /// credential to that server.
     #[rstest]
     #[case::ours(0o600, true)]
     #[case::for_others_to_read(0o644, true)]

@@ -13,8 +13,8 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
     Ok(mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?)
 }
 
-/// Creates a named pipe that only this user can open. macOS before version 13 has no `mkfifoat`, so rustix does
-/// not have it there, and this runs the program of macOS.
+/// Creates a named pipe that only this user can open. macOS before version 13 has no `mkfifoat`, so rustix
+/// does not offer it for macOS. This function runs `/usr/bin/mkfifo` instead.
 ///
 /// # Errors
 /// If a file with this name exists, or if the file system has no pipes.

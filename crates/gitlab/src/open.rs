@@ -22,7 +22,7 @@ use crate::{dotenv, job::Job, log, proxy_exec, sealed};
 
 pub(crate) fn command() -> Command {
     Command::new("open")
-        .about("Write the token that another job handed over to files, as it was minted")
+        .about("Get the token that another job handed over, and write it into files as it was minted")
         .args([
             flags::flag(Opt::TokenFile).help(
                 "Write the token to this file, with mode 0600. `true`: jobpass chooses a name in the job's \
@@ -143,8 +143,8 @@ fn no_server() -> Error {
     let what = "cannot write a kubeconfig: the job that mints did not hand over the address of the API \
         server";
     Error::new(Kind::Deliver, what).help(
-        "the log of that job says why: its report may have had no room for the address, or another version \
-         of jobpass wrote the report. The token itself is in its file",
+        "read the log of that job: its report may have had no room for the address, or another version of \
+         jobpass wrote the report. jobpass still writes the token to `token-file`",
     )
 }
 

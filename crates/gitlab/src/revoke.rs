@@ -1,4 +1,5 @@
-//! `jobpass-gitlab revoke`: revokes in `after_script` if the guard could not, or in a job of stage `.post`.
+//! `jobpass-gitlab revoke`: revokes the token in `after_script` if the guard has not revoked it, or in a job
+//! of stage `.post`.
 
 use std::fs;
 
@@ -53,7 +54,7 @@ pub(crate) fn command() -> Command {
         .args([
             switch(
                 "handed-over",
-                "Revoke the token that an earlier job handed over instead (JOBPASS_ANCHOR of its dotenv report)",
+                "Instead, revoke the token that an earlier job handed over (JOBPASS_ANCHOR of its dotenv report)",
             ),
             switch(
                 "unless-success",
@@ -113,8 +114,8 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
                 text::path(&path)
             );
             let error = Error::new(Kind::Revoke, what).help(
-                "jobpass left the file alone, because it decides to which server the minter's credential \
-                 goes. Find out who wrote the file",
+                "jobpass left the file alone, because the file names the server to which jobpass would send \
+                 the minter's credential. Find out who wrote the file",
             );
             failures.push(by_hand(&error, &anchor, job));
             continue;
@@ -144,7 +145,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
 
 /// The warning that there is no record: `mint` did not run, or somebody removed the record.
 fn nothing_recorded(job: &Job) -> Error {
-    // Spaces at the beginning of a line would be lost.
+    // After a `\` at the end of a line, Rust drops the spaces at the beginning of the next line.
     const INDENT: &str = "  ";
     let get = |name| harmless(job.environment.get(name).unwrap_or(name));
     let template = job.environment.get("JOBPASS_TEMPLATE").unwrap_or(".jobpass");
@@ -271,7 +272,8 @@ async fn revoke(
     Ok(revoked)
 }
 
-/// Builds a state from the anchor's name alone, because the record is lost.
+/// Builds a state from the anchor's name, and from its uid if that is known. The caller has no readable
+/// record of the state.
 async fn reconstruct(
     job: &Job,
     inputs: &Inputs,
@@ -297,8 +299,8 @@ mod tests {
     use super::*;
     use crate::job::tests::job;
 
-    /// The token's own claims take precedence over the variables of the pipeline, because anybody may set
-    /// those.
+    /// The token's own claims take precedence over the variables of the pipeline, because a person can set
+    /// those variables.
     #[rstest]
     #[case::bound(
         json!({"kubernetes.io": {"namespace": "ci", "secret": {"name": "jobpass-a", "uid": "u-1"}}}),

@@ -1,5 +1,6 @@
 //! A token that jobpass encrypts with age for the hand-over (<https://age-encryption.org/v1>). Only jobs with
-//! the identity can read it. The logs, GitLab's API and its database then hold no part of the token itself.
+//! the identity, age's secret key, can decrypt the token. The logs, GitLab's API and its database then
+//! contain no readable part of the token.
 
 use std::{io::Read as _, path::Path};
 
@@ -58,7 +59,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     })
 }
 
-/// Encrypts the token into one line. `base64 -d | age --decrypt` opens it as well.
+/// Encrypts the token into one line. `base64 -d | age --decrypt --identity FILE` also decrypts that line.
 pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> {
     age::encrypt(recipient, token.as_bytes())
         .map(|file| STANDARD.encode(file))
@@ -123,8 +124,8 @@ fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     match identities {
         Ok(identities) if !identities.is_empty() => Ok(identities),
         _ => Err(refuse(
-            "names a file that holds something other than age secret keys of type X25519 (jobpass does not \
-             show the content)",
+            "names a file that holds something other than age secret keys of type X25519, or no key (jobpass \
+             does not show the content)",
         )),
     }
 }
@@ -221,7 +222,7 @@ mod tests {
     #[rstest]
     #[case::no_base64("s3cret!")]
     #[case::something_else("czNjcmV0")]
-    fn what_is_no_sealed_token_is_not_shown(#[case] text: &str) {
+    fn a_value_that_is_not_a_sealed_token_is_not_shown(#[case] text: &str) {
         let error = open(text, "JOBPASS_TOKEN", &given(&[]))
             .expect_err("refused")
             .to_string();

@@ -29,8 +29,8 @@ impl Timeout {
             .filter(|length| !length.is_zero())?;
         let started = environment.get("CI_JOB_STARTED_AT");
         let started = started.and_then(|time| time.trim().parse::<Timestamp>().ok());
-        // A start outside of the job's possible time shows that the clocks of GitLab and this machine differ.
-        // The job has begun by now.
+        // If the start is later than now, or the timeout has passed already, the clocks of GitLab and of this
+        // machine differ. Then the timeout counts from now, because the job has certainly begun.
         let started = started.filter(|&started| {
             let age = now.duration_since(started);
             !age.is_negative() && age < timeout

@@ -68,7 +68,7 @@ fn no_input_is_in_a_script(#[case] file: &str) {
     let text = std::fs::read_to_string(path(file)).expect("the template");
     assert!(
         !text.contains("component."),
-        "`include: project` and `include: remote` know no `component`"
+        "`include: project` and `include: remote` do not provide `component`"
     );
 }
 

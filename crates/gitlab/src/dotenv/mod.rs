@@ -1,4 +1,4 @@
-//! The variables in which a job hands its token to later jobs, by its dotenv report.
+//! The variables of a job's dotenv report, which hand the job's token to later jobs.
 
 mod report;
 
@@ -84,7 +84,7 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
         Err(Error::input(
             "variable",
             format!("is `{}`{problem}", text::wrong(name)),
-            "use letters, digits and `_`, for example `SCAN_TOKEN`",
+            "use letters, digits and `_`, without a digit at the beginning: for example `SCAN_TOKEN`",
         ))
     };
     if !is_key(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_server_arrives_as_it_was_said() {
+    fn the_api_server_arrives_as_it_was_handed_over() {
         let server = |variables| api_server(&Environment::from(variables));
         let handed_over = server([
             (API_SERVER, "https://k8s.example.com"),

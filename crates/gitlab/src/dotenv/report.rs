@@ -1,6 +1,6 @@
 //! The file of the dotenv report. If the report breaks a rule, GitLab drops the whole report, or fails the
-//! job after its script (`parse_dotenv_artifact_service.rb`). So jobpass checks all rules that it can before
-//! it mints a token.
+//! job after its script (`parse_dotenv_artifact_service.rb`). So jobpass checks as many of the rules as it
+//! can before it mints a token.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -158,7 +158,7 @@ impl Dotenv {
                 Kind::Deliver,
                 "runners would mask only a part of this token, because it has characters that no JWT has",
             )
-            .help("hand the token over in a file, or with `dotenv-mode: sealed`"));
+            .help("use `dotenv-mode: sealed`, or mint in each job with the template `job.yml`"));
         }
         let existing = self.read().map_err(deliver)?.unwrap_or_default();
         let value = self.value(token.expose())?;
@@ -242,8 +242,8 @@ impl Dotenv {
         );
         Error::new(Kind::Deliver, what).help(
             "give the certificate authority of this cluster alone, not a bundle of many, or write less to \
-             the report. Otherwise, give kubectl `--server`, `--certificate-authority` and the token in the \
-             later jobs",
+             the report. Otherwise, write a kubeconfig in the later jobs, whose user has as `tokenFile` the \
+             file that `jobpass-gitlab open` writes",
         )
     }
 
@@ -321,8 +321,8 @@ impl Dotenv {
         if let Some(key) = taken {
             return Err(self.refused(
                 format!(", which sets {key} already"),
-                "a report can hand over only one token: mint each token in a job of its own, or remove the \
-                 file first",
+                "a report can hand over only one token: mint each token in a job of its own. If an earlier \
+                 job left the file, remove it first",
             ));
         }
         let anchor = format!("{}/{}", receipt.namespace, receipt.anchor);
@@ -351,8 +351,9 @@ impl Dotenv {
             .count()
             .max(LEAST);
         let (variables, limit) = (keys.len() + own, self.variables_limit);
-        // GitLab drops a report above its limit after the job's script. Then no job knows the anchor, and the
-        // token lives until it expires. So a warning would not do.
+        // GitLab drops a report that is above its limit, and does so only after the job's script. Then no job
+        // gets the anchor's name, and the token lives until it expires. So this is an error, and not a
+        // warning.
         if variables > limit {
             return Err(self.refused(
                 format!(", which would have {variables} variables"),
@@ -373,6 +374,10 @@ impl Dotenv {
                 return Err(Error::new(
                     Kind::Claims,
                     format!("the API server returned a value that GitLab does not accept for {key}"),
+                )
+                .help(
+                    "ask the administrator of the API server which proxy changes its answers: Kubernetes \
+                     itself returns no such value",
                 ));
             }
             lines += &format!("{key}={value}\n");
@@ -413,8 +418,8 @@ impl Dotenv {
         self.refused(
             format!(", which would have {size} bytes or more"),
             format!(
-                "GitLab accepts reports of less than {SIZE_LIMIT}: write less to the report, or ask for \
-                 fewer audiences, because the token contains them"
+                "GitLab accepts reports of less than {SIZE_LIMIT} bytes: write less to the report, or ask \
+                 for fewer audiences, because the token contains them"
             ),
         )
     }
@@ -557,7 +562,7 @@ mod tests {
     /// GitLab drops the whole report if it breaks one of these rules.
     #[rstest]
     #[case::empty("", None)]
-    #[case::as_many_as_gitlab_takes(&variables(15), None)]
+    #[case::as_many_as_gitlab_accepts(&variables(15), None)]
     #[case::too_many(&variables(16), Some("which would have 21 variables"))]
     #[case::too_big(&format!("A={}", "x".repeat(SIZE_LIMIT - 100)), Some("bytes or more"))]
     #[case::blank("A=1\n\nB=2\n", Some("whose line 2 is blank"))]
@@ -565,7 +570,7 @@ mod tests {
     #[case::no_value("s3cret\n", Some("whose line 1 is not `KEY=value`"))]
     #[case::a_key_with_a_hyphen("s3cret-a=1\n", Some("whose line 1 is not `KEY=value`"))]
     #[case::another_token("JOBPASS_ANCHOR=ci/a\n", Some("which sets JOBPASS_ANCHOR already"))]
-    fn gitlab_takes_the_whole_report_or_nothing(#[case] existing: &str, #[case] expected: Option<&str>) {
+    fn gitlab_accepts_the_whole_report_or_nothing(#[case] existing: &str, #[case] expected: Option<&str>) {
         let (report, _folder) = report();
         let error = report.addition(existing, "glpat-x", &receipt(), None).err();
         assert_eq!(error.is_some(), expected.is_some(), "{error:?}");
@@ -661,7 +666,8 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
     }
 
-    /// Runners mask the characters that follow the prefix of GitLab's own tokens.
+    /// After the prefix, runners mask only letters, digits and `._=-`. The log would show the rest of the
+    /// token.
     #[test]
     fn a_token_that_runners_would_mask_in_part_is_not_written() {
         let (report, _folder) = report();
@@ -689,7 +695,7 @@ mod tests {
     #[rstest]
     #[case("masked", "prefixed with `glpat-`", false)]
     #[case("plain", "not masked", true)]
-    fn plain_is_said_to_be_so(#[case] mode: &str, #[case] how: &str, #[case] warns: bool) {
+    fn the_log_says_that_plain_is_not_masked(#[case] mode: &str, #[case] how: &str, #[case] warns: bool) {
         let (plan, _folder) = plan(&["--dotenv", "REPORT", "--dotenv-mode", mode], &[]);
         let report = plan.expect("a plan").expect("a report");
         assert!(report.description().contains(how), "{}", report.description());
