@@ -1,7 +1,7 @@
 // Finds the jobpass-github binary for this machine, checks its SHA-256 against the digest in the same commit, and runs it.
 //
-// A full-SHA pin of this action fixes checksums.json, and so the binary, wherever the binary comes from. This file downloads nothing, knows
-// no "latest", and runs nothing without a matching digest.
+// A full-SHA pin of this action fixes checksums.json, and so the binary, wherever the binary comes from. This
+// file downloads nothing, follows no "latest" version, and runs nothing without a matching digest.
 //
 // The digest protects against a wrong, broken or poisoned file, and not against the user of the job: a program of that user can swap the
 // binary between hashing and running, preload a library into this process, or rewrite this file.
@@ -23,13 +23,13 @@ const LEAST_NODE = 20;
 // Variables that the dynamic loader and libc obey before the first line of the binary runs.
 const LOADER = /^(LD_|DYLD_|GCONV_PATH$|GLIBC_TUNABLES$)/;
 
-// Variables whose code ran in this process before its first line.
+// Variables that make other code run in this process before the first line of this file.
 const BEFORE_US = ["LD_PRELOAD", "LD_AUDIT", "DYLD_INSERT_LIBRARIES", "OPENSSL_CONF", "OPENSSL_MODULES", "NODE_OPTIONS"];
 
 // Variables for the trusted certificates, which the binary's TLS library reads from its process. In post, all
-// variables that later steps wrote to GITHUB_ENV apply, so these get their values in the state back. The
-// binary itself restores PATH. All others stay as they are, because an exec plugin in a kubeconfig may need
-// them.
+// variables that later steps wrote to GITHUB_ENV apply. So the launcher sets these two to the values in the
+// state. The binary itself restores PATH. All other variables stay as they are, because an exec plugin in a
+// kubeconfig may need them.
 const PINNED = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 export function launch(verb) {
@@ -66,7 +66,8 @@ function advice(error) {
   return error.code === "EACCES" ? `its folder may be mounted noexec, or the file is not executable; else ${NEXT_STEP}` : NEXT_STEP;
 }
 
-// 126 and 127 come from a shell or from the dynamic loader, and a larger number than 255 from a crash on Windows. jobpass never ends with them.
+// 126 and 127 come from a shell or from the dynamic loader, and a number above 255 comes from a crash on
+// Windows. jobpass itself never ends with these exit codes.
 function own(code) {
   return code !== 126 && code !== 127 && code <= 255;
 }
@@ -76,7 +77,8 @@ function own(code) {
 function unrevoked(token) {
   const name = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
   const { receipt, connection } = recorded() ?? {};
-  // For a damaged state, main also saved the anchor by itself. After `none`, nothing is left of it.
+  // main also saved the anchor's name separately, in case the state is damaged. The state `none` means that no
+  // anchor is left.
   const saved = process.env.STATE_jobpass === "none" ? "" : process.env.STATE_anchor ?? "";
   const [savedNamespace = "", savedAnchor = ""] = saved.split("/");
   const { anchor = savedAnchor, namespace = savedNamespace } = receipt ?? {};
@@ -85,7 +87,8 @@ function unrevoked(token) {
   return `. The token ${token}: revoke it with \`kubectl delete secret ${anchor} --namespace ${namespace}\`${server}`;
 }
 
-// Before a token exists, an old Node.js is an error. After that, revoking is still the best that can be done.
+// In main, an old Node.js is an error, because no token exists yet. In post, it is only a warning, because
+// jobpass may have to revoke a token.
 function checkNode(verb) {
   if (Number.parseInt(process.versions.node, 10) >= LEAST_NODE) return;
   const message = `this runner has Node.js ${process.versions.node}, and jobpass needs ${LEAST_NODE} or later: update the runner (GitHub's brings Node.js 24 from version 2.327.1 on), or run the command with \`jobpass exec\`, which needs no Node.js`;
@@ -98,7 +101,7 @@ function checkedBinary() {
   const { version, binaries } = checksums();
   if (!Object.hasOwn(binaries, platform)) {
     const supported = Object.keys(binaries).join(", ");
-    throw new Error(`the action has no binary for ${platform}, only for ${supported}: on such a runner, build the command line, and call \`jobpass mint\` and \`jobpass revoke\` in steps`);
+    throw new Error(`the action has no binary for ${platform}, only for ${supported}: on such a runner, build the command line \`jobpass\` from its source, and call \`jobpass mint\` and \`jobpass revoke\` in steps`);
   }
   const { file, sha256 } = binaries[platform] ?? {};
   if (typeof sha256 !== "string" || typeof file !== "string" || file !== basename(file)) throw unreadable();
@@ -144,7 +147,8 @@ function environment(launcher, all, verb) {
   // Windows does not distinguish the variables `Path` and `PATH`. A later step may have set either.
   const variables = Object.entries(all).map(([name, value]) => [windows ? name.toUpperCase() : name, value]);
   const kept = Object.fromEntries(variables.filter(([name]) => !LOADER.test(name.toUpperCase())));
-  // If the launcher gets SIGKILL, the binary stops minting, and goes on revoking.
+  // In main, the binary gets the launcher's process id, and stops minting if somebody kills the launcher. In
+  // post, the binary goes on revoking.
   delete kept.JOBPASS_LAUNCHER;
   if (verb === "main" && launcher !== undefined) kept.JOBPASS_LAUNCHER = String(launcher);
   if (verb === "post") {

@@ -8,13 +8,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 /// Registers all masks of a minted token. The caller must do this before it writes any part of the token.
 ///
-/// The runner itself derives some encodings of each mask (base64 at its three alignments, JSON, URI and others).
+/// The runner itself derives some encodings of each mask (base64 at its three alignments, JSON, URI and
+/// others).
 pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
     let masks = masks::of(minted.token.expose());
     add_masks(&commands(masks.iter().map(|mask| &***mask)))
 }
 
-/// Registers the forms of an ID token as masks. Scripts do not have that token.
+/// Registers masks of an ID token, in fewer encodings than those of a minted token: no script gets the ID
+/// token.
 pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
     add_masks(&masks_of_forms(token.expose()))
 }

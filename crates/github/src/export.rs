@@ -1,8 +1,8 @@
-//! KUBECONFIG for the later steps of a job (`export-kubeconfig`). The end of the job restores its earlier
-//! value.
+//! KUBECONFIG for the later steps of a job (`export-kubeconfig`). The end of the job restores the earlier
+//! value of the variable.
 //!
-//! No step can unset a variable that a step set through GITHUB_ENV. kubectl treats an empty variable as
-//! absent.
+//! No step can unset a variable that a step set through GITHUB_ENV. If the variable had no value before, the
+//! end of the job sets an empty one: kubectl treats an empty variable as absent.
 
 use std::path::Path;
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn later_steps_get_the_kubeconfig_and_the_end_what_was_before() {
+    fn later_steps_get_the_kubeconfig_and_the_end_gets_the_earlier_value() {
         let (job, folder) = job(&[("KUBECONFIG", "/home/ci/config")]);
         let saved = job.file("GITHUB_STATE").expect("a file");
         let export = Export::plan(&job, &inputs("true"), &saved, Some(Path::new("/tmp/k")));

@@ -34,7 +34,8 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(environment: Environment) -> Self {
-        // GitHub's runner masks the log, not a filter of jobpass. An earlier step may have set this variable.
+        // An earlier step may have set this variable. On GitHub, no log filter of jobpass runs: the runner
+        // masks the log.
         let environment = environment.with(FilterJournal::VARIABLE, None);
         let id_tokens = id_token::source(&environment);
         Self {
@@ -63,7 +64,8 @@ impl Job {
 
     /// The credential that the runner keeps for post.
     pub(crate) fn kept(&self) -> Option<Kept> {
-        // If the runner read the file too late, it has only the characters that replace the credential.
+        // If the runner read the saved file too late, the value contains only the characters that replace the
+        // credential.
         let saved = |name| self.state(name).filter(|text| !text.starts_with(FORGOTTEN));
         let kubeconfig = saved(KUBECONFIG).map(|text| Kept::Kubeconfig(text.to_owned().into()));
         kubeconfig.or_else(|| Some(Kept::Bearer(saved(BEARER)?.to_owned().into())))
@@ -176,14 +178,16 @@ impl CommandFile {
 
     pub(crate) fn append(&self, text: &str) -> Result<(), Error> {
         // The runner creates its files readable for everybody, and keeps them until the job ends
-        // (`FileCommandManager.cs`). The runner fails a step with an incomplete value. In a container, the
-        // file may belong to another user, who can still read it.
+        // (`FileCommandManager.cs`). So `append` first makes the file private. In a container, the file may
+        // belong to another user, who can still read it. `append` writes in one go, because the runner fails
+        // a step with an incomplete value.
         files::append(&self.path, text).map_err(|error| {
             let why = harmless(&error.to_string());
             Error::new(
                 Kind::Deliver,
-                format!("cannot write to the file of {}: {why}", self.variable),
+                format!("cannot write to the file that {} names: {why}", self.variable),
             )
+            .help("check the free space of the runner, and the permissions of the file")
         })
     }
 }

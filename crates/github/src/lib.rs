@@ -67,7 +67,7 @@ impl Verb {
     }
 }
 
-/// Runs the program and returns its exit code. After a failure, that is the number of its
+/// Runs the program and returns its exit code. After a failure, the exit code is the number of the error's
 /// [`jobpass_core::Kind`].
 pub fn main() -> ExitCode {
     harden::harden();

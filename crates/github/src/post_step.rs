@@ -1,7 +1,8 @@
 //! `jobpass-github post`: the end of the job, after success, failure or cancellation.
 //!
-//! Later steps can change most variables, but not `STATE_*`. So jobpass connects only to the server in the
-//! state. If jobpass cannot read the state, the inputs of the action name the server.
+//! Later steps can change most variables, but not the values in `STATE_*` that main saved. So jobpass
+//! connects only to the server in the state. If jobpass cannot read the state, the inputs of the action name
+//! the server.
 
 use jobpass_core::{
     Error, Kind,

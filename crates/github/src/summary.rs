@@ -10,8 +10,8 @@ use jobpass_core::{
 
 use crate::job::{CommandFile, Job};
 
-/// Writes the permissions of a handed-over token, if an input asked about permissions or the escape check
-/// found some.
+/// Writes the permissions of a handed-over token, if an input asked about any, or if the escape check found
+/// permissions with which a job could keep its access.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
     let table = report.markdown();
     if let (Some(file), false) = (file, table.is_empty()) {

@@ -88,6 +88,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let cannot = |error: io::Error| {
         let why = harmless(&error.to_string());
         Error::new(Kind::Deliver, format!("cannot mask the log: {why}"))
+            .help("check that the job's temporary folder exists, and that the runner still reads the log")
     };
     if let (Some(pipe), Some(mark)) = (value(matches, "end"), value(matches, "mark")) {
         return pipe::end(Path::new(pipe), mark).map_err(cannot);

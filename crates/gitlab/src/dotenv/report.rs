@@ -242,7 +242,7 @@ impl Dotenv {
         );
         Error::new(Kind::Deliver, what).help(
             "give the certificate authority of this cluster alone, not a bundle of many, or write less to \
-             the report. Otherwise, write a kubeconfig in the later jobs, whose user has as `tokenFile` the \
+             the report. Otherwise, write a kubeconfig in the later jobs. The `tokenFile` of its user is the \
              file that `jobpass-gitlab open` writes",
         )
     }
