@@ -1,7 +1,7 @@
 //! The command line, for people who maintain pipelines, and for CI platforms without a front end of their
 //! own.
 //!
-//! Each module is a layer: it uses only the modules below it.
+//! Each module is a layer: it uses only modules that are listed below it.
 
 #![warn(missing_docs)]
 
@@ -25,7 +25,8 @@ use crate::{
     verbs::{VERBS, Verb},
 };
 
-/// Runs the program and returns its exit code. After a failure, that is the number of its [`Kind`].
+/// Runs the program and returns its exit code. After a failure, the exit code is the number of the error's
+/// [`Kind`].
 pub fn main() -> ExitCode {
     harden::harden();
     let environment = std::env::vars_os().collect::<Environment>();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::Arg;
 use jobpass_core::inputs::{flags::flag, options::Opt};
 
-/// The time limit for the requests of `inspect` and `whoami`, retries included. Also for those with which
-/// `rotate` finds the Secret.
+/// The time limit for the requests of `inspect` and `whoami`, retries included. The same limit applies to the
+/// requests with which `rotate` finds the Secret.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The options other than `kubeconfig` that name the API server and the credential.

@@ -53,7 +53,7 @@ pub(crate) fn beside(file: &Path) -> PathBuf {
     path.into()
 }
 
-/// Whether `state_file` says that its token is revoked. `false` if jobpass cannot read the file.
+/// Whether `state_file` records that its token is revoked. `false` if jobpass cannot read the file.
 pub(crate) fn is_revoked(state_file: &Path) -> bool {
     State::read(state_file).is_ok_and(|state| state.receipt.revoked.is_some())
 }

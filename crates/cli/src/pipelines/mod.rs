@@ -2,8 +2,8 @@
 //!
 //! A run counts as ended only if its site says so. In doubt, it counts as running.
 //!
-//! This module does not trust the annotations of an anchor. They do not choose the host of a request, and
-//! choose only the path of a run.
+//! This module does not trust the annotations of an anchor. An annotation never chooses the host of a
+//! request. It chooses only which run the path of the request names.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -178,12 +178,12 @@ impl Pipelines {
             let name = site.platform.name();
             match (&memory.stopped, &memory.last_failure) {
                 (Some(why), _) => Some(format!(
-                    "jobpass stopped asking {name} about runs: {why}. jobpass treats the runs about which it \
-                     did not ask as not ended"
+                    "jobpass stopped asking {name} about runs: {why}. The remaining runs count as \
+                     not ended"
                 )),
                 (None, Some(why)) => Some(format!(
-                    "jobpass got no usable answer from {name} about some runs: {why}. jobpass treats these \
-                     runs as not ended"
+                    "jobpass got no usable answer from {name} about some runs: {why}. These runs count \
+                     as not ended"
                 )),
                 (None, None) => None,
             }
@@ -230,7 +230,7 @@ impl Site {
             .redirect(redirect::Policy::none())
             .timeout(REQUEST_LIMIT)
             .user_agent(concat!("jobpass/", env!("CARGO_PKG_VERSION")))
-            // jobpass reads the proxy variables as kubectl does, below. reqwest has other rules.
+            // The code below reads the proxy variables by kubectl's rules. reqwest has other rules.
             .no_proxy();
         let unusable = |error: reqwest::Error| {
             let why = harmless(&error.without_url().to_string());
@@ -266,7 +266,7 @@ impl Site {
         here.then(|| self.platform.run(anchor)).flatten()
     }
 
-    /// Asks about the runs about which jobpass has not asked this site yet.
+    /// Asks the site about each run that `memory` does not contain yet.
     async fn learn(&self, runs: BTreeSet<Run>, memory: &mut Memory) {
         let new = runs
             .into_iter()

@@ -22,7 +22,7 @@ use crate::terminal::output;
 /// The name of the state file.
 const STATE: &str = "state.json";
 
-/// Removes the journal that a session left beside its state file, because it was killed.
+/// Removes the journal that a killed session left beside its state file.
 pub(crate) fn remove_journal_left_beside(state_file: &Path) {
     if state_file.file_name().is_some_and(|name| name == STATE) {
         let _ = fs::remove_file(state_file.with_file_name(FilterJournal::NAME));
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_its_user_can_read_it_and_it_goes_with_the_session() {
+    fn only_its_user_can_read_a_folder_and_the_session_removes_it() {
         let temp = tempfile::tempdir().expect("a folder");
         let folder = Folder::make_in(temp.path()).expect("made");
         let path = folder.path().to_owned();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_which_anybody_can_rename_it_is_refused() {
+    fn a_parent_in_which_anybody_can_rename_the_folder_is_refused() {
         let temp = tempfile::tempdir().expect("a folder");
         for (mode, is_taken) in [(0o777, false), (0o1777, true), (0o775, true), (0o700, true)] {
             fs::set_permissions(temp.path(), fs::Permissions::from_mode(mode)).expect("set");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_the_token_are_in_it_and_other_inputs_stay() {
+    fn the_token_s_files_are_in_the_folder_and_other_inputs_stay() {
         let temp = tempfile::tempdir().expect("a folder");
         let folder = Folder::make_in(temp.path()).expect("made");
         let given = Inputs::from([

@@ -181,6 +181,7 @@ fn cannot_mask(error: &io::Error) -> Error {
         Kind::Deliver,
         format!("cannot mask the output of the command: {why}"),
     )
+    .help("check the file or program that the output of jobpass leads to, and its free space")
 }
 
 fn are_one_stream() -> bool {

@@ -47,7 +47,7 @@ pub(crate) struct Session<'a> {
     pub(crate) environment: &'a Environment,
     /// The proxy that holds the token, if the input `proxy` is `true`.
     pub(crate) proxy: Option<Arc<JobProxy>>,
-    /// The journal in which the masker learns of tokens that the command itself mints.
+    /// The journal from which the masker learns the tokens that the command itself mints.
     filter: FilterJournal,
     folder: Folder,
     revoked: bool,
@@ -153,8 +153,8 @@ impl<'a> Session<'a> {
     /// Closes the proxy, revokes the token and removes its files. Returns `None` if an earlier call did that.
     ///
     /// # Errors
-    /// If the token may still work. Then the state file stays, so that a person can revoke the token later. Also
-    /// if jobpass cannot remove one of the token's files.
+    /// If the token may still work. Then the state file stays, so that a person can revoke the token later.
+    /// Also if jobpass cannot remove one of the token's files.
     pub(crate) async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<Option<Revoked>, Error> {
         if self.revoked {
             return Ok(None);
@@ -164,8 +164,8 @@ impl<'a> Session<'a> {
         }
         let revoked =
             revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await;
-        // The session can remove its folder only if the folder is empty. A state file that stays there says that
-        // the token may still work.
+        // The session can remove its folder only if the folder is empty. A state file that stays there says
+        // that the token may still work.
         if self.state.receipt.revoked.is_some() {
             let _ = fs::remove_file(self.folder.state_file());
         }

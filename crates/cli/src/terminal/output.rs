@@ -282,7 +282,7 @@ impl<'a> Entry<'a> {
 mod tests {
     use super::*;
 
-    /// Only the write knows whether the reader of a pipe is gone or a disk is full.
+    /// Only the write itself returns the reason, for example a pipe without a reader or a full disk.
     #[tokio::test]
     async fn lines_that_cannot_be_written_fail_for_the_reason_of_the_write() {
         let lines = Lines::to(|_| Err(Error::new(Kind::Deliver, "disk full")));
@@ -296,8 +296,7 @@ mod tests {
     }
 
     fn failure() -> Error {
-        // A server's message may have several paragraphs. Only the first paragraph of the text is the
-        // message.
+        // The message of a server and the next step may have several paragraphs each.
         Error::new(Kind::Refused, "the API server refused:\n\nno").help("ask for less\n\nor for longer")
     }
 

@@ -35,7 +35,7 @@ impl Progress {
         }
     }
 
-    /// Runs `work`, which takes `longest` at most. Shows `text` if the wait is long enough for a person to
+    /// Runs `work`, which takes at most `longest`. Shows `text` if the wait is long enough for a person to
     /// notice.
     pub(crate) async fn during<T>(
         mut self,

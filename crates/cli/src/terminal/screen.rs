@@ -91,7 +91,8 @@ impl Screen {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// Wraps `text`, as core writes it, at the width of the terminal.
+    /// Wraps `text` at the width of the terminal. Two spaces or more separate the columns of a line in
+    /// `text`.
     ///
     /// If a line has columns, it continues below its last column. A paragraph of one line continues below its
     /// own beginning. All other lines stay as they are, because they may be YAML to paste.
@@ -130,8 +131,9 @@ impl Screen {
 
     /// A bar that is full to the fraction `part` (0 to 1), with `text` beside it.
     ///
-    /// Both fit into one line, because jobpass redraws only the line of the cursor. The bar gets the room that
-    /// `text` leaves. Cuts a `text` that is longer than a line. Without a known width, `text` stays whole.
+    /// Both fit into one line, because jobpass redraws only the line of the cursor. The bar gets the room
+    /// that `text` leaves. Cuts a `text` that is longer than a line. Without a known width, `text` stays
+    /// whole.
     pub(crate) fn bar(self, part: f64, text: &str) -> String {
         let text = &self
             .width

@@ -122,8 +122,8 @@ fn revoke_after(expires: bool, lifetime: Lifetime, sooner: Option<Duration>) -> 
 
 /// The command's exit status, or the failure that replaces it.
 ///
-/// A failure to revoke replaces only a success, and only if `fail-on-revoke-error` is set. Otherwise jobpass
-/// logs it as a warning.
+/// If the command ran, a failure to revoke replaces only a success, and only if `fail-on-revoke-error` is
+/// `true`. Otherwise jobpass logs the failure as a warning.
 fn conclude(
     ended: Result<ExitStatus, Error>,
     revoked: Result<(), Error>,
@@ -184,7 +184,8 @@ impl Run<'_> {
             command.env(name, token.expose());
         }
         let mut child = command.spawn().map_err(|error| program.cannot_start(&error))?;
-        // `command` holds writing ends of the pipes, and the maskers would wait for them.
+        // `command` keeps the writing ends of the pipes open. The maskers would treat it like a background
+        // process that still writes.
         drop(command);
         let mut time_to_revoke = Box::pin(sleep(revoke_after.unwrap_or(Duration::MAX)));
         let (state, inputs) = (self.session.state.clone(), self.session.inputs.clone());
@@ -217,7 +218,8 @@ impl Run<'_> {
                 renewed = &mut renewal, if is_renewed && !self.session.is_revoked() => {
                     is_renewed = false;
                     match renewed {
-                        // The time after which jobpass revokes the token has come as well.
+                        // The proxy's time is over. `time_to_revoke` ends at the same time, and then jobpass
+                        // revokes the token.
                         Ok(()) if proxy.is_some() => {}
                         Ok(()) => output::note("jobpass no longer renews the token, because the last one is \
                                                 valid to the end of `renew-for`"),
@@ -234,7 +236,7 @@ impl Run<'_> {
                     match self.revoke(interrupt).await {
                         Ok(()) => output::warning(&format!("the command still runs, but jobpass revoked its \
                             token: {reason}")),
-                        // The end of the command is the second attempt.
+                        // At the end of the command, jobpass tries a second time.
                         Err(error) => output::warning_of(&error),
                     }
                     if let Some(signal) = interrupt.take_handled().filter(|_| self.stop_signal.is_none()) {
@@ -251,8 +253,8 @@ impl Run<'_> {
         self.stop_signal = Some(signal);
     }
 
-    /// Revokes the token, unless an earlier call did. If a signal told the command to stop before, jobpass
-    /// has less time for revoking.
+    /// Revokes the token, unless an earlier call did. If a signal has already told the command to stop,
+    /// jobpass has less time for revoking.
     async fn revoke(&mut self, interrupt: &mut Interrupt) -> Result<(), Error> {
         if let Some(signal) = self.stop_signal.filter(|_| !self.session.is_revoked()) {
             interrupt.redeliver(signal);
@@ -291,8 +293,8 @@ mod tests {
     use super::*;
 
     #[rstest]
-    // A case has the exit status of the command, whether the token was revoked, `fail-on-revoke-error`, and
-    // the exit code or failure, with the warning.
+    // Each case lists the exit status of the command, whether jobpass revoked the token,
+    // `fail-on-revoke-error`, the expected exit code or failure, and whether jobpass warns.
     #[case(Some(0), true, true, Ok(0), false)]
     #[case(Some(3), true, true, Ok(3), false)]
     #[case(Some(0), false, true, Err("not revoked"), false)]

@@ -61,8 +61,8 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// The verb, its options and its help.
 pub(crate) fn command() -> Command {
     let own = Opt::on(FrontEnd::CommandLine).filter_map(|option| match option {
-        // The test itself chooses the files and verifies the revocation. The API server cannot test a token
-        // for other audiences.
+        // The test itself chooses the files and verifies the revocation. Renewal and the proxy would hide the
+        // end of the token. The API server refuses a token that is only for other audiences.
         Opt::TokenFile
         | Opt::KubeconfigFile
         | Opt::RenewFor
@@ -368,7 +368,8 @@ impl ExpiryTest<'_> {
         let mut child = command
             .spawn()
             .map_err(|error| client.program.cannot_start(&error))?;
-        // `command` holds writing ends of the pipes, and the maskers would wait for them.
+        // `command` keeps the writing ends of the pipes open. The maskers would treat it like a background
+        // process that still writes.
         drop(command);
         let ended = timeout(client.limit, child.wait()).await;
         let took = started.elapsed();

@@ -43,8 +43,8 @@ pub(crate) fn command() -> Command {
     Command::new("inspect")
         .about("Show the claims of a token and what is unusual about them, without showing the token")
         .arg(
-            // Unlike other verbs, this one does not read the variable. So in a job that sets the variable, a
-            // token on standard input still counts.
+            // Unlike other verbs, this one does not read JOBPASS_TOKEN_FILE. So in a job that sets this
+            // variable, `inspect` still reads a token from standard input.
             flags::flag(Opt::TokenFile).env(None::<&str>).help(
                 "The file that holds the token, or `-` for standard input. Without this option and \
                  `--kubeconfig`, jobpass reads standard input.",
@@ -104,7 +104,7 @@ struct Inspection {
     claims: Claims,
     /// The answers of the cluster. `None` without `--verify`.
     verified: Option<Verified>,
-    /// The warning that the token's Secret is never deleted. Only the cluster can tell.
+    /// The warning that nothing ever deletes the token's Secret. Only the cluster knows whether that is so.
     forgotten: Option<Warning>,
 }
 
@@ -166,8 +166,8 @@ impl Subject {
     async fn find(matches: &ArgMatches, inputs: &Inputs, environment: &Environment) -> Result<Self, Error> {
         let given = flags::given(matches, Opt::TokenFile);
         let file = given.as_deref().filter(|path| *path != "-");
-        // In a job, the variable names the minter's kubeconfig, and a person does not want to inspect the
-        // minter's token.
+        // Only the flag counts. In a job, JOBPASS_KUBECONFIG names the minter's kubeconfig, and a person does
+        // not want to inspect the minter's token.
         let asked_for = flags::is_flag(matches, Opt::Kubeconfig);
         let (token, input, cluster) = match file {
             Some(path) => (

@@ -202,7 +202,7 @@ impl List<'_> {
     }
 }
 
-/// The state of an anchor. `ended` says that its run or pipeline has ended.
+/// The state of an anchor. `ended` is `true` if the anchor's run or pipeline has ended.
 fn standing(anchor: &ListedAnchor, now: Timestamp, ended: bool) -> Standing {
     match sweep::expiry(anchor, now) {
         Expiry::Passed => Standing::Expired,

@@ -136,7 +136,8 @@ mod tests {
         );
     }
 
-    /// The variables, the exit codes and the examples have sections of their own, as `man-pages(7)` names them.
+    /// The variables, the exit codes and the examples have sections of their own, as `man-pages(7)` names
+    /// them.
     #[test]
     fn a_page_has_what_people_look_for() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -158,7 +159,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
-        assert!(!page.contains("TMPDIR"), "no command runs");
+        assert!(!page.contains("TMPDIR"), "`check` runs no command");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn command() -> Command {
             Opt::KubeconfigFile => flag(option).help(
                 "Write a kubeconfig that holds the token to this file, with mode 0600; `jobpass revoke` \
                  removes the file. With `renew-for`, jobpass also writes the token alone to a file: the \
-                 token file, or one of the kubeconfig's name with `.token` added.",
+                 token file, or one with the kubeconfig's name and `.token` at the end.",
             ),
             _ => flag(option),
         }
@@ -69,8 +69,8 @@ pub(crate) async fn run(
         return Err(no_file());
     };
     for state_file in &state_files {
-        // Without the option, the state files are beside the token's files, and `Plan::make` checks those
-        // paths.
+        // Without `--state-file`, the state files are beside the token's files, and `Plan::make` checks the
+        // paths of those files.
         if matches.contains_id("state-file") {
             files::utf8("state-file", state_file)?;
         }

@@ -11,7 +11,8 @@ use jobpass_core::inputs::flags::EXIT_CODES;
 
 use crate::terminal::help;
 
-/// The variables that have no flag of their own. Each is on the pages of the verbs with the flag before it.
+/// The variables that have no flag of their own. Each entry is a flag, the names of the variables, and their
+/// meaning. The page of a verb lists the entry if the verb has the flag.
 const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "kubeconfig",
@@ -22,7 +23,7 @@ const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "kubeconfig",
         "HTTPS_PROXY, NO_PROXY",
-        "The proxy before the API server, and the hosts without one.",
+        "The proxy to the API server, and the hosts that jobpass reaches without a proxy.",
     ),
     (
         "env",

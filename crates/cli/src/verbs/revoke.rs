@@ -48,8 +48,8 @@ pub(crate) fn command() -> Command {
         .mut_arg(Opt::Kubeconfig.name(), |kubeconfig| {
             kubeconfig.help(
                 "The kubeconfig of somebody who may delete the anchor. For a token of `jobpass mint`: the \
-                 minter's kubeconfig, if `jobpass mint` got it as text. If it got a path, the state file \
-                 names it, and this option has no effect.",
+                 minter's kubeconfig, if `jobpass mint` got it as text. If `jobpass mint` got a path, the \
+                 state file contains this path, and this option has no effect.",
             )
         })
         .after_help(

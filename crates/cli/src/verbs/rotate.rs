@@ -1,4 +1,4 @@
-//! `jobpass rotate`: replaces a legacy token by a new one.
+//! `jobpass rotate`: replaces a legacy token with a new one.
 
 use std::{
     path::PathBuf,
@@ -183,7 +183,7 @@ fn in_place(rotated: &Rotated, wait: Duration) -> String {
         ""
     };
     let end = match wait.as_secs() {
-        0 => "is deleted now".to_owned(),
+        0 => "which jobpass deletes now".to_owned(),
         seconds => format!("which jobpass deletes in {}", roughly(seconds)),
     };
     format!(

@@ -163,7 +163,7 @@ pub(crate) fn command() -> Command {
         .args([
             switch(
                 "authentication-config",
-                "Print the file for the API server's flag --authentication-config instead.",
+                "Print the file for the API server's flag --authentication-config, instead of the objects.",
             ),
             switch(
                 "apply",
@@ -184,9 +184,9 @@ pub(crate) fn command() -> Command {
             switch(
                 "delete",
                 "Delete the objects that `setup` made for the same options. The minters lose their permissions \
-                 before the policies go. An object that somebody else may have made, or needs, stays. Deletes \
-                 nothing while a job has a token, or if the set-up serves a minter that the command does not \
-                 name.",
+                 before jobpass deletes the policies. An object stays if somebody else may have made it or \
+                 needs it. jobpass deletes nothing while a job has a token, or if the set-up serves a minter \
+                 that the command does not name.",
             ),
             switch(
                 "revoke",
@@ -422,7 +422,8 @@ fn wanted(matches: &ArgMatches, inputs: &Inputs) -> Wanted {
     }
 }
 
-/// The word for an outcome, and the differing fields. `applied` says that setup has changed the object.
+/// The word for an outcome, and the differing fields. `applied` is `true` if the word must say what `--apply`
+/// did to the object.
 fn in_words(outcome: &Outcome, applied: bool) -> (&'static str, &[String]) {
     match (outcome, applied) {
         (Outcome::Same, true) => ("unchanged", &[]),
@@ -470,8 +471,8 @@ fn written_in_words(written: &Written, inputs: &Inputs) -> String {
     let account_or_rules = given(Opt::ServiceAccount).or_else(|| given(Opt::RoleRules));
     format!(
         "written    kubeconfig {shown}\n\n\
-         The token of {namespace}/{account} in it lives for {}, until {}. Check it, store it in GitHub or GitLab, \
-         and remove the file:\n\n  \
+         The token of {namespace}/{account} in it lives for {}, until {}. Check the kubeconfig, store it in \
+         GitHub or GitLab, and remove the file:\n\n  \
          jobpass doctor{} --namespace {namespace} --kubeconfig {file}\n  \
          gh secret set JOBPASS_KUBECONFIG --env ENVIRONMENT < {file}\n  \
          glab variable set JOBPASS_KUBECONFIG --type file --protected < {file}",

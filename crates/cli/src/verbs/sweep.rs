@@ -46,12 +46,11 @@ pub(crate) fn command() -> Command {
             "`sweep` looks at one namespace, or at all with --all-namespaces. An anchor counts as expired 5 \
              min after its token has expired. Without a token for GitHub or GitLab, `sweep` cannot see that \
              a run or pipeline has ended. Kubernetes deletes the objects that an anchor owns. `sweep` \
-             deletes the Secret of a legacy token that is older than its annotation \
-             kubernetes.io/service-account.expiration says (in seconds), whoever created that Secret.\nThe \
-             credential needs `list` and `delete` on Secrets. You can run `sweep` at any time, even several \
-             at once.\nExit code 0: nothing is left to delete. Exit code 7: anchors are left, and the \
-             output names them.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env \
-             GITHUB_TOKEN --dry-run",
+             also deletes a Secret of a legacy token, whoever created it, if it is older than the number of \
+             seconds in its annotation kubernetes.io/service-account.expiration.\nThe credential \
+             needs `list` and `delete` on Secrets. You can run `sweep` at any time, even several at once.\n\
+             Exit code 0: nothing is left to delete. Exit code 7: anchors are left, and the output names \
+             them.\n\nExample:\n  jobpass sweep --all-namespaces --github-token-env GITHUB_TOKEN --dry-run",
         )
 }
 

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 /// The exit code of a command that Ctrl-C or Ctrl-Break ended (`STATUS_CONTROL_C_EXIT`).
 const ENDED_BY_CONSOLE: u32 = 0xC000_013A;
 
-/// Whether this is a file. On Windows, the ending of its name says that it is a program.
+/// Whether this is a file. On Windows, the extension of a file decides whether it is a program.
 pub(crate) fn can_run(path: &Path) -> bool {
     path.is_file()
 }
@@ -53,7 +53,7 @@ pub(crate) fn send(signal: Infallible, _: &Child) {
     match signal {}
 }
 
-/// Does nothing. The console sends its signals to all of its processes, and so to the command.
+/// Does nothing. The console sends its signals to all of its processes, so the command gets them from there.
 pub(crate) fn pass_on(_: Signal, _: &Child) {}
 
 /// The exit code of a command. jobpass cannot exit with a number above 255, and exits with 255 in its place.
