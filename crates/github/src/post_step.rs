@@ -112,8 +112,8 @@ async fn revoke(
     Ok(())
 }
 
-/// The error for a missing record. The first act of main is to record that there is nothing to revoke. So an
-/// absent record never means that there is no token.
+/// The error for a missing record. If there is nothing to revoke, main records that. So a missing record does
+/// not prove that there is no token: the runner may have lost the record.
 fn gone() -> Error {
     let what = "the record that the action's main step leaves for the end of the job is missing";
     Error::new(Kind::Revoke, what).help(

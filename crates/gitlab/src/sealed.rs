@@ -91,8 +91,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     let mut opened = sealed.decrypt(identities).map_err(|error| match error {
         DecryptError::NoMatchingKeys => refuse(
             "which is encrypted for a recipient that does not belong to input `identity`",
-            "`age-keygen -y` prints the recipient of this identity. Give that recipient to the job that \
-             mints",
+            "`age-keygen -y FILE` prints the recipient of the identity in FILE. Give that recipient to the \
+             job that mints",
         ),
         _ => damaged(),
     })?;

@@ -78,7 +78,7 @@ struct Memory {
 enum Reply {
     /// A response about the run.
     Answer(Answer),
-    /// The site does not know this run, or the token may not read it.
+    /// The site does not have this run, or the token may not read it.
     Unknown,
     /// The request failed, for this reason.
     Failed(String),
@@ -475,7 +475,7 @@ mod tests {
         let failed = || Reply::Failed("it answered 500".into());
         assert_eq!(note(1, failed()), None);
         assert_eq!(note(2, failed()), None);
-        // A site that answers works.
+        // Any answer ends the row of failures.
         assert_eq!(note(3, Reply::Unknown), None);
         assert_eq!(note(4, failed()), None);
         assert_eq!(note(5, failed()), None);

@@ -97,7 +97,8 @@ pub(crate) async fn run(
     let ended = run
         .command(&program, variable, revoke_after, &mut interrupt)
         .await;
-    // This process renewed the token, and no longer does.
+    // This process renewed the token until the command ended. With the renewal in the state, a note could say
+    // that the renewer stopped too early.
     run.session.state.renewal = None;
     // jobpass revokes the token even if the command did not start.
     let revoked = run.revoke(&mut interrupt).await;

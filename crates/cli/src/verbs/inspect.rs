@@ -104,7 +104,8 @@ struct Inspection {
     claims: Claims,
     /// The answers of the cluster. `None` without `--verify`.
     verified: Option<Verified>,
-    /// The warning that nothing ever deletes the token's Secret. Only the cluster knows whether that is so.
+    /// The warning that nothing will delete the token's Secret. `None` without `--verify`, because only the
+    /// cluster has the Secret.
     forgotten: Option<Warning>,
 }
 

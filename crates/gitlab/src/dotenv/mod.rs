@@ -18,7 +18,7 @@ use jobpass_core::{
 pub(crate) use self::report::Dotenv;
 use crate::{job::value, sealed};
 
-/// A prefix that makes every runner mask the text after it, in the logs of all jobs.
+/// A prefix that makes runners (15.5 and later) mask the text after it, in the logs of all jobs.
 pub(crate) const MASKED_PREFIX: &str = "glpat-";
 
 pub(crate) const ANCHOR: &str = "JOBPASS_ANCHOR";

@@ -105,7 +105,7 @@ impl Dotenv {
                 "choose another name, or remove this variable from the project, group or pipeline",
             ));
         }
-        // The job that revokes would not get the anchor's name either.
+        // The job that revokes gets the anchor's name from the report.
         if let Some(name) = OURS.into_iter().find(|name| environment.raw(name).is_some()) {
             return Err(Error::input(
                 "dotenv",
