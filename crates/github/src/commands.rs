@@ -44,7 +44,10 @@ fn add_masks(lines: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(lines.as_bytes())
         .and_then(|()| stdout().flush());
-    written.map_err(|error| Error::new(Kind::Deliver, format!("cannot mask the token: {error}")))
+    written.map_err(|error| {
+        Error::new(Kind::Deliver, format!("cannot mask the token: {error}"))
+            .help("check that the runner still reads the output of this step")
+    })
 }
 
 /// Shows a failure: its message in one line as an annotation, then the next step as plain lines, which a

@@ -74,8 +74,8 @@ impl<'a> Program<'a> {
             command.env(name, path.as_deref().unwrap_or(Path::new("")));
         }
         if inputs.get(Opt::Proxy) == Some("true") {
-            // Clients that are not written in Go would send their requests for 127.0.0.1 to the company's
-            // proxy.
+            // Clients that are not written in Go would send their requests for 127.0.0.1 to the proxy that
+            // HTTPS_PROXY names.
             for name in ["NO_PROXY", "no_proxy"] {
                 let others = std::env::var(name).unwrap_or_default();
                 let separator = if others.is_empty() { "" } else { "," };
