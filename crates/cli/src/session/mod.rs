@@ -136,7 +136,7 @@ impl<'a> Session<'a> {
     /// that the command mints, and the credentials of the minter.
     ///
     /// # Errors
-    /// If another user may have written the journal of the renewed tokens.
+    /// If another user may have written the journal of the renewed tokens, or if jobpass cannot open it.
     pub(crate) fn masker(&self, token: &Token) -> Result<Masker, Error> {
         let mut secrets = Minter::credentials(&self.inputs, self.environment);
         secrets.push(token.clone().into());

@@ -282,7 +282,7 @@ impl<'a> Entry<'a> {
 mod tests {
     use super::*;
 
-    /// Only the write itself returns the reason, for example a pipe without a reader or a full disk.
+    /// The caller must learn why the write failed: the pipe may have no reader, or the disk may be full.
     #[tokio::test]
     async fn lines_that_cannot_be_written_fail_for_the_reason_of_the_write() {
         let lines = Lines::to(|_| Err(Error::new(Kind::Deliver, "disk full")));

@@ -23,7 +23,7 @@ use jobpass_core::{
 
 use crate::terminal::{access, output, screen::Screen};
 
-/// The name of the arguments.
+/// The name of the positional arguments, in the help and in messages.
 const PERMISSION: &str = "PERMISSION";
 /// The time limit for all requests, retries included.
 const TIME_LIMIT: Duration = Duration::from_secs(45);

@@ -83,7 +83,7 @@ pub(crate) async fn run(
     let variable = command::env(matches)?;
     can_be_renewed(&given, sooner, variable)?;
     let expires = match TokenType::parse(&given)? {
-        // A proxy renews its token.
+        // With a proxy, the token does not expire in time: the proxy renews it.
         TokenType::Bound => !given.flag(Opt::Proxy)?,
         TokenType::Legacy => false,
     };

@@ -24,7 +24,7 @@ pub(crate) fn can_run(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 
-/// Gives a command the name by which it was called.
+/// Sets the first argument (`argv[0]`) of a command to the name by which the user called it.
 pub(crate) fn name(command: &mut Command, name: &OsStr) {
     command.arg0(name);
 }

@@ -22,7 +22,7 @@ pub(crate) fn can_run(path: &Path) -> bool {
     path.is_file()
 }
 
-/// Gives a command the name by which it was called. Windows has no such name.
+/// Does nothing. On Windows, jobpass cannot set the name by which the user called a command.
 pub(crate) fn name(_: &mut Command, _: &OsStr) {}
 
 /// The file behind standard output.
