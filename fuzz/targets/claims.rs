@@ -1,4 +1,4 @@
-//! Decodes the claims of a token that says anything.
+//! Decodes claims of any bytes. The decoder must not panic.
 
 #![no_main]
 

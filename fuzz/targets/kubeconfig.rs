@@ -1,4 +1,4 @@
-//! Finds the credentials in a kubeconfig that says anything.
+//! Finds the credentials in a kubeconfig of any text. jobpass must not panic.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fn expect_panics_of_the_parser() {
 }
 
 fuzz_target!(init: expect_panics_of_the_parser(), |text: &str| {
-    // With these lines, it is YAML, and no path of a file.
+    // jobpass could take one line for the path of a file, and open the file. So the text has more lines.
     let kubeconfig = format!("apiVersion: v1\nkind: Config\n{text}");
     let inputs = Inputs::from([(Opt::Kubeconfig, kubeconfig.as_str())]);
     drop(Minter::credentials(&inputs, &Environment::default()));

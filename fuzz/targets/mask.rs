@@ -1,4 +1,5 @@
-//! Masks a log in pieces of any size: the output is that of the whole log, and has no secret in it.
+//! Masks a log in chunks of any size. The output must be the same as for the log in one chunk, and must not
+//! contain the secret.
 
 #![no_main]
 
@@ -19,7 +20,7 @@ fn masked<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 
 fuzz_target!(|input: (u8, Vec<u8>)| {
     let (size, mut log) = input;
-    // The fuzzer does not guess a secret: it says where one stands.
+    // The fuzzer cannot guess the secret. So the secret replaces the first zero byte of the log.
     if let Some(at) = log.iter().position(|byte| *byte == 0) {
         log.splice(at..=at, SECRET.bytes());
     }

@@ -10,12 +10,12 @@ use zeroize::Zeroizing;
 
 use crate::{LEAST, PIECE};
 
-/// The columns at which `base64` and Python break their lines (RFC 2045, section 6.8), and OpenSSL (RFC 1421,
-/// section 4.3.2.4).
+/// The lengths of the lines of base64: 76 for `base64` and Python (RFC 2045, section 6.8), and 64 for OpenSSL
+/// (RFC 1421, section 4.3.2.4).
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// The registered claims that differ between the tokens of one issuer (RFC 7519, section 4.1). Many issuers
-/// write claims in alphabetical order, so that only the audiences come before these claims.
+/// The registered claims that can differ between the tokens of one issuer (RFC 7519, section 4.1). Many
+/// issuers write claims in alphabetical order, so that only the audiences come before these claims.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
 /// Texts in the claims of kube-apiserver's tokens that other text also has: the usual issuer, and names of
@@ -47,9 +47,9 @@ pub enum Encoding {
     Claims,
     /// The last segment of a JWT alone.
     Signature,
-    /// Base64 with either alphabet. It may be inside or at the end of the base64 of a longer text, with or
-    /// without padding, and with or without the line break of `echo`. Leaves out characters that depend on
-    /// the text around the secret.
+    /// Base64 in either alphabet, with or without padding, and with or without the line break of `echo`. The
+    /// secret may be a part of a longer text. The form leaves out the characters that also depend on the text
+    /// around the secret.
     Base64,
     /// One line of the base64 that `base64` or `openssl base64` prints, if `echo` or `printf` gives them the
     /// secret.
@@ -66,8 +66,9 @@ pub enum Encoding {
     Hex,
 }
 
-/// Returns the common forms of a secret, each text once. A [`Masker`](crate::Masker) finds these and others,
-/// a CI platform can mask them, and no log may hold one. Ignores spaces and line breaks around the secret.
+/// Returns the common forms of a secret, each text once. A [`Masker`](crate::Masker) finds these and others.
+/// A CI platform can mask them, and a log must contain none of them. Ignores spaces and line breaks around
+/// the secret.
 ///
 /// The list includes quoted forms only if they differ from the secret. A JWT's header alone is not a form,
 /// because every token of its issuer has the same header. The other segments are forms if they have at least
@@ -154,7 +155,7 @@ impl Forms {
 /// The function that quotes a character.
 type Quote = fn(char) -> String;
 
-/// The functions that quote. Programs differ, so an encoding is listed more than once.
+/// The functions that quote. Programs quote differently, so some encodings have more than one function.
 const QUOTES: &[(Encoding, Quote)] = &[
     (Encoding::Percent, |c| percent(c, false)),
     (Encoding::Percent, |c| percent(c, true)),
@@ -177,7 +178,7 @@ const QUOTES: &[(Encoding, Quote)] = &[
     (Encoding::Shell, |c| shell(c, "'\"'\"'")),
     // Inside double quotes.
     (Encoding::Shell, |c| escaped("\"$\\`".contains(c), c)),
-    // bash's printf %q.
+    // The `printf %q` of bash.
     (Encoding::Shell, |c| {
         escaped(
             c.is_ascii() && !c.is_ascii_alphanumeric() && !"%+,-./:=@_".contains(c),
@@ -245,8 +246,8 @@ pub(crate) fn public_length(secret: &str) -> usize {
     jwt(secret).map_or(0, |(header, claims, _)| header.len() + 1 + first_claims(claims))
 }
 
-/// The parts of a secret that other text hardly has: all but a JWT's header, its first claims and the texts in
-/// [`COMMON`].
+/// The parts of a secret that other text seldom has: all but a JWT's header, its first claims and the texts
+/// in [`COMMON`].
 pub(crate) fn rare_parts(secret: &str) -> Vec<Range<usize>> {
     let mut start = public_length(secret);
     let mut parts = Vec::new();

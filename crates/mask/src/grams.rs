@@ -1,10 +1,10 @@
 //! A set of words of up to 8 bytes. A lookup is fast, but sometimes answers "yes" for a word that is not in
 //! the set.
 
-/// A Bloom filter with three bits for each word. All bits are in the same 64 bits, so one read of memory
-/// answers.
+/// A Bloom filter with three bits for each word. The three bits are in the same 64-bit integer, so a lookup
+/// reads memory once.
 ///
-/// With 32 bits for each member, about one in 1,000 other words counts as a member.
+/// The filter has 32 to 64 bits for each member. So about one in 1,000 other words counts as a member.
 pub(crate) struct Grams {
     words: Vec<u64>,
     shift: u32,

@@ -6,14 +6,14 @@ use std::io::Read;
 pub trait Input: Read {
     /// Waits for more input. Returns `true` if none comes for 2 ms.
     ///
-    /// On Windows, no function of the standard library can wait for a pipe, so this returns `true` at once:
-    /// each read counts as a pause.
+    /// On Windows, no function of the standard library can wait until a pipe has input. So this returns
+    /// `true` at once, and each read counts as a pause.
     fn pauses(&self) -> bool;
 
-    /// Lets processes that still write to the input go on, although nobody needs their text any more.
+    /// Discards the rest of the input, so that processes that still write to it can continue.
     ///
-    /// On Unix, a write to a pipe without a reader ends a process (SIGPIPE), so the program `cat` reads on.
-    /// On Windows, such a write fails.
+    /// On Unix, a write to a pipe without a reader ends the process that writes (SIGPIPE). So this starts the
+    /// program `cat` as a reader. On Windows, this does nothing, and the writes fail.
     fn discard_the_rest(self)
     where
         Self: Sized;
@@ -38,8 +38,8 @@ mod unix {
     /// The time without input after which [`Input::pauses`] returns `true`.
     const PAUSE: Duration = Duration::from_millis(2);
 
-    /// The wait for the last writer to close the pipe. If a process still has it open afterwards, `cat` reads
-    /// on.
+    /// The time that the last writer has to close the pipe. If a process has the pipe open for longer, `cat`
+    /// reads it.
     const LETTING_GO: Duration = Duration::from_millis(100);
 
     impl<I: Read + AsFd> Input for I {
@@ -65,7 +65,7 @@ mod unix {
         }
     }
 
-    /// Waits for an event. Also returns `true` if the wait fails, because then a read does not wait either.
+    /// Waits for an event or the end of the input. Returns `false` only if neither comes within `time`.
     fn happens(input: &impl AsFd, event: PollFlags, time: Duration) -> bool {
         let mut state = [PollFd::new(input, event)];
         let happened = Timespec::try_from(time).map(|time| retry_on_intr(|| poll(&mut state, Some(&time))));

@@ -1,8 +1,8 @@
 //! Removes secrets from a log while the log is written.
 //!
 //! Scripts seldom print a secret as it is. They print it in base64, quoted, in hexadecimal, in colours,
-//! folded at some column, or cut off. A [`Masker`] reads a stream of any bytes as these tools write it, and
-//! writes [`MARK`] in place of each stretch that reads as a secret. It holds back only bytes that may be the
+//! folded at some column, or cut off. A [`Masker`] copies a stream of any bytes, and writes [`MARK`] in place
+//! of each stretch that stands for a secret in one of these forms. It holds back only bytes that may be the
 //! beginning of a secret, and its memory does not grow with the log.
 //!
 //! ```
@@ -10,7 +10,7 @@
 //!
 //! let mut masker = Masker::new(["correct-horse-battery-staple", "Tr0ub4dor&3"]);
 //! let mut log = Vec::new();
-//! // A chunk may end anywhere. This one ends in the middle of a secret, so that is held back.
+//! // A chunk may end anywhere. This one ends within a secret, and the masker holds its beginning back.
 //! masker.push(b"password: correct-horse-", &mut log)?;
 //! masker.flush(&mut log)?;
 //! assert_eq!(log, b"password: ");
@@ -26,63 +26,66 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! - [`copy`] masks everything that a reader returns, [`copy_to_mark`] the part before a mark.
+//! - [`copy`] masks everything that a reader returns. [`copy_to_mark`] stops at an [`end_mark`].
 //! - A [`SecretSource`] tells a masker about secrets that are made after the log has begun.
 //! - [`forms()`] lists common forms of a secret, for a masker that only replaces whole values.
 //!
 //! # What is masked
-//! The masker reads a log through *views*. Another view can read the text that a view returns, up to three
-//! one after the other. In all these texts, the masker searches for the secrets, and for the bytes behind a
-//! JWT's signature:
+//! The masker reads a log through *views*. Each view undoes one change that programs make to a text, such as
+//! base64. A view can also read the text that another view returns, up to three one after the other. In all
+//! these texts, the masker searches for the secrets, and for the decoded bytes of a JWT's signature and of a
+//! secret that is base64:
 //!
 //! | view | reads |
 //! |---|---|
-//! | terminal | text without control sequences, overstruck or invisible characters, and zero bytes (ASCII in UTF-16) |
+//! | terminal | text without control sequences, overstruck or invisible characters, or the zeros of UTF-16 |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes |
 //! | characters | characters that stand alone: in a list, in a table, or one in each line |
 //! | table | bytes in a column: one in each line, tuple or object, as characters or numbers |
-//! | base64 | both alphabets, every alignment, over line breaks |
-//! | hexadecimal | any case and grouping, lists, escapes, dumps with addresses and text columns, words |
-//! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; the text beside dumps |
+//! | base64 | both alphabets, every alignment, across line breaks |
+//! | hexadecimal | any case and grouping, lists, escapes, words, dumps with addresses and text columns |
+//! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; text columns of dumps |
 //! | Latin-1 | bytes that a program printed as if they were characters |
 //! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
 //!
-//! The masker masks each whole secret. It also masks each *piece* of a secret, which is at least [`PIECE`]
-//! bytes of it in a row, if the piece
+//! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
+//! ([`PIECE`]), or 12 bytes of a JWT's signature. The masker also masks a piece that
 //! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
-//! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration between
-//!   the two;
+//! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration
+//!   between the two;
 //! - begins a line, after spaces, tabs or the address of a dump, or follows masked text;
-//! - has 24 bytes or more, anywhere in a line, or 12 bytes of a JWT's signature.
+//! - has 24 bytes or more, or 12 bytes of a JWT's signature, anywhere.
 //!
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
 //!
-//! The header and the first claims of a JWT do not count as part of a piece. Other tokens of its issuer have
-//! the same header and claims, and masks for them would hide text that is not secret. For the last two rules,
-//! only the bytes of its signature count.
+//! The header and the first claims of a JWT do not count as part of a piece. Other tokens of the same issuer
+//! share them, and a mask for them would hide text that is not secret. For the last two rules, only the bytes
+//! of a JWT's signature count.
 //!
 //! # What is not masked
 //! - Pieces of fewer than 16 bytes (of a JWT's signature, 12), unless only separators are between them.
 //! - Secrets of fewer than [`LEAST`] bytes.
-//! - Numbers of fewer than 8 bytes in a line, and encodings that are folded at fewer than 16 columns, if
-//!   other text is between the lines.
+//! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
+//!   columns, if other text is between the lines.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
 //! - A line of base64 that has claims of a JWT, but not its signature, in the middle of other text.
 //! - Numbers and escapes of a secret inside a control sequence, which a terminal does not show.
-//! - A secret that contains a mark, or whose beginning or end looks like a part of a mark.
+//! - A secret that contains [`MARK`] or a part of it, where a mark in the output completes the secret.
 //!
 //! # How it keeps up
-//! The masker reads most of a log only once, without views. It looks up the 8-byte word at every fifth byte
-//! in a set of words of the secrets and of most of their forms, and counts the kinds of characters in half of
-//! the log. It decodes text that looks like base64, numbers or escapes, and looks up the decoded words. With
-//! views, it reads only the text around words of secrets. If it finds a piece there, it also reads the text
-//! around that piece. A whole token that the log shows as it is needs no view.
+//! The masker reads most of a log only once, without views. It looks up 8-byte words of the log among the
+//! words of the secrets and of most of their forms. For secrets of 12 bytes or more, every fifth word is
+//! enough. The masker also counts the kinds of characters in samples of the log. It decodes text that looks
+//! like base64, numbers or escapes, and looks up the decoded words.
 //!
-//! It does this for 64 KiB at once, at positions that do not depend on the chunks in which the log comes. So
-//! the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
+//! With views, the masker reads only the text around words that it found. If it finds a piece there, it also
+//! reads the text around that piece. A whole token that the log shows as it is needs no view.
+//!
+//! The masker does all of this for 64 KiB at once, at positions that do not depend on the chunks in which the
+//! log comes. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
 //! [`pause`](Masker::pause) between them.
 
 #![forbid(unsafe_code)]
@@ -109,7 +112,7 @@ pub use source::SecretSource;
 pub use stream::{Masker, copy};
 pub use until::{copy_to_mark, end_mark};
 
-/// The example of the README, so that it compiles.
+/// Lets the documentation tests compile the example of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -118,22 +121,22 @@ struct Readme;
 pub const MARK: &str = "[MASKED]";
 
 /// The least number of bytes of a secret. The masker ignores shorter ones: they are words that a log has
-/// anyway, and a mask for each word would reveal the secret.
+/// anyway, and a mask in place of each such word would reveal the secret.
 pub const LEAST: usize = 8;
 
-/// The least number of bytes of a form that count as a piece. Also the least number of bytes of a part of a
-/// secret that is a form.
+/// The least number of bytes of a secret in a row that are a [piece](crate#what-is-masked). Also the least
+/// number of secret bytes in a segment of a JWT, or in a line of base64, that [`forms()`] lists.
 ///
 /// One line of a dump shows 16 characters. In base64, 16 characters are 96 bits of a secret, and no log has
 /// those by chance.
 pub const PIECE: usize = 16;
 
-/// The least number of bytes in a row that the masker masks anywhere in a log. Bytes that other secrets also
-/// have do not count.
+/// The least number of bytes of a secret in a row that the masker masks anywhere in a log. Bytes that other
+/// secrets also have do not count.
 const ANYWHERE: usize = 24;
 
-/// Like [`ANYWHERE`], for random bytes: no other text has so many of them. So the pieces of a signature are
-/// masked in any order, as `sort` prints them.
+/// Like [`ANYWHERE`], for random bytes: no other text has so many of them in a row. So the masker finds the
+/// pieces of a signature in any order, for example after `sort`.
 const ANYWHERE_IF_RANDOM: usize = 12;
 
 /// The byte with which an escape sequence begins.

@@ -1,4 +1,7 @@
-//! The rules by which a piece of a secret is masked.
+//! The rules that decide whether to mask a piece of a secret.
+//!
+//! A *piece* is a stretch of the log that stands for a part of a secret. The *window* is the part of the log
+//! that the masker has in memory.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -22,7 +25,8 @@ const OVERLAP: i64 = 4;
 /// The number of pieces that the masker remembers.
 const MOST: usize = 512;
 
-/// The greatest distance from the beginning of the window at which the rest of a piece can begin.
+/// If the window begins within a piece, a view finds only the rest of the piece. The rest begins less than
+/// this many bytes after the beginning of the window.
 const CUT: u32 = 64;
 
 /// The least number of hexadecimal digits of the address at the start of a dump's line.
@@ -49,7 +53,8 @@ struct Known {
 }
 
 impl Pieces {
-    /// Whether a piece is masked. Pieces come in the order in which they begin. `window` begins at `base`.
+    /// Whether to mask a piece. Callers pass the pieces in the order in which they begin. `base` is the
+    /// position of the window in the log.
     pub(crate) fn is_masked(&mut self, secrets: &Secrets, piece: &Piece, window: &[u8], base: u64) -> bool {
         let span = base + u64::from(piece.from)..base + u64::from(piece.to);
         self.0.retain(|known| known.span.end + DISTANCE >= span.start);
@@ -60,7 +65,7 @@ impl Pieces {
             .0
             .iter()
             .filter(|known| uses(View::Chain) && known.is_before(secrets, piece, &span, window, base));
-        // Two readings of one stretch can overlap.
+        // Bytes of the secret that are in both pieces count once.
         let before =
             before.map(|known| known.own + secret.own(to.min(from.max(known.part.end as usize)), to));
         let before = before.max();
@@ -68,7 +73,7 @@ impl Pieces {
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
         let sole = lost(secret.sole(from, to));
         let (piece_of_any, most) = (secret.need(PIECE), secret.need_of_sole());
-        // A part can also begin a few characters before the beginning of the claims.
+        // A piece can also begin a few characters before the claims or the signature.
         let begins = secret.starts.iter().any(|start| {
             *start == from || (from..to).contains(start) && lost(secret.own(*start, to)) >= piece_of_any
         });
@@ -118,7 +123,7 @@ impl Pieces {
     }
 
     fn follows_mark(&self, span: &Range<u64>, window: &[u8], base: u64) -> bool {
-        // In a dump, a text column parts the stretches of one piece. So each end of a stretch counts.
+        // In a dump, the text column separates the stretches of one piece. So each end of a stretch counts.
         let ends = self.0.iter().filter(|known| known.is_masked).flat_map(|known| {
             let after = known.ends.partition_point(|end| *end <= span.start);
             known.ends[..after].last()

@@ -1,8 +1,8 @@
-//! A first look at a text: the places where a view may find a piece.
+//! The first look at a text: it finds the places where a view may find a piece of a secret.
 //!
-//! Most of a log gets only this look. It looks up 8-byte words, and counts the kinds of characters in half of
-//! the text. It decodes text that looks like an encoding, but keeps no positions of the decoded bytes. Then
-//! the views read only the text around known words.
+//! Most of a log gets only this look. The look searches for 8-byte words of the secrets, and counts the kinds
+//! of characters in samples of the text. It decodes text that looks like an encoding, but keeps no positions
+//! of the decoded bytes. Then the views read only the text around the words that the look found.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
-/// common words.
+/// often common words.
 pub(crate) const SEEN: usize = 12;
 
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
@@ -27,19 +27,20 @@ const SEEN_IN_NUMBERS: usize = LEAST;
 /// The least length of a secret that shows in many samples of a text.
 const LONG: usize = 64;
 
-/// The distance between two places whose characters are counted, and the number of bytes that are counted.
+/// The distance between two samples of the text, and the number of bytes of a sample whose kinds are counted.
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
 
-/// The least length of a run of base64 that may hold another encoding, and the least number of capitals and
-/// of small letters in it. Paths and words have few capitals.
+/// The length of a run of base64 that is always enough to decode the run. The least number of capitals and of
+/// small letters in such a run: paths and words have few capitals.
 const RUN: usize = 32;
 const LETTERS: usize = 3;
 
-/// The least number of digits in a run of numbers.
+/// The least number of digits in a run of numbers that the look decodes.
 const DIGITS: usize = 2 * LEAST;
 
-/// The least number of digits in a run of numbers that may hold another encoding.
+/// The least number of hexadecimal digits in a row that are more than a short hash: they may stand for
+/// another encoding.
 const MANY_DIGITS: usize = 28;
 
 /// The least number of digits of the address of a dump.
@@ -48,7 +49,7 @@ const ADDRESS: usize = 7;
 /// The greatest number of bytes between the numbers of two lines of a dump.
 const COLUMN: usize = 64;
 
-/// The number of bytes in a part that is decoded at once, and the number of bytes that two such parts share.
+/// The number of bytes that the look decodes at once, and the number of bytes that two such parts share.
 const PART: usize = 2048;
 const OVERLAP: usize = 256;
 
@@ -61,8 +62,8 @@ const DENSE: usize = 3;
 /// The least number of samples with a digit, among eight in a row, in text that may be a list of numbers.
 const SAMPLES_WITH_DIGITS: u32 = 6;
 
-/// The number of bytes before a sample whose lines are counted, and the least number of lines if they are rows
-/// of a table. Other logs have longer lines.
+/// The number of bytes before a sample in which the look counts lines, and the least number of lines that may
+/// be the rows of a table. Other logs have longer lines.
 const TABLE: usize = 384;
 const ROWS_BEFORE: usize = 8;
 
@@ -145,7 +146,8 @@ impl Counts {
     }
 }
 
-/// For each class, the number that a count lacks to the upper bit if it is just enough.
+/// For each class, the number that sets the upper bit of its byte if it is added to a count that is just
+/// enough.
 const TO_REACH: u64 = {
     let enough = [
         (Class::Base64, COUNTED),
@@ -173,7 +175,7 @@ fn is(byte: u8, class: Class) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
     secrets: &'a Secrets,
-    /// Whether a known word is near. Then shorter encodings count, too.
+    /// Whether a known word is near. Then shorter encodings also count.
     is_close: bool,
 }
 
@@ -233,7 +235,8 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         digits = digits << 1 | is_digit as u8;
         if is_digit > 0 && at >= listed_to && digits.count_ones() >= SAMPLES_WITH_DIGITS {
             let part = at.saturating_sub(2 * AROUND)..text.len().min(at + 2 * AROUND);
-            // A list of a whole secret is longer than this. Other logs are full of digits, too.
+            // A log can be full of digits, so this skips some text. A list of a whole secret is longer than
+            // the skipped text.
             listed_to = part.end + 2 * OVERLAP;
             if is_list(&text[part.clone()]) {
                 let part = part.start..text.len().min(part.start + PART);
@@ -374,7 +377,7 @@ fn decoded(look: Look<'_>, bytes: &[u8], least: usize, depth: usize, see: &mut d
                 .map_or(0, |before| before + 1);
             let length = bytes[at..].iter().position(|byte| !is_text(*byte));
             let end = length.map_or(bytes.len(), |length| at + length);
-            // A run that ends here has been scanned.
+            // The look has scanned a run that ends here already.
             if end > at && end >= start + shortest {
                 scan(look, &bytes[start..end], depth, &mut |part| {
                     see(start + part.start..start + part.end)
@@ -395,7 +398,7 @@ fn decoded(look: Look<'_>, bytes: &[u8], least: usize, depth: usize, see: &mut d
 
 /// Scans the bytes that a run of base64 stands for, at all four alignments.
 fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    // More digits complete the last group.
+    // Zeros complete the last group.
     let mut values: Vec<u8> = run.iter().map(|byte| base64_value(*byte)).collect();
     values.extend([0; 3]);
     let mut bytes = vec![0; values.len() / 4 * 3];
@@ -442,10 +445,10 @@ fn numbers(look: Look<'_>, text: &[u8], read: &mut Numbers, depth: usize, see: &
 #[derive(Default)]
 struct Numbers {
     tokens: Tokens,
-    /// All hexadecimal digits.
+    /// The hexadecimal digits of all numbers.
     digits: Vec<u8>,
-    /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, and binary
-    /// bytes.
+    /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, and
+    /// binary bytes.
     bytes: [Vec<u8>; 8],
     /// The bytes that pairs of hexadecimal digits stand for.
     pairs: Vec<u8>,
@@ -531,7 +534,7 @@ fn unescape(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range
 /// The bytes of a text for which `belongs` returns `true`.
 fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     let (mut found, mut bytes) = (0, vec![0; text.len()]);
-    // This has no branch for each byte, because a processor cannot predict it.
+    // This has no branch for each byte, because a processor could not predict it.
     for &byte in text {
         bytes[found] = byte;
         found += usize::from(belongs(byte));
@@ -583,7 +586,7 @@ fn is_list(text: &[u8]) -> bool {
 /// The number in a run that looks like a short hash: the run has few other digits.
 fn hash(run: &[u8]) -> Option<&[u8]> {
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
-    // Few of the runs without a hash go further than this.
+    // This sorts out most runs without a hash.
     if run.len() > 2 * MANY_DIGITS || !run.chunks_exact(LEAST).any(|eight| eight.iter().all(is_digit)) {
         return None;
     }
@@ -620,9 +623,9 @@ fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
     })
 }
 
-/// Whether there are many digits in one line, or in all whole lines together, or a line has the address of a
-/// dump. The beginnings and ends of other lines only add up in short encodings: a log may have the time and a
-/// hash there.
+/// Whether a run has many digits in one line or in all its whole lines together, or the address of a dump in
+/// a line. The first and the last line may be parts of longer lines. Their digits add to the total only if
+/// `is_short`, because a log may have the time and a hash there.
 fn is_numbers(text: &[u8], is_short: bool) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n');
     if text.len() < DIGITS {

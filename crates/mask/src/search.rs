@@ -1,4 +1,7 @@
-//! The search for pieces of secrets in everything that the views read.
+//! The search for pieces of secrets in all texts that the views return.
+//!
+//! A *view* undoes one change that programs make to a text, such as base64. The *window* is the part of the
+//! log that the masker has in memory.
 
 use std::ops::Range;
 
@@ -17,7 +20,8 @@ use crate::{
 /// The greatest number of views through which a secret is found, one after the other.
 pub(crate) const DEPTH: usize = 3;
 
-/// The least length of a secret that certainly does not overlap with another one.
+/// The least length of a secret for which [`Search::whole`] searches. A secret of this length does not
+/// overlap with another one by chance.
 const LONG: usize = 64;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
@@ -29,7 +33,7 @@ pub(crate) const LOSS: usize = 2;
 /// The least length of a run of text in the bytes that a view returns. Other views do not read shorter runs.
 const RUN: usize = 8;
 
-/// The number of bytes at the end of decoded base64 that may be the beginning of a piece.
+/// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
 const TAIL: usize = 96;
 
 /// A stretch of the log that stands for a part of a secret. Positions count from the beginning of the window.
@@ -51,7 +55,7 @@ pub(crate) struct Search<'a> {
     secrets: &'a Secrets,
     window: &'a [u8],
     pub(crate) pieces: Vec<Piece>,
-    /// The first position at which a piece may begin that continues after the window.
+    /// The first position that may be the beginning of a piece that continues after the window.
     pub(crate) open: u32,
     /// Like `open`, for beginnings of pieces that are too long to be there by chance.
     pub(crate) firm: u32,
@@ -80,7 +84,7 @@ impl<'a> Search<'a> {
         to - from < SEEN && secret.own(from, to) < LEAST || !secret.is_rare(from, to)
     }
 
-    /// The whole secret of at least [`LONG`] bytes that the window shows as it is at a position.
+    /// The secret of at least [`LONG`] bytes that the window shows whole and unencoded around a position.
     pub(crate) fn whole(secrets: &Secrets, window: &[u8], at: usize) -> Option<Piece> {
         let places = secrets.places(word(&window[at..])?);
         let starts = places.filter_map(|place| Some((place.secret, at.checked_sub(place.at as usize)?)));
@@ -219,8 +223,9 @@ impl<'a> Search<'a> {
         self.end(text, is_joined);
     }
 
-    /// The part of a secret that contains the word at `word_at`, and the part's place in the secret. If there are
-    /// several, a part that is masked by itself wins. Among equals, the longest part wins.
+    /// The part of a secret that contains the word at `word_at`, and the part's place in the secret. If there
+    /// are several, a part that the masker masks without the parts around it wins. Then the longest part
+    /// wins.
     fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
         let places = self.secrets.places(word(&text.bytes[word_at..])?);
         let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
@@ -232,7 +237,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Whether a part is masked by itself.
+    /// Whether the masker masks a part without the parts around it.
     fn is_enough(&self, text: &Text, place: Place, length: usize) -> bool {
         let secret = self.secrets.get(place.secret);
         let at = place.at as usize;
@@ -272,7 +277,7 @@ impl<'a> Search<'a> {
             part.end -= 1;
         }
         let secret = self.secrets.get(place.secret);
-        // Nothing of a whole secret is there by chance.
+        // In a whole secret, no byte is there by chance.
         let is_whole = part.len() == secret.bytes().len();
         let head = if is_whole {
             part.start
@@ -289,8 +294,8 @@ impl<'a> Search<'a> {
         for at in start..part.end {
             let (from, to) = (text.from(at), text.to(at));
             let is_new = text.is_parted(at) && self.has_line_end(text.to(at.max(1) - 1), from);
-            // A byte of base64 can begin before the end of a line, and end after it. The digit before a
-            // separator is not sure to be a part of the piece.
+            // A byte of base64 can begin before the end of a line, and end after it. The digit before the
+            // separator may not belong to the piece.
             let separator = self
                 .inner_separator(text, at)
                 .filter(|_| at == start && text.is_padded);

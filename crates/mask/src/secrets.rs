@@ -1,4 +1,8 @@
 //! All secrets, prepared for the search.
+//!
+//! A *form* of a secret is the secret in a common encoding (see [`forms`]). A *piece* is a part of a secret
+//! that the search found in the log. A *view* decodes the log before the search. A *source* tells the masker
+//! about secrets that are made after the log has begun.
 
 use std::{
     ops::Range,
@@ -25,11 +29,11 @@ use crate::{
 /// The least length of a secret that the masker also searches for in text without separators.
 const LONG: usize = PIECE;
 
-/// The least length of a secret whose forms the views find. For a shorter secret, and for one that has an
-/// escape itself, the masker searches for each form as it is.
+/// The least length of a secret whose forms the views find. For a shorter secret, and for a secret that
+/// contains an escape itself, the masker also searches for each form as it is.
 const SHORT: usize = 32;
 
-/// The least number of bytes that only tokens have, in a part of a secret that is more than common text.
+/// The least number of rare bytes in a part of a secret. A part with fewer may be common text.
 const RARE: u32 = 4;
 
 /// The secrets that the masker searches for.
@@ -44,11 +48,13 @@ pub(crate) struct Secrets {
     gate: Grams,
     /// The secrets and most of their forms, without public beginnings, one after the other.
     shown: Zeroizing<Vec<u8>>,
-    /// The parts of `shown` that are random: the signatures.
+    /// The parts of `shown` that are random: signatures and decoded bytes.
     random: Vec<Range<u32>>,
     /// The words of `gate` with their positions in `shown`, sorted by the word.
     words: Vec<(u64, u32)>,
+    /// The least number of secret bytes in a piece of any of these secrets.
     shortest: usize,
+    /// The length of the shortest secret.
     least: usize,
 }
 
@@ -67,7 +73,7 @@ pub(crate) struct Secret {
     own: Vec<u32>,
     /// For each position, the number of bytes before it that no other token has.
     sole: Vec<u32>,
-    /// For each position, the number of bytes before it that only tokens have.
+    /// For each position, the number of bytes before it that other text seldom has.
     rare: Vec<u32>,
     /// Whether the secret is long and has no separators.
     is_token: bool,
@@ -212,8 +218,8 @@ impl Secrets {
                 }
             }
         }
-        // The secrets are there already. The first look decodes numbers, and lines of base64 are parts of
-        // longer base64.
+        // `known` contains the secrets already. The first look (`scan`) decodes numbers, and lines of base64
+        // are parts of longer base64.
         let is_new = |form: &&Form| match form.encoding {
             Encoding::Raw | Encoding::Claims | Encoding::Signature => false,
             Encoding::Hex | Encoding::Base64Line => false,
@@ -256,9 +262,9 @@ impl Secrets {
         &self.gate
     }
 
-    /// The longest stretch around a word of a text that a secret or one of its forms also has. `None` if it
-    /// has fewer than `least` bytes and is shorter than any piece. No other text has a word of a signature by
-    /// chance, so that is always enough.
+    /// The longest stretch of a text around the word at `at` that a secret or one of its forms also has.
+    /// Returns `None` if the stretch has fewer than `least` bytes and fewer than any piece. A word of a
+    /// signature is always enough, because no other text has one by chance.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
         let first = self.words.partition_point(|(known, _)| *known < word);
@@ -343,8 +349,8 @@ impl Secret {
         }
     }
 
-    /// The decoded signature of a JWT. For an opaque secret that is base64, its decoded bytes. `None` if
-    /// these bytes are few or look like text.
+    /// The decoded signature of a JWT. For an opaque secret, its bytes decoded from base64. `None` if the
+    /// secret is not base64, or if the bytes are few or look like text.
     fn decoded(text: &str) -> Option<Self> {
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
@@ -355,7 +361,7 @@ impl Secret {
             None => STANDARD.decode(text).or_else(|_| LENIENT.decode(text)).ok()?,
         };
         let bytes = Zeroizing::new(bytes);
-        // Words of a program are not secret, even if they come from base64.
+        // Decoded text can be ordinary words, which a log has anyway.
         let is_random = bytes.iter().filter(|byte| !byte.is_ascii_graphic()).count() > bytes.len() / 4;
         (bytes.len() >= ANYWHERE && is_random).then(|| Self {
             own: count(bytes.len(), |_| true),
@@ -372,7 +378,7 @@ impl Secret {
         &self.bytes
     }
 
-    /// Whether the secret has these bytes before its last one, and they are enough to hold a log back.
+    /// Whether the secret contains these bytes before its last byte, and they are enough to hold a log back.
     fn has_before_end(&self, bytes: &[u8]) -> bool {
         let before_end = &self.bytes[..self.bytes.len() - 1];
         bytes.len() > self.hidden_after() && memchr::memmem::find(before_end, bytes).is_some()
@@ -388,7 +394,7 @@ impl Secret {
         (self.sole[to] - self.sole[from]) as usize
     }
 
-    /// Whether only tokens have this part: other text hardly has it.
+    /// Whether other text seldom has this part.
     pub(crate) fn is_rare(&self, from: usize, to: usize) -> bool {
         self.rare[to] - self.rare[from] >= RARE
     }
@@ -409,7 +415,7 @@ impl Secret {
         most.min(self.sole(0, self.bytes.len()))
     }
 
-    /// Whether the bytes that no other secret has are random: a signature.
+    /// Whether the bytes that no other secret has are random: a signature or decoded bytes.
     fn is_random(&self) -> bool {
         // Only a JWT has more than one start.
         self.is_binary || self.starts.len() > 1

@@ -40,9 +40,9 @@ pub trait SecretSource {
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str));
 }
 
-/// A source of any type. A masker's clone also clones the source.
+/// A source of any type. A clone of a masker also has a clone of the source.
 ///
-/// A type parameter of the masker would do the same. But then the crate that names the type would compile the
+/// The masker could have a type parameter instead. But then the crate that chooses the type would compile the
 /// masker, with the optimisation of that crate.
 pub(crate) trait AnySource: SecretSource + Send + Sync {
     fn cloned(&self) -> Box<dyn AnySource>;

@@ -1,4 +1,8 @@
 //! Masks a stream while it passes.
+//!
+//! The *window* is the part of the stream that the masker has in memory. The text of a position is *decided*
+//! when the masker knows all pieces of secrets before that position. The *first look* ([`scan`]) finds words
+//! of secrets. Then *views* decode the text around these words.
 
 use std::{
     io::{self, BufWriter, ErrorKind, Write},
@@ -18,15 +22,16 @@ use crate::{
     views::{Visible, visible},
 };
 
-/// The number of bytes that the masker searches at once, if the stream does not pause. It searches at each
+/// The number of bytes that the masker searches at once if the stream does not pause. Each search ends at a
 /// multiple of this number, so that the chunks in which the stream comes make no difference.
 const SLICE: usize = 64 << 10;
 
-/// The number of bytes at the end of a slice that the masker searches again with the next slice. In fewer bytes,
-/// the first look can miss the beginning of a piece. So the end of a slice needs no reading with all views.
+/// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
+/// slice. The first look can miss a piece that begins in them. So the masker need not read the end of a slice
+/// with views.
 const HELD: u64 = 1024;
 
-/// The number of bytes that the masker keeps before the undecided ones. The views begin to read in them.
+/// The number of decided bytes that the masker keeps in the window. The views begin to read there.
 const CONTEXT: usize = 2048;
 
 /// The number of bytes around a known word that the masker reads with all views.
@@ -35,8 +40,8 @@ const SIGHT: usize = 128;
 /// Like [`SIGHT`], around a piece: the next piece may be there.
 const NEAR: usize = 1536;
 
-/// The number of bytes at the end of the text that the masker always reads. A piece that begins there may
-/// still be too short for the first look.
+/// The number of bytes at the end of the text that the masker always reads with views. A piece that begins
+/// there may still be too short for the first look.
 const TAIL: usize = 128;
 
 /// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
@@ -44,7 +49,7 @@ const TAIL: usize = 128;
 /// title of a window for text.
 const LINE: usize = 1024;
 
-/// The number of undecided bytes from which on the masker decides about all of them.
+/// If the window has more undecided bytes than this, the masker decides about all of them.
 const MOST: usize = 2 * SLICE;
 
 /// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
@@ -68,7 +73,7 @@ pub struct Masker {
     decided: u64,
     /// The position before which the masker has written all bytes, or a mark in their place.
     pub(crate) written: u64,
-    /// Like `decided`, if the text pauses here.
+    /// The position before which `pause` writes all bytes.
     firm: u64,
     pieces: Pieces,
     /// The ranges to mask that the masker has not written yet.
@@ -116,10 +121,10 @@ impl Masker {
         }
     }
 
-    /// Reads the next bytes of the stream. Each time that 64 KiB are complete, it writes the bytes that
-    /// cannot be a part of a secret. [`flush`](Self::flush) writes them at once.
+    /// Reads the next bytes of the stream. Each time that 64 KiB are complete, writes the bytes that cannot
+    /// be a part of a secret. [`flush`](Self::flush) writes them at once.
     ///
-    /// This writes before and after each mark, so give it a buffered writer and flush that writer.
+    /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.
     ///
     /// # Errors
     /// If the write to `out` fails. The text is then lost, and later output may show parts of secrets.
@@ -142,7 +147,7 @@ impl Masker {
     /// Writes all bytes that cannot be a part of a secret.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Like [`push`](Self::push).
     pub fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.searched < self.end() {
             self.search(Next::Text);
@@ -156,7 +161,7 @@ impl Masker {
     /// So a program that pauses within the first 3 bytes of a piece can show these bytes.
     ///
     /// # Errors
-    /// As [`push`](Self::push).
+    /// Like [`push`](Self::push).
     pub fn pause(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.waits() {
             self.search(Next::Pause);
@@ -218,11 +223,11 @@ impl Masker {
             );
             found = search.pieces;
         }
-        // The masker writes this text now, so it reads the text as if nothing followed.
         if next == Next::Slice {
             open = open.min(end.saturating_sub(HELD)).max(self.decided);
             firm = end;
         }
+        // The masker writes this text now, so it reads the text as if nothing followed.
         if matches!(next, Next::Pause | Next::End) || is_long {
             open = if next == Next::Pause && !is_long {
                 firm
@@ -237,7 +242,7 @@ impl Masker {
         found.dedup();
         for piece in found {
             let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
-            // A piece that may go on is judged when it ends.
+            // The masker judges a piece that may go on when the piece ends.
             if to <= self.decided || from >= open {
                 continue;
             }
@@ -282,7 +287,7 @@ impl Masker {
     }
 }
 
-/// The continuation of the text that the masker has read.
+/// The text that follows the text that the masker has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// More text. This slice is complete, and the masker searches its end again.
@@ -291,6 +296,7 @@ enum Next {
     Text,
     /// More text, but not soon.
     Pause,
+    /// Nothing.
     End,
 }
 
@@ -305,6 +311,7 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     } else {
         &[&seen]
     };
+    // The stretches in which the first look found words of secrets.
     let mut sights = Vec::new();
     for seen in &views[..if seen.hides { views.len() } else { 1 }] {
         scan(Look::far(secrets), &seen.bytes, DEPTH, &mut |part| {
@@ -328,7 +335,8 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     search
 }
 
-/// The whole secrets that the window shows as they are. Removes the sights in them: no view finds more there.
+/// The whole secrets that the window shows unencoded. Removes the stretches in them from `sights`: no view
+/// finds more there.
 fn whole(secrets: &Secrets, window: &[u8], sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
     let mut whole: Vec<Piece> = Vec::new();
     sights.sort_by_key(|sight| sight.start);
@@ -379,7 +387,7 @@ fn read(
             // Nothing continues a secret that is whole.
             let pieces = search.pieces.iter().filter(|piece| !is_whole(piece));
             let around = pieces.map(|piece| {
-                // A word is often alone.
+                // A common word seldom has a piece near it.
                 let near = if search.is_word(piece) { SIGHT } else { near };
                 around(window, piece.from as usize..piece.to as usize, near)
             });
@@ -425,7 +433,7 @@ fn line_start(text: &[u8], position: usize) -> usize {
         .map_or(if from == 0 { 0 } else { position }, |before| from + before + 1)
 }
 
-/// A part of a text.
+/// The text of a zone, from the beginning of its line. If `is_last`, no text follows the zone.
 fn part(seen: &Visible<'_>, zone: Range<usize>, is_last: bool) -> Text {
     let zone = line_start(&seen.bytes, zone.start)..zone.end;
     let mut text = seen.text(zone);
@@ -453,13 +461,14 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The time for which [`copy`] collects text before it writes the decided part.
+/// The time for which [`copy`] collects text before it writes the part that is decided.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Masks all of `input` into `output`. Every 2 ms, and whenever the input pauses, it writes the decided text.
+/// Copies `input` to `output`, and masks it. Every 2 ms, and whenever the input pauses, this writes the bytes
+/// that cannot be a part of a secret.
 ///
-/// If the input pauses, it also writes last bytes that stand for only a few bytes of a secret (at most 3). A
-/// program may be asking a question.
+/// If the input pauses, this also writes last bytes that stand for only a few bytes of a secret (at most 3):
+/// a program may be asking a question.
 ///
 /// # Errors
 /// If reading `input` or writing `output` fails.

@@ -1,12 +1,16 @@
-//! A text as a view reads it: bytes, each with the stretch of the log that it stands for.
+//! A text as a view returns it: bytes, each with the stretch of the log that it stands for.
+//!
+//! A *view* undoes one change that programs make to a text, such as base64, and returns another text.
+//! *Separators* are all bytes that neither a token nor base64 can have. A *piece* is a part of a secret. The
+//! *window* is the part of the log that the masker has in memory.
 
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
 pub(crate) const LONGEST_GAP: u32 = 1024;
 
-/// The byte that stands for a place where a view reads no further. No piece spans it.
+/// The byte between two bytes that are far apart in the log. No piece spans it.
 const BREAK: u8 = b'\n';
 
-/// The bytes that a view reads. Positions count from the beginning of the window of the log.
+/// Bytes with their places in the log. Positions count from the beginning of the window.
 #[derive(Default, Clone)]
 pub(crate) struct Text {
     pub(crate) bytes: Vec<u8>,
@@ -14,7 +18,7 @@ pub(crate) struct Text {
     places: Vec<Place>,
     /// Whether the view left out a separator after the last byte.
     pub(crate) parted_at_end: bool,
-    /// The first position in the log at which the bytes still depend on the text that follows.
+    /// The first position in the window from which on the bytes still depend on the text that follows.
     pub(crate) unsure: Option<u32>,
     /// Whether the text comes from base64, which can end in padding.
     pub(crate) is_padded: bool,
@@ -32,7 +36,7 @@ struct Place {
 }
 
 impl Text {
-    /// A text that stands for itself.
+    /// A text in which each byte stands for itself.
     pub(crate) fn plain(bytes: &[u8]) -> Self {
         let mut text = Self::with_room(bytes.len());
         for (at, &byte) in (0..).zip(bytes) {
@@ -65,7 +69,7 @@ impl Text {
         self.push(byte, text.from(first), text.to(last), is_parted);
     }
 
-    /// Ends all pieces here.
+    /// Adds [`BREAK`], so that no piece spans this place.
     pub(crate) fn cut(&mut self) {
         if let (Some(last), Some(place)) = (self.bytes.last(), self.places.last())
             && *last != BREAK

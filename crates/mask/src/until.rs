@@ -5,18 +5,19 @@ use std::io::{self, Read, Write};
 
 use crate::{Input, Masker, copy};
 
-/// The mark that a program writes after the last byte of its log: the bytes 1, `name`, 2.
+/// The mark that a program writes after the last byte of its log: the byte 1, the name, and the byte 2.
 ///
 /// A process that knows the name can end the log, so choose a random name.
 pub fn end_mark(name: &str) -> String {
     format!("\u{1}{name}\u{2}")
 }
 
-/// Masks everything in a pipe before the [`end_mark`] into `output`. Without a mark, masks everything.
+/// Copies the text of a pipe before the [`end_mark`] to `output`, and masks it. If no mark comes, copies all
+/// text.
 ///
-/// Background processes may still have the pipe open after the mark. This does not wait for them, and SIGPIPE
-/// does not stop them when they write: the program `cat` reads the pipe after the mark and discards the text.
-/// On Windows, their writes fail.
+/// Background processes may still have the pipe open after the mark. This function does not wait for them. On
+/// Unix, their later writes do not end them with SIGPIPE: the program `cat` reads and discards the text after
+/// the mark. On Windows, their writes fail.
 ///
 /// # Errors
 /// If reading the pipe or writing `output` fails.
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_at_the_mark_however_that_is_cut() {
+    fn it_ends_at_the_mark_wherever_the_chunks_end() {
         let text = b"a\x01b\x01\x01en\x01end\x02rest";
         for first in 1..text.len() {
             for second in first..text.len() {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_beginning_of_the_mark_is_there_at_once() {
+    fn text_that_does_not_begin_the_mark_is_there_at_once() {
         let mut until = Until::new(Parts(vec![b"50%\x01e".to_vec(), b"x".to_vec()]), "end");
         let mut buffer = [0; 64];
         assert_eq!(until.read(&mut buffer).expect("read"), 3);

@@ -43,7 +43,7 @@ fn bytewise(text: &str, line: impl Fn(usize, &str, &str) -> String) -> String {
     lines.collect()
 }
 
-/// The words of at least 8 bytes in the output that belong to the secret part of a form.
+/// The words of at least 8 bytes in the output that are also in the secret part of a form.
 fn leaks(out: &str, token: &str) -> Vec<String> {
     let words = out.split(|c: char| c.is_whitespace() || "\"'|,()[]:".contains(c));
     words
@@ -63,7 +63,7 @@ fn every_form_is_masked_as_one() {
         &long_jwt(1_790_000_000),
         "hunter2!",
         r#"<p"a's&s>/w\rd$ +#`"#,
-        // These have something that the escapes view changes.
+        // The escapes view changes these secrets.
         r#"AA"A!a<a%00&aa0>0AaA!aa!a!000aa'"#,
         r#"0"0aAaa!AaAA#<A>aA%agAaa"^!!`0!A"#,
         "A0a!aa!0aA'0aa%a0!<0^!!aaa!a0!0!aaaa",
@@ -152,7 +152,7 @@ fn other_text_passes() {
     }
 }
 
-/// The next line begins with a possible end of the secret's base64.
+/// The equals signs could be the padding of the secret's base64.
 #[rstest]
 fn a_line_of_equals_signs_after_base64_passes(#[values(30, 31, 32)] length: usize) {
     let secret = &RFC[..length];
@@ -165,7 +165,7 @@ fn a_line_of_equals_signs_after_base64_passes(#[values(30, 31, 32)] length: usiz
 }
 
 #[test]
-fn bytes_that_are_no_text_pass() {
+fn bytes_that_are_not_text_pass() {
     let masker = Masker::new([RFC]);
     let noise: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
     let sent = [&noise, RFC.as_bytes(), &noise].concat();
@@ -209,7 +209,7 @@ fn secrets_in_pieces(#[case] script: &str, #[case] print: &dyn Fn(&str) -> Strin
     );
 }
 
-/// A tool prints few bytes in each line, and a logger puts a prefix before them.
+/// A tool prints few bytes in each line, and a logger puts a prefix before each line.
 #[rstest]
 #[case("hexadecimal", &hex)]
 #[case("groups", &|bytes: &[u8]| bytes.chunks(2).map(hex).collect::<Vec<_>>().join(" "))]
@@ -226,7 +226,7 @@ fn short_lines_of_numbers_are_masked(
     let bytes = token.as_bytes().chunks_exact(count);
     let printed: String = bytes.map(|bytes| format!("{prefix}{}\n", show(bytes))).collect();
     let out = text(&Masker::new([token.as_str()]), &printed);
-    // The claims have some words twice, and a short line of those says too little.
+    // The claims have some words twice. A short line of such words is too little for a piece.
     let claims = token.rfind('.').expect("a JWT").div_ceil(count);
     let shown = out.lines().skip(claims).filter(|line| !line.contains(MARK));
     assert_eq!(shown.collect::<Vec<_>>(), [""; 0], "{script}");
@@ -244,7 +244,7 @@ fn a_list_before_an_address_is_masked() {
     assert_eq!(out, format!("{MARK} 12345678: done\n"));
 }
 
-/// Here the digits and the letters after them are one word of what a terminal shows.
+/// A terminal shows the last digits and the `2` after the control sequence as one word.
 #[test]
 fn numbers_before_a_control_sequence_are_masked() {
     let masker = Masker::new(["hunter2!"]);
@@ -253,7 +253,7 @@ fn numbers_before_a_control_sequence_are_masked() {
     assert_eq!(out, format!("{MARK}\u{1b}[0m2 files"));
 }
 
-/// What `sort`, `tac`, parallel jobs and tables with several columns print.
+/// The output of `sort`, `tac`, parallel jobs, and tables with several columns.
 #[rstest]
 #[case(12)]
 #[case(16)]
@@ -278,7 +278,7 @@ fn pieces_of_a_signature_in_any_order_are_masked(#[case] columns: usize) {
     );
 }
 
-/// An opaque token is short, so that few of its pieces are long.
+/// A token that is not a JWT is often short, so its pieces are short.
 #[rstest]
 #[case("k7x2p9.q4m8w1z6t3v5b0nj", 1, " ")]
 #[case("k7x2p9.q4m8w1z6t3v5b0nj", 1, "][")]
@@ -329,7 +329,7 @@ fn a_table_of_bytes_is_masked(#[case] row: &str) {
     // The indexes and labels, and a few rows at both ends.
     let most = print(signature, false).len() + print(&signature[..6], true).len();
     let shown = out.replace(MARK, "").len();
-    assert!(shown <= most, "it shows {shown} bytes, and not {most}: {out}");
+    assert!(shown <= most, "the output shows {shown} bytes, more than {most}: {out}");
     let other = print(&signature.chars().rev().collect::<String>(), true);
     assert_eq!(text(&masker, &other), other);
 }
@@ -361,7 +361,7 @@ fn the_escaped_bytes_of_a_signature_are_masked(#[case] script: &str, #[case] esc
     let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
     let log: String = bytes.iter().map(|byte| escape(*byte)).collect();
     let out = text(&Masker::new([token.as_str()]), &log);
-    // The first two bytes can be there by chance.
+    // The masker does not mask the first two bytes: they can be there by chance.
     assert!(out.replace(MARK, "").len() <= 2 * 6, "{script}: {out}");
 }
 
@@ -461,7 +461,8 @@ fn a_pause_shows_no_more(#[case] script: &str, #[case] print: &dyn Fn(&str) -> S
     }
 }
 
-/// The set of the beginnings of pieces also says yes to a few other words. They hold nothing back.
+/// The set of the beginnings of pieces is a Bloom filter, which also accepts a few other words. The masker
+/// must not hold a line back because of such a word.
 #[test]
 fn a_line_of_other_text_never_waits() {
     for seed in 0..300 {
@@ -505,7 +506,7 @@ fn text_after_a_mark_and_a_pause_gets_a_mark() {
     );
 }
 
-/// A program that has written as much as the masker searches at once, and then asks a question.
+/// A program writes exactly as much as the masker searches at once, and then waits for an answer.
 #[test]
 fn a_full_buffer_does_not_wait() {
     let (input, mut program) = std::io::pipe().expect("a pipe");

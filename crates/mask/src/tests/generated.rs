@@ -195,7 +195,7 @@ pub(super) fn log(secrets: &[&str], random: &mut Random) -> Vec<u8> {
     log
 }
 
-/// Asserts that the streaming search finds the same text as the plain one.
+/// Asserts that a [`Masker`] and [`slow::masked`] mask the same text.
 fn compare(seed: u64) {
     let random = &mut Random::new(seed);
     let token = long_jwt(1_790_000_000 + seed);
@@ -256,7 +256,7 @@ fn pause(seed: u64) {
     masker.finish(&mut out).expect("memory takes all");
     assert!(
         shown(&out) <= whole + MOST * pauses,
-        "seed {seed}: it shows {} bytes, and {whole} without {pauses} pauses: {}",
+        "seed {seed}: the output shows {} bytes, and {whole} without {pauses} pauses: {}",
         shown(&out),
         String::from_utf8_lossy(&out)
     );
@@ -267,6 +267,7 @@ fn pauses_show_no_more() {
     (0..60).for_each(pause);
 }
 
+/// The variables choose the number of cases and the first seed.
 #[test]
 fn the_stream_agrees_with_the_definition() {
     let cases = std::env::var("JOBPASS_MASK_CASES")

@@ -67,7 +67,7 @@ fn text(masker: &Masker, text: &str) -> String {
     };
     assert!(
         whole == bytewise,
-        "it depends on the chunks: {:?} or {:?}",
+        "the output depends on the chunks: {:?} or {:?}",
         near(&whole),
         near(&bytewise)
     );
@@ -110,8 +110,8 @@ impl SecretSource for Later {
     }
 }
 
-/// A token may become known at any position of the stream before somebody prints it. If the masker has then
-/// read half of the token, it still masks the token to its end.
+/// The masker learns a second token at any position of the stream. If it has read half of the first token at
+/// that moment, it still masks the first token to its end.
 #[test]
 fn tokens_that_are_made_meanwhile_are_masked() {
     let (first, second) = (long_jwt(1), long_jwt(2));
@@ -156,7 +156,8 @@ pub(crate) fn is_off(view: View) -> bool {
     OFF.get() == Some(view)
 }
 
-/// A part of the quoted secret is longer than the secret, but the masker does not mask that part alone.
+/// The text has a part of the quoted form of the secret. The part is longer than the secret, but the masker
+/// does not mask it as a part. It must mask the whole secret within it.
 #[test]
 fn a_short_secret_within_a_part_of_its_quoted_form_is_masked() {
     let masker = Masker::new(["'^!`A!a<0aa!0"]);

@@ -102,7 +102,7 @@ proptest! {
         }
     }
 
-    /// The masker shows everything at a pause but the beginning of a piece.
+    /// At a pause, the masker writes everything but the beginning of a piece.
     #[test]
     fn nothing_else_is_held_back(secrets in vec(secret(), 1..3), bits in vec(bit(CALM), 0..6)) {
         let text = write(&all_forms(&secrets), &bits);

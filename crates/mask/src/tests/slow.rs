@@ -1,4 +1,4 @@
-//! The definition of masked text: every view reads the whole text at once.
+//! The slow definition of masked text: every view reads the whole text at once.
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-//! Each view, as scripts use it, and the same scripts without the view.
+//! For each view, the output of a script that the masker cannot mask without the view.
 
 use rstest::rstest;
 
@@ -8,7 +8,7 @@ fn each(text: &str, show: impl Fn(u8) -> String) -> String {
     text.bytes().map(show).collect()
 }
 
-/// The lines of `od` for words of this size. Each line has the address of the first one.
+/// The lines of `od` for words of this size. All lines have the address of the first line.
 fn words(text: &str, size: usize, show: impl Fn(u64) -> String) -> String {
     let value = |word: &[u8]| {
         word.iter()
@@ -82,9 +82,9 @@ fn each_view_is_needed(#[case] view: View, #[case] show: &dyn Fn(&str) -> String
         String::from_utf8_lossy(&out).replace(MARK, "").len()
     };
     let (all, without) = (shown(None), shown(Some(view)));
-    assert!(2 * all < log.len(), "it shows {all} bytes of {}", log.len());
+    assert!(2 * all < log.len(), "the output shows {all} bytes of {}", log.len());
     assert!(
         without > all + 150,
-        "without {view:?} it shows {without} bytes in place of {all}"
+        "without {view:?}, the output shows {without} bytes in place of {all}"
     );
 }

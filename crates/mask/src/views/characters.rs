@@ -17,14 +17,14 @@ pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
     }
 }
 
-/// The first of the characters that may be a text, and the distance from one to the next.
+/// The ways to read the characters: the index of the first one, and the distance from one to the next.
 pub(crate) const ROWS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
 /// The positions of the characters that stand alone.
 pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     let (mut found, mut positions) = (0, vec![0; bytes.len()]);
     let (mut is_after_part, mut is_here) = (false, bytes.first().is_some_and(is_part));
-    // This has no branch for each byte, because a processor cannot predict it.
+    // This has no branch for each byte, because a processor could not predict it.
     for at in 0..bytes.len() {
         let is_before_part = bytes.get(at + 1).is_some_and(is_part);
         positions[found] = at;

@@ -48,7 +48,7 @@ pub(crate) fn unescaped(text: &Text) -> Text {
 }
 
 enum Meaning {
-    /// A fold: the next byte continues the word.
+    /// A fold or a tag: the next byte continues the word.
     Nothing,
     Text([u8; 4], usize),
     /// More text may make this an escape.

@@ -1,4 +1,4 @@
-//! The views: each reads the bytes that a text stands for.
+//! The views. Each undoes one change that programs make to a text, such as base64 or colours.
 
 mod base64;
 mod characters;
@@ -19,7 +19,7 @@ pub(crate) use numbers::{Kind, Token, Tokens, hex_value, numbers};
 pub(crate) use table::{columns, table};
 pub(crate) use terminal::{Visible, hidden, visible};
 
-/// A view that a test can switch off.
+/// A view, or another part of the search, that a test can switch off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     /// Text without its separators.
@@ -82,8 +82,8 @@ const TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// The text with each character up to U+00FF replaced by its byte in Latin-1. Some programs take bytes for
-/// such characters, and print them in UTF-8.
+/// The text with each character from U+0080 to U+00FF replaced by its byte in Latin-1. Some programs take
+/// bytes for these characters, and print them in UTF-8.
 pub(crate) fn latin(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
     let mut at = 0;

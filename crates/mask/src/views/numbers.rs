@@ -11,7 +11,7 @@ const ADDRESS: std::ops::RangeInclusive<usize> = 4..=16;
 /// The least number of numbers before a text column in a line without an address.
 const FEW: usize = 4;
 
-/// The number of numbers, and of their digits, that are too many for a log's prefix.
+/// The least number of numbers, and of their digits, that are too many for the prefix of a log's line.
 const PREFIX: usize = 16;
 const PREFIX_DIGITS: usize = 40;
 
@@ -27,7 +27,7 @@ const BITS: usize = 8;
 /// The least number of hexadecimal digits in a row that are a number even between other letters.
 const LONG: usize = 16;
 
-/// A run of letters and digits.
+/// A run of letters and digits, such as a number. It has nothing to do with a secret token.
 pub(crate) struct Token {
     /// The digits, without a prefix such as `0x`.
     pub(crate) digits: Range<usize>,
@@ -115,19 +115,20 @@ fn joined_columns(text: &Text, columns: Vec<Range<usize>>) -> Text {
     out
 }
 
-/// A way to read a number as bytes: the bytes and their count.
+/// A function that reads a number as bytes: from its digits, and from whether it is negative. Returns the
+/// bytes and their count.
 type Way = fn(&[u8], bool) -> Option<([u8; 8], usize)>;
 
 struct Reader<'a> {
     text: &'a Text,
     tokens: Vec<Token>,
-    /// Whether the last line has only one number so far: it may be an address.
+    /// Whether the last line has only one number so far. The number may be an address.
     is_lone: bool,
 }
 
 impl Reader<'_> {
-    /// The hexadecimal digits: the value, the position, and whether a line begins before it. Also returns the
-    /// index of the first digit of the last number.
+    /// For each hexadecimal digit: its value, its position, and whether a line begins before the digit. Also
+    /// returns the index of the first digit of the last number.
     fn hex_digits(&self) -> (Vec<(u8, u32, bool)>, usize) {
         let mut digits: Vec<(u8, u32, bool)> = Vec::with_capacity(self.text.len());
         let mut last = 0;
@@ -256,7 +257,7 @@ impl Tokens {
             let digits = at + skipped..at + length;
             let may_be_address = begins_line || is_sure_address(text, &digits);
             if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
-                // A log's prefix can be before the address. A list of bytes has more numbers.
+                // The prefix of a log's line can be before the address. A list of bytes has more numbers.
                 let digits = tokens[before..].iter().map(|token| token.digits.len());
                 if digits.len() < PREFIX && digits.sum::<usize>() < PREFIX_DIGITS {
                     tokens.truncate(before);
@@ -314,7 +315,7 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
 }
 
 /// The length of the word with which a text begins. A long run of hexadecimal digits is a word even inside a
-/// longer word. In a long run of binary digits, each byte is a word.
+/// longer word. In a long run of binary digits, each eight digits are a word.
 fn word_length(text: &[u8]) -> usize {
     let first = hex_digits(&text[..text.len().min(LONG)]);
     if (1..LONG).contains(&first) && !text.get(first).is_some_and(u8::is_ascii_alphanumeric) {
@@ -482,7 +483,7 @@ fn bytes(value: u64, count: usize) -> Option<([u8; 8], usize)> {
     fits.then_some((value.to_le_bytes(), count))
 }
 
-/// Words of 2, 4 or 8 bytes with the last byte first.
+/// Reads a hexadecimal word of 2, 4 or 8 bytes. The last byte comes first.
 fn little_endian(digits: &[u8], _: bool) -> Option<([u8; 8], usize)> {
     matches!(digits.len(), 4 | 8 | 16)
         .then(|| bytes(value(digits, 16)?, digits.len() / 2))
@@ -502,7 +503,8 @@ fn decimal(digits: &[u8], is_negative: bool) -> Option<([u8; 8], usize)> {
     }
 }
 
-/// A decimal word whose last byte comes first. Smaller numbers are words of fewer bytes.
+/// Reads a decimal word of `count` bytes. The last byte comes first. `None` if the number is so small that it
+/// is rather a word of fewer bytes.
 fn decimal_word(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8; 8], usize)> {
     let value = value(digits, 10)?;
     let is_word = value >> (4 * count) > 0;
@@ -525,7 +527,7 @@ fn octal(digits: &[u8], length: usize, count: usize) -> Option<([u8; 8], usize)>
         .flatten()
 }
 
-/// A byte as `\0145`, `0o61` or `%o` of `printf` shows it.
+/// Reads an octal byte, such as `\0145`, `0o61`, or `61` from `printf %o`.
 fn octal_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
     bytes(value(digits, 8).filter(|_| digits.len() <= 4)?, 1)
 }

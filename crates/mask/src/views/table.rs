@@ -1,11 +1,11 @@
-//! Tables with one byte in each row: its number, its character, both, or one beside an index.
+//! Tables with one byte in each row: its number, its character, or both, with or without an index.
 
 use std::ops::{Range, RangeInclusive};
 
 use super::{View, is_near_end, is_token_byte, numbers::value, uses};
 use crate::text::Text;
 
-/// The numbers of columns that are read: from the first one on, and from the last one back.
+/// The number of columns that this view reads from the beginning of a row, and from its end.
 const FIRST: usize = 6;
 const LAST: usize = 4;
 

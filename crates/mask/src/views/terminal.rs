@@ -30,7 +30,8 @@ pub(crate) struct Visible<'a> {
     end: u32,
 }
 
-/// Reads a text as a terminal does. `goes_on` says whether more text can follow.
+/// Reads a text as a terminal does. `gate` has the words of secrets. `goes_on` tells whether more text can
+/// follow.
 pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visible<'a> {
     let mut seen = Visible::all(text);
     let mut specials = Specials::new(text);
@@ -66,7 +67,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
             Some(word) => gate.has(word),
             None => true,
         });
-        // Without what is hidden, a number may be a part of a longer word.
+        // Without the hidden text, a number may be a part of a longer word.
         seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
         seen.has_hidden |= length > 0;
@@ -199,7 +200,7 @@ pub(crate) fn hidden(text: &[u8], at: usize) -> usize {
     match rest {
         [0 | 0x7f, ..] => 1,
         [ESCAPE, b'[', rest @ ..] => csi(rest).map_or(0, |length| length + 2),
-        // In UTF-8, the byte also continues a character.
+        // In UTF-8, this byte can also be a part of a character.
         [CSI, rest @ ..] if at == 0 || text[at - 1] < 0x80 => csi(rest).map_or(0, |length| length + 1),
         [0xc2, CSI, rest @ ..] => csi(rest).map_or(0, |length| length + 2),
         // C1 controls and the soft hyphen.
