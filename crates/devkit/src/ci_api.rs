@@ -36,6 +36,7 @@ pub struct Asked {
 
 /// An answer that the test chooses.
 pub enum CiAnswer {
+    /// The status, the headers and the body.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// No answer until the client closes the connection.
     Never,
@@ -49,15 +50,17 @@ impl CiAnswer {
 }
 
 impl CiApi {
-    /// Starts an API whose answers come from `answer`.
+    /// Starts a server. For each request, it calls `answer` with the path and the query.
     ///
     /// # Panics
     ///
     /// If the server does not start.
     pub fn start(answer: impl Fn(&str) -> CiAnswer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        listener.set_nonblocking(true).expect("sockets can be so");
-        let address = listener.local_addr().expect("it is bound");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket can be non-blocking");
+        let address = listener.local_addr().expect("the listener has an address");
         let authority = Authority::new().expect("an authority is made");
         let tls = authority.server_config(address.ip()).expect("TLS is set up");
         let acceptor = TlsAcceptor::from(Arc::new(tls));
@@ -67,7 +70,8 @@ impl CiApi {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.expect("a runtime starts").block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime takes it");
+                let listener =
+                    tokio::net::TcpListener::from_std(listener).expect("the runtime accepts the listener");
                 let serving = async {
                     loop {
                         let Ok((stream, _)) = listener.accept().await else {

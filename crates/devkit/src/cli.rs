@@ -1,4 +1,4 @@
-//! The program `jobpass-devkit`: a dev cluster on which a person tries jobpass.
+//! The program `jobpass-devkit`: a dev cluster on which a person can try jobpass.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -54,7 +54,7 @@ const MINTER: Duration = Duration::from_secs(24 * 3600);
 
 #[expect(
     clippy::print_stderr,
-    reason = "the one place where the program says why it failed"
+    reason = "the one place where the program prints why it failed"
 )]
 pub fn main() -> ExitCode {
     let matches = command().get_matches();
@@ -95,7 +95,7 @@ fn command() -> Command {
                 .value_name("ADDR")
                 .default_value("127.0.0.1:0")
                 .value_parser(value_parser!(SocketAddr))
-                .help("The address and the port. Port 0: any free one"),
+                .help("The address and the port to listen on. Port 0 means any free port"),
         )
         .arg(
             Arg::new("no-http2")
@@ -158,9 +158,9 @@ In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may
     jobpass revoke --token-file token
     jobpass exec --service-account scanner -- jobpass whoami
 
-It answers the requests of CI jobs, and 501 to all others: kubectl and `jobpass setup` need Kubernetes, for which see
-tests/control-plane/README.md. Everything is in memory.
-End it with Ctrl-C.
+The dev cluster answers the requests of CI jobs, and 501 to all others. kubectl and `jobpass setup` need Kubernetes:
+see tests/control-plane/README.md. Everything is in memory.
+Press Ctrl-C to end the dev cluster.
 ",
         url = cluster.url(),
         folder = folder.display(),
@@ -183,7 +183,7 @@ fn interrupt() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Catches Ctrl-C. The future is ready when it is pressed.
+/// Catches Ctrl-C. The future is ready when somebody presses it.
 #[cfg(windows)]
 fn interrupt() -> io::Result<impl Future<Output = ()>> {
     let mut interrupted = tokio::signal::windows::ctrl_c()?;
@@ -192,7 +192,7 @@ fn interrupt() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Creates a file that only its owner can read. On Windows, the folder's rights apply.
+/// Creates a file that only its owner can read. On Windows, the file inherits the permissions of its folder.
 fn write_private(path: &Path, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -205,8 +205,7 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("failed to write {}", path.display()))
 }
 
-/// Removes the files that the program created, and the folder. If the folder has other files, it stays with
-/// them.
+/// Removes the files that the program created. Removes the folder as well, unless it has other files.
 fn remove(folder: &Path) -> io::Result<()> {
     for name in [MINTERS, ADMINISTRATORS] {
         match fs::remove_file(folder.join(name)) {

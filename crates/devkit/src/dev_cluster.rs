@@ -93,7 +93,7 @@ impl DevCluster {
         self.cluster.refused()
     }
 
-    /// Moves the cluster's clock. The lifetimes of tokens and of cached authentications follow this clock.
+    /// Moves the cluster's clock forward. Tokens and cached authentications expire by this clock.
     pub fn advance(&self, by: Duration) {
         self.cluster.clock.advance(by);
     }
@@ -110,7 +110,7 @@ impl Drop for DevCluster {
     }
 }
 
-/// The front of the cluster.
+/// A cluster offers all functions of its [`Front`].
 impl Deref for DevCluster {
     type Target = Front;
 
@@ -136,7 +136,7 @@ impl Builder {
     ///
     /// If the cluster cannot listen on the address, or if the transcript of a test run cannot be written.
     pub fn start(self) -> Result<DevCluster> {
-        let transcript = Transcript::begin().context("no transcript of the dev cluster can be written")?;
+        let transcript = Transcript::begin().context("failed to begin the transcript of the dev cluster")?;
         let cluster = Arc::new(Cluster::new(transcript));
         let front = Front::of(self.listen, Arc::clone(&cluster))?;
         Ok(DevCluster { cluster, front })

@@ -24,8 +24,8 @@ pub(crate) fn find(text: &str) -> Option<&str> {
 
 /// The key with which a cluster signs its tokens.
 ///
-/// It takes a noticeable part of a second to generate a key. So all clusters of a process share one. Their
-/// tokens still differ, because a token contains the uid of its ServiceAccount.
+/// To generate a key takes a noticeable part of a second, so all dev clusters of a process share one key.
+/// Their tokens still differ, because a token contains the uid of its ServiceAccount.
 pub struct SigningKey {
     pair: KeyPair,
     modulus: Vec<u8>,
@@ -46,7 +46,8 @@ impl SigningKey {
         Self::of(&key)
     }
 
-    /// The key of another cluster, as kube-apiserver reads it with `--service-account-signing-key-file`.
+    /// Reads the key of another cluster, from the file of kube-apiserver's
+    /// `--service-account-signing-key-file`.
     ///
     /// # Panics
     ///
@@ -64,7 +65,7 @@ impl SigningKey {
             .to_public_key_der()
             .expect("a key that was just made can be encoded");
         SigningKey {
-            pair: KeyPair::from_pkcs8(der.as_bytes()).expect("ring takes 2048-bit keys"),
+            pair: KeyPair::from_pkcs8(der.as_bytes()).expect("ring accepts 2048-bit keys"),
             modulus: public.n_bytes().into_vec(),
             exponent: public.e_bytes().into_vec(),
             // `keyIDFromPublicKey` in pkg/serviceaccount/jwt.go.

@@ -1,4 +1,4 @@
-//! The kubeconfigs of the cluster.
+//! The kubeconfigs for clients of a front.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

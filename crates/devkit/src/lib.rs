@@ -1,5 +1,6 @@
-//! The servers for the tests and the demo of jobpass. They are a front before a real API server or a small
-//! dev cluster, issuers of ID tokens, and the APIs of CI platforms.
+//! The servers for the tests and the demo of jobpass: issuers of ID tokens, the APIs of CI platforms, a small
+//! dev cluster, and the *front*. The front is a proxy for a dev cluster or a real API server. It logs
+//! requests, and makes faults.
 //!
 //! ```no_run
 //! use jobpass_devkit::DevCluster;
@@ -11,8 +12,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! The dev cluster has TLS with its own authority, signs and verifies tokens, and decides by RBAC.
-//! `tests/replay` compares its answers with those of Kubernetes.
+//! The dev cluster has TLS with its own certificate authority, signs and verifies tokens, and authorizes
+//! requests by RBAC. `tests/replay` compares the dev cluster's answers with those of Kubernetes.
 
 mod asked;
 mod ci_api;

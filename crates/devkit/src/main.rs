@@ -1,4 +1,4 @@
-//! `jobpass-devkit`: runs a dev cluster on which a person tries jobpass.
+//! `jobpass-devkit`: runs a dev cluster on which a person can try jobpass.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The cluster's certificate authority.
+//! The certificate authority of a server.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ pub(crate) struct ClientCertificate {
 impl Authority {
     pub(crate) fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
-        // The name must not begin with `jobpass-`, because the name of an anchor does. The base64 of the
-        // certificate would have a piece in common with a token, and a test would report a leak.
+        // The name of each anchor begins with `jobpass-`, so this name must not. Otherwise, the base64 of the
+        // certificate and a token would have some text in common, and a test would report a leak.
         params.distinguished_name = name("devkit CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];

@@ -108,7 +108,7 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String>
         .collect()
 }
 
-/// The file of a transcript, which only grows.
+/// The file of a transcript. Each new entry becomes its last line.
 pub(crate) struct Transcript(Mutex<File>);
 
 impl Transcript {

@@ -29,7 +29,7 @@ struct Page {
 /// If the dev cluster lacks this kind.
 pub(crate) fn collection(object: &Value) -> String {
     let kind = KINDS.iter().find(|kind| object["kind"] == kind.name);
-    let kind = kind.unwrap_or_else(|| panic!("the dev cluster does not know the kind of {object}"));
+    let kind = kind.unwrap_or_else(|| panic!("the dev cluster lacks the kind of {object}"));
     let root = if kind.group.is_empty() { "api" } else { "apis" };
     let namespace = match text(object, "namespace") {
         "" => String::new(),
@@ -60,7 +60,7 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, typed(kind, object)))
     }
 
-    /// Refuses an object that needs more than storage. The dev cluster has no validation, owners or
+    /// Refuses an object for which storage is not enough. The dev cluster has no validation, owners or
     /// finalizers, and only its administrator may grant permissions.
     fn check(&self, kind: &'static Kind, object: &Value) -> Result<()> {
         let fields: &[&str] = match kind.plural {
@@ -89,8 +89,7 @@ impl Call<'_> {
     }
 
     pub(super) fn list(&mut self, kind: &'static Kind) -> Result<(StatusCode, Value)> {
-        // Kubernetes itself creates objects of the other kinds that the dev cluster lacks. The lists would
-        // differ.
+        // Of all other kinds, Kubernetes has objects that the dev cluster lacks, so the lists would differ.
         if ![&SECRETS, &PODS].contains(&kind) {
             return Err(self.not_made_for(""));
         }

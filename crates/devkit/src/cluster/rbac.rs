@@ -95,7 +95,7 @@ pub(super) fn authorize(store: &Store, user: &User, wanted: &Attributes<'_>) -> 
     }
 }
 
-/// All rules of a user in a namespace, and one error text about the bindings whose role is missing.
+/// All rules of a user in a namespace, and one error text about all bindings whose role is missing.
 pub(super) fn rules(store: &Store, user: &User, namespace: &str) -> (Vec<Rule>, Option<String>) {
     let (grants, errors) = grants(store, user, namespace);
     let rules = grants.into_iter().flat_map(|grant| grant.rules).collect();
@@ -218,8 +218,8 @@ fn qualified(name: &str, namespace: &str) -> String {
     }
 }
 
-/// Adds the default roles and bindings of a cluster on which ServiceAccounts and the administrator rely
-/// (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`).
+/// Adds those of Kubernetes' default roles and bindings that apply to ServiceAccounts and to the
+/// administrator (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go`).
 pub(super) fn create_defaults(store: &mut Store) {
     const EVERYBODY: &str = "system:authenticated";
     const ACCOUNTS: &str = "system:serviceaccounts";

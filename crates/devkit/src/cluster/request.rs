@@ -1,4 +1,4 @@
-//! The way of one request: authentication, authorization, and the answer.
+//! The handling of one request: authentication, authorization, and the answer.
 
 use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -142,8 +142,8 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses a request that Kubernetes would answer, but the dev cluster cannot. `what` says more about it
-    /// than the path.
+    /// Returns a 501 for a request that only Kubernetes can answer. `what` describes the request beyond its
+    /// method and path, such as `with the field owner`.
     pub(super) fn not_made_for(&self, what: &str) -> Status {
         Status::not_made_for(format!("{} {} {what}", self.asked.method, self.asked.uri).trim())
     }

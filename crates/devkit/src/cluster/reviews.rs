@@ -1,4 +1,4 @@
-//! The reviews with which a user asks about itself (`pkg/registry/authentication`,
+//! The reviews with which users ask for their own identity and permissions (`pkg/registry/authentication`,
 //! `pkg/registry/authorization`).
 
 use http::StatusCode;

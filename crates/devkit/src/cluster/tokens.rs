@@ -67,7 +67,7 @@ impl User {
     }
 }
 
-/// Returns the user of a request, and whether the cache knew its token.
+/// Returns the user of a request, and whether the user comes from the cache.
 pub(super) fn authenticate(state: &mut State, by: &Asker, now: Duration) -> Result<(User, bool)> {
     let token = match by {
         Asker::Admin => {

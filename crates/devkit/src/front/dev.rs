@@ -1,4 +1,4 @@
-//! The front's way to the dev cluster.
+//! Passes requests from the front to the dev cluster.
 
 use http::{HeaderValue, Response, StatusCode, header};
 
@@ -34,7 +34,7 @@ pub(super) fn carry_out(cluster: &Cluster, asked: &Asked) -> Response<String> {
 }
 
 fn response(answer: Answer, now: i64) -> Response<String> {
-    // Go's encoder ends with a newline.
+    // Go's JSON encoder writes a newline at the end.
     let mut response = Response::new(format!("{}\n", answer.body));
     *response.status_mut() = answer.status;
     for (name, value) in [

@@ -18,47 +18,50 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
+/// The effect of a fault. *Server* means the API server or the dev cluster behind the front.
 #[derive(Clone)]
 pub enum FaultKind {
-    /// Answers the request with this status and body. The server never gets the request.
+    /// The front answers the request with this status, these headers and this body. The server never gets the
+    /// request.
     Answer {
         status: u16,
         headers: Vec<(String, String)>,
         body: String,
     },
-    /// The server carries the request out. Then a proxy answers in its place, with this status and no body.
+    /// The server carries the request out. The front answers in its place, with this status and no body.
     AnswerAfter { status: u16 },
     /// The server carries the request out. Then the connection breaks in the middle of the answer's body.
     CutBody,
-    /// Holds the request back, without an answer, until the client closes the connection.
+    /// The server never gets the request. The client gets no answer.
     HoldBefore,
     /// The server carries the request out. The client gets no answer.
     HoldAfter,
-    /// Closes the connection before the server carries the request out. No outstanding request on that
+    /// The front closes the connection, and the server never gets the request. No outstanding request on that
     /// connection gets an answer.
     DropBefore,
-    /// The server carries the request out. Then closes the connection without an answer.
+    /// The server carries the request out. The front closes the connection without an answer.
     DropAfter,
-    /// Refuses the request before the server carries it out. Over HTTP/2, resets the stream with
-    /// REFUSED_STREAM, which tells the client so. Over HTTP/1.1, acts like `DropBefore`.
+    /// The server never gets the request. Over HTTP/2, the front resets the stream with REFUSED_STREAM, which
+    /// tells the client that no server carried the request out. Over HTTP/1.1, the front closes the
+    /// connection.
     Refuse,
-    /// The server carries the request out and answers it. Then the server takes no more requests on this
-    /// connection, and tells the client so.
+    /// The server carries the request out and answers it. The front accepts no more requests on this
+    /// connection: over HTTP/2, it sends GOAWAY.
     GoAway,
-    /// Holds the matching requests until this many have arrived. Then the server carries them out.
+    /// The front holds the matching requests back until their number is that of the barrier. Then the server
+    /// carries them out.
     Together(Arc<Barrier>),
-    /// The server carries the request out and answers it after this much real time, even if the client has
-    /// closed the connection.
+    /// The server carries the request out and answers it only after this real time, even if the client has
+    /// closed the connection. The clock of the dev cluster does not count.
     CarryOutLate(Duration),
-    /// The server carries the request out and answers it. Adds a `Warning:` header with this text to the
-    /// answer.
+    /// The server carries the request out and answers it. The front adds a `Warning:` header with this text.
     Warn(String),
-    /// The server carries the request out. Changes the answer with this function.
+    /// The server carries the request out. The front changes the body of the answer with this function.
     RewriteBody(fn(&mut Value)),
 }
 
 impl FaultKind {
-    /// Makes a fault that holds matching requests until this many are outstanding at the same time.
+    /// Makes a fault that holds matching requests back until this number of them is outstanding.
     pub fn together(requests: usize) -> Self {
         FaultKind::Together(Arc::new(Barrier::new(requests)))
     }

@@ -34,7 +34,7 @@ pub(crate) struct Log {
 #[derive(Default)]
 struct Events {
     requests: Vec<LoggedRequest>,
-    /// The number of logged requests and answers. Waiting tests look again when it changes.
+    /// The number of changes so far. When it changes, waiting tests look at the requests again.
     number: u64,
 }
 
@@ -66,7 +66,7 @@ impl Log {
         });
     }
 
-    /// Wakes the waiting tests. For a request that the server carried out but did not answer.
+    /// Wakes the waiting tests after a request that the server carried out but did not answer.
     pub(super) fn wake(&self) {
         self.change(|_| {});
     }

@@ -1,5 +1,5 @@
 //! A front: the address that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the
-//! requests, and injects faults for tests. Behind it, a real API server or the dev cluster answers. The
+//! requests, and injects faults for tests. A real API server or the dev cluster behind the front answers. The
 //! faults and the log are the same for both.
 
 mod dev;
@@ -66,7 +66,7 @@ pub(crate) struct Listen {
     pub(crate) http2: bool,
 }
 
-/// The state that the connections and the handle share.
+/// The state that the connections and the [`Front`] share.
 struct Shared {
     backend: Backend,
     log: Log,
@@ -219,12 +219,12 @@ impl Front {
         self.shared.log.wait_for(timeout, what)
     }
 
-    /// Injects a fault. Faults take effect in the order of their injection.
+    /// Injects a fault. If several faults match a request, the one that was injected first takes effect.
     pub fn inject(&self, fault: Fault) {
         lock(&self.shared.faults).push(fault);
     }
 
-    /// Removes every fault that has not taken effect.
+    /// Removes every fault, so that later requests meet none.
     pub fn heal(&self) {
         lock(&self.shared.faults).clear();
     }
@@ -235,7 +235,8 @@ impl Front {
         *lock(&self.shared.ahead) += by;
     }
 
-    /// Replaces the token in the answer to every TokenRequest from now on, and in [`Front::issued`].
+    /// Changes the answer to every successful TokenRequest from now on. [`Front::issued`] has the tokens of
+    /// the changed answers.
     pub fn reissue(&self, rewrite: fn(&mut Value)) {
         *lock(&self.shared.reissue) = Some(rewrite);
     }
@@ -319,7 +320,7 @@ impl Front {
     fn upstream(&self) -> &Arc<Upstream> {
         match &self.shared.backend {
             Backend::Api(upstream) => upstream,
-            Backend::Dev(_) => panic!("the dev cluster is asked through its own handle"),
+            Backend::Dev(_) => panic!("`user_of` needs a real API server behind the front"),
         }
     }
 
@@ -332,9 +333,7 @@ impl Front {
         serving
             .runtime
             .spawn(async move { drop(sender.send(what.await)) });
-        receiver
-            .recv()
-            .expect("the front runs as long as its handle is there")
+        receiver.recv().expect("the front runs until it is dropped")
     }
 }
 

@@ -276,7 +276,7 @@ impl Shared {
             parts.headers.remove(header::CONTENT_LENGTH);
             body = answer.to_string().into();
         }
-        // kubectl accepts protobuf, and a token in protobuf is plain text.
+        // kubectl accepts protobuf, in which a token is plain text. So this searches the body as text.
         if let Some(token) = jwt::find(&String::from_utf8_lossy(&body)) {
             lock(&self.issued).push(token.to_owned());
         }
@@ -316,7 +316,7 @@ impl Shared {
     }
 }
 
-/// An answer in the name of a proxy between the client and the API server.
+/// An answer of a proxy between the client and the API server.
 fn plain(status: u16, body: String) -> Response<Whole> {
     let mut answer = Response::new(whole(body));
     *answer.status_mut() = StatusCode::from_u16(status).expect("a status");

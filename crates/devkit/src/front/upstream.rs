@@ -1,4 +1,4 @@
-//! The front's way to a real API server.
+//! Passes requests from the front to a real API server.
 
 use std::fs;
 use std::path::Path;
@@ -47,13 +47,13 @@ impl Upstream {
     /// # Errors
     ///
     /// If the kubeconfig cannot be read, if its server is not `https`, or if it does not contain the
-    /// certificates and the key: names of files are not enough.
+    /// certificates and the key themselves. Paths of files are not enough.
     pub(super) fn new(kubeconfig: &Path) -> Result<Self> {
         let text = fs::read_to_string(kubeconfig)
             .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
         Self::parse(&text).with_context(|| {
             format!(
-                "the tests cannot use {}: give an administrator's kubeconfig that holds one cluster and one \
+                "the tests cannot use {}: give an administrator's kubeconfig that contains one cluster and one \
                  user with the certificates and the key, as `kubectl config view --raw --minify --flatten` \
                  prints it",
                 kubeconfig.display()

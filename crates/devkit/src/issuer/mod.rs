@@ -32,7 +32,7 @@ pub struct Issuer {
     claims: Map<String, Value>,
     /// The lifetime of a token, in seconds.
     lifetime: i64,
-    /// The seconds by which `nbf` is before `iat`.
+    /// The number of seconds by which `nbf` is before `iat`.
     leeway: i64,
     signature: Signature,
 }
