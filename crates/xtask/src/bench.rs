@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: measures `jobpass mint`, `jobpass revoke` and `kubectl create token`, on the same
 //! cluster and in the same run.
 //!
-//! `cargo xtask bench mask` measures the masking of logs, and `cargo xtask bench sweep` a sweep and `kubectl
-//! delete secret`.
+//! `cargo xtask bench mask` measures the masking of logs. `cargo xtask bench sweep` measures `jobpass sweep`
+//! and `kubectl delete secret`.
 
 mod kubernetes;
 mod mask;
@@ -92,8 +92,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             for measure in [Figures::time, Figures::watch] {
                 for (figures, (_, program, words)) in figures.iter_mut().zip(&commands) {
                     let mut command = bench.command(program, words);
-                    measure(figures, &mut command)
-                        .with_context(|| format!("`{words}` cannot be measured"))?;
+                    measure(figures, &mut command).with_context(|| format!("cannot measure `{words}`"))?;
                 }
             }
         }
@@ -161,7 +160,7 @@ impl Figures {
     fn watch(&mut self, command: &mut Command) -> Result<()> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let mut file = File::open(format!("/proc/{}/status", child.id()))
-            .context("there is no /proc: run it on Linux")?;
+            .context("cannot read /proc: run this measurement on Linux")?;
         let (mut text, mut peak) = (String::new(), None);
         loop {
             text.clear();
@@ -173,7 +172,7 @@ impl Figures {
                 None => break,
             }
         }
-        ensure!(child.wait()?.success(), "it failed");
+        ensure!(child.wait()?.success(), "the program failed");
         self.peak
             .push(1024 * peak.context("the process ended before xtask could read its memory")?);
         Ok(())

@@ -53,7 +53,7 @@ fn once(
     let what = format!("install the {name} clients of the tests");
     step(
         &what,
-        "run the same command again, which keeps the installed ones",
+        "run the same command again, which keeps the installed libraries",
         || {
             drop(fs::remove_dir_all(&folder));
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -87,7 +87,7 @@ fn from_npm(source: &Path, folder: &Path) -> Result<()> {
         .current_dir(folder))
 }
 
-/// Downloads the jars without Maven: the lock file lists their dependencies as well.
+/// Downloads the jars without Maven, because the lock file also lists their dependencies.
 fn from_maven(source: &Path, folder: &Path) -> Result<()> {
     let list = fs::read_to_string(source.join(JAVA)).with_context(|| format!("cannot read {JAVA}"))?;
     let jars = list

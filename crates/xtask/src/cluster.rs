@@ -68,7 +68,7 @@ pub(crate) struct Cluster {
     admin: Client,
     config: Config,
     connection: Connection,
-    /// Our own namespace, with a random name.
+    /// The namespace that xtask creates, with a random name.
     pub(crate) namespace: String,
     created: Cell<bool>,
 }
@@ -131,7 +131,7 @@ impl Cluster {
     /// The version of Kubernetes that the API server reports.
     pub(crate) async fn version(&self) -> Result<String> {
         let answer = self
-            .admin(Method::GET, "/version", None, "say its version")
+            .admin(Method::GET, "/version", None, "read the version of Kubernetes")
             .await?;
         Ok(harmless(answer["gitVersion"].as_str().unwrap_or("unknown")))
     }
@@ -192,7 +192,7 @@ impl Cluster {
         self.created.set(created.status < 400);
         let what = format!("create namespace {}", self.namespace);
         created.ok(&what).context(
-            "xtask needs a kubeconfig that may create a namespace, with ServiceAccounts, Roles and \
+            "xtask needs a kubeconfig whose user may create a namespace, with ServiceAccounts, Roles and \
              RoleBindings in it",
         )?;
         Ok(())
@@ -230,7 +230,7 @@ impl Cluster {
         });
         Ok(MinterAccount {
             token: token.to_owned(),
-            kubeconfig: serde_yaml::to_string(&kubeconfig).context("JSON is YAML")?,
+            kubeconfig: serde_yaml::to_string(&kubeconfig).context("cannot write the kubeconfig as YAML")?,
         })
     }
 
@@ -255,7 +255,7 @@ impl Cluster {
         Ok(pods.status)
     }
 
-    /// The anchors in our namespace.
+    /// The anchors in the namespace.
     pub(crate) async fn anchors(&self) -> Result<Vec<Value>> {
         let type_ = anchor::TYPE.replace('/', "%2F");
         let path = self.path(&format!("secrets?fieldSelector=type%3D{type_}"));
@@ -276,7 +276,9 @@ impl Cluster {
                 404 => Ok(()),
                 _ => answer.ok(&what).map(drop),
             })
-            .with_context(|| format!("a namespace is left: run `kubectl {what}`"))?;
+            .with_context(|| {
+                format!("a namespace is left: with the same kubeconfig, run `kubectl {what}`")
+            })?;
         Ok(true)
     }
 
@@ -318,7 +320,7 @@ pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     Ok((path, answer.status, pods))
 }
 
-/// Creates the runtime for the client.
+/// Creates the runtime in which the client runs.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()

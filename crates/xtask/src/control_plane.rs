@@ -14,8 +14,8 @@ use crate::workspace::{Workspace, run, step};
 
 /// The folder of the program's source, relative to the root.
 const SOURCE: &str = "tests/control-plane";
-/// The program that reads kubeconfigs as kubectl does. Its source is in a folder of the same name, within the
-/// other source.
+/// The program that reads kubeconfigs as kubectl does. Its source is in a folder of the same name, within
+/// [`SOURCE`].
 const JUDGE: &str = "judge";
 
 /// A release of Kubernetes for the tests.
@@ -41,8 +41,8 @@ pub(crate) const RELEASES: &[Release] = &[
     Release {
         name: "1.30",
         modules: "kubernetes-1.30.mod",
-        // This release requires an older etcd, which has other fields. So the program leaves etcd out, and
-        // the newer etcd serves this release as well.
+        // This release requires an older etcd, whose configuration has other fields. So this program contains
+        // no etcd, and uses that of the newest release.
         tags: "providerless,older",
         program: "control-plane-1.30",
     },

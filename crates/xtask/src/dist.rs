@@ -102,8 +102,8 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     // At the end, because the output of the build is long.
     if let Some(musl) = missing {
         println!(
-            "\nThis binary needs a C library like this machine's. For one that runs on every Linux: `rustup target add \
-             {musl}`, and the same command again"
+            "\nThis binary needs a C library like this machine's. For a binary that runs on every Linux, run `rustup target \
+             add {musl}` and then the same command again"
         );
     }
     Ok(())
@@ -146,8 +146,8 @@ fn release(workspace: &Workspace, triple: &str, name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Copies the built [`BINARY`] to `bin/jobpass-github-<platform>-<arch>` in a copy of the launcher's `dist`.
-/// Removes other binaries there. Writes `checksums.json` and returns its path.
+/// Copies the built [`BINARY`] to `bin/jobpass-github-<platform>-<arch>` in `dist`, the launcher's folder or
+/// a copy of it. Removes other binaries there. Writes `checksums.json` and returns its path.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     place_for(&Platform::of_this_machine(), binary, dist)
 }
@@ -270,8 +270,8 @@ pub fn platform_of(triple: &str) -> String {
 }
 
 /// The target of a release on this machine. On Linux, the target is musl, so that one binary runs in every
-/// image of its architecture. A static glibc would load the NSS modules of the image. These modules would load
-/// another glibc and crash.
+/// image of its architecture. A static glibc would load the NSS modules of the image. These modules would
+/// load another glibc and crash.
 pub fn target() -> Result<String> {
     let host = host()?;
     Ok(match musl(&host) {
@@ -280,7 +280,7 @@ pub fn target() -> Result<String> {
     })
 }
 
-/// The target that [`target`] would be if it was installed.
+/// The musl target that [`target`] would return if somebody installed it. `None` if it is installed.
 fn missing_musl(host: &str) -> Option<String> {
     musl(host).filter(|musl| !is_installed(musl))
 }

@@ -24,16 +24,18 @@ fn command() -> Command {
 
 fn run(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     let path = workspace.root.join(REFERENCE);
-    fs::write(&path, with_options(&path)?).context("cannot write the reference")
+    fs::write(&path, with_options(&path)?).context("cannot write docs/reference.md")
 }
 
 /// The reference with the current table of options.
 fn with_options(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).context("cannot read the reference")?;
-    let (before, rest) = text.split_once(BEGIN).context("the reference has no table")?;
+    let text = fs::read_to_string(path).context("cannot read docs/reference.md")?;
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .context("docs/reference.md has no line that begins the table")?;
     let (_, after) = rest
         .split_once(END)
-        .context("the table in the reference has no end")?;
+        .context("docs/reference.md has no line that ends the table")?;
     Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", options()))
 }
 
@@ -83,6 +85,9 @@ mod tests {
             .join(REFERENCE);
         let now = fs::read_to_string(&path).expect("the reference");
         let wanted = with_options(&path).expect("a table");
-        assert!(now == wanted, "run `cargo xtask docs`");
+        assert!(
+            now == wanted,
+            "docs/reference.md is outdated: run `cargo xtask docs`"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 #![expect(
     clippy::print_stdout,
-    reason = "a chore says on stdout what it is doing and how long it took"
+    reason = "a chore prints what it is doing and how long it took"
 )]
 
 use std::env;
@@ -62,5 +62,5 @@ pub fn main() -> Result<()> {
             return (verb.run)(&workspace, arguments);
         }
     }
-    unreachable!("clap only lets the verbs above through")
+    unreachable!("clap accepts only the verbs above")
 }

@@ -72,8 +72,7 @@ struct Kind {
 }
 
 /// Collects the licence texts of the programs on all platforms: jobpass's own text, and each other text with
-/// a list of the crates that it is for. Fails if a crate contains no text, and its licence is neither
-/// Apache-2.0 nor MIT.
+/// the list of its crates. Fails if a crate contains no text, and its licence is neither Apache-2.0 nor MIT.
 pub fn texts(workspace: &Workspace) -> Result<String> {
     let metadata = output(
         workspace
@@ -113,8 +112,8 @@ pub fn texts(workspace: &Workspace) -> Result<String> {
     Ok(text)
 }
 
-/// The registries' crates on which a program depends, on any platform. Crates that only run during the build,
-/// such as `syn`, are among them.
+/// The crates from registries on which a program depends, on any platform. They include the crates of
+/// procedural macros, such as `syn`, which run only during the build.
 fn linked(metadata: &Metadata) -> Vec<&Package> {
     let nodes: HashMap<_, _> = metadata
         .resolve
@@ -153,12 +152,12 @@ fn apache_is_enough(package: &Package) -> bool {
             .any(|choice| choice.trim() == "Apache-2.0")
 }
 
-/// The texts that go with a crate, other than the Apache License.
+/// The licence texts and notices of a crate, without the Apache License.
 fn of(package: &Package) -> Result<Vec<String>> {
     let folder = package
         .manifest_path
         .parent()
-        .context("a manifest has a folder")?;
+        .context("a crate's manifest has no folder")?;
     let mut files = Vec::new();
     find(folder, &mut files)?;
     files.sort();

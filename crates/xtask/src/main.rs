@@ -1,4 +1,4 @@
-#![expect(clippy::print_stderr, reason = "the last word of a failed chore")]
+#![expect(clippy::print_stderr, reason = "the one place that prints why a chore failed")]
 
 use std::process::ExitCode;
 

@@ -40,7 +40,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let assets = workspace.target.join("dist/assets");
     fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
     step("bills of materials", "cargo xtask sbom", || {
-        // The date is that of the commit, so the same commit gives the same files.
+        // With the commit's date, the same commit gives the same files.
         let date = output(workspace.command("git").args(["log", "-1", "--format=%ct"]))?;
         let name = "jobpass-sbom";
         run(workspace

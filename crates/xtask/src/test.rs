@@ -1,5 +1,5 @@
-//! `cargo xtask test`: runs every test. It needs Rust, Node, git and Python. It installs the other programs,
-//! those of the system only as root on Debian.
+//! `cargo xtask test`: runs every test. It needs Rust, Node, git and Python. It installs the other programs.
+//! If programs of the system are missing, it installs them only as root on Debian.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -98,7 +98,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
             let release = RELEASES
                 .iter()
                 .find(|release| Some(release.name) == name.map(String::as_str));
-            Kubernetes::Own(release.context("clap takes no other")?)
+            Kubernetes::Own(release.context("clap accepts only known releases")?)
         }
     };
     let bin = install(workspace, &kubernetes)?;
@@ -213,7 +213,7 @@ impl Run<'_> {
         let names = |place: &str| self.tests_of(place);
         match self.kubernetes {
             Kubernetes::Own(_) => {}
-            // The flags of somebody else's API server are unknown.
+            // The tests with the word `own` need flags of the API server, which this run cannot choose.
             Kubernetes::Borrowed(_) => {
                 for name in names("own")? {
                     filters.extend(["--skip".to_owned(), name]);
@@ -234,7 +234,7 @@ impl Run<'_> {
             cargo.args(filters);
         }
         let cargo = self.surround(&mut cargo);
-        // The tests find the tools without PATH.
+        // The shown command leaves PATH out, because the tests find the tools by JOBPASS_TOOLS.
         let variables = cargo.get_envs().filter_map(|(name, value)| {
             let name = name.to_str().filter(|name| name.starts_with("JOBPASS_"))?;
             Some(format!("{name}={}", value?.to_string_lossy()))
@@ -248,7 +248,8 @@ impl Run<'_> {
     /// Runs the demo and records its requests. `tests/replay` sends them to Kubernetes as well.
     fn demo(&self) -> Result<()> {
         step("run the demo and record its requests", "cargo xtask demo", || {
-            // cargo finds the program: the build of the tests may have replaced the one at our own path.
+            // This starts the demo through cargo, because the build of the tests may have replaced this
+            // program.
             let mut demo = self.workspace.cargo();
             demo.args(["run", "--quiet", "--package", "xtask", "--", "demo"]);
             output(self.surround(&mut demo)).map(drop)
@@ -279,7 +280,7 @@ impl Run<'_> {
             .env("JOBPASS_TEST_RECORDS", &self.records)
     }
 
-    /// The tests that the list names below the heading `place`.
+    /// The tests in [`WHERE`] whose line begins with the word `place`.
     fn tests_of(&self, place: &str) -> Result<Vec<String>> {
         let path = self.workspace.root.join(WHERE);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {WHERE}"))?;

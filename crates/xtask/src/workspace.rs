@@ -1,4 +1,4 @@
-//! The paths of the checkout, and functions that run programs and steps. Their errors say what to do.
+//! The paths of the checkout, and functions that run programs and steps. Their errors tell what to do.
 
 use std::borrow::Cow;
 use std::env;
@@ -25,7 +25,7 @@ impl Workspace {
         let path = |key: &str| metadata[key].as_str().map(PathBuf::from);
         match (path("workspace_root"), path("target_directory")) {
             (Some(root), Some(target)) => Ok(Self { root, target }),
-            _ => bail!("cargo metadata names no workspace_root or no target_directory"),
+            _ => bail!("the output of cargo metadata has no workspace_root or no target_directory"),
         }
     }
 
@@ -70,7 +70,7 @@ pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Res
     Ok(done)
 }
 
-/// Runs a program whose output goes to our own. An exit code other than 0 is an error.
+/// Runs a program that prints to xtask's own output. An exit code other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())

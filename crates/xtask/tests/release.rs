@@ -1,4 +1,5 @@
-//! Runs a release between two local repositories. A script in the place of `gh` answers like GitHub's API.
+//! Runs a release between two local repositories. A script takes the place of `gh`, and answers like GitHub's
+//! API.
 
 use std::{
     fs,
@@ -287,7 +288,7 @@ fn the_branch_of_all_releases_only_grows() {
 }
 
 #[test]
-fn what_is_published_has_checksums_and_manifests_with_digests() {
+fn published_files_have_checksums_and_manifests_with_digests() {
     let release = Release::new();
     release.run("v0.1.0");
     let sums = fs::read_to_string(release.path("work/assets/SHA256SUMS")).expect("written");

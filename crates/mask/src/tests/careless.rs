@@ -329,7 +329,10 @@ fn a_table_of_bytes_is_masked(#[case] row: &str) {
     // The indexes and labels, and a few rows at both ends.
     let most = print(signature, false).len() + print(&signature[..6], true).len();
     let shown = out.replace(MARK, "").len();
-    assert!(shown <= most, "the output shows {shown} bytes, more than {most}: {out}");
+    assert!(
+        shown <= most,
+        "the output shows {shown} bytes, more than {most}: {out}"
+    );
     let other = print(&signature.chars().rev().collect::<String>(), true);
     assert_eq!(text(&masker, &other), other);
 }

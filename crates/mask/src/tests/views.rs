@@ -82,7 +82,11 @@ fn each_view_is_needed(#[case] view: View, #[case] show: &dyn Fn(&str) -> String
         String::from_utf8_lossy(&out).replace(MARK, "").len()
     };
     let (all, without) = (shown(None), shown(Some(view)));
-    assert!(2 * all < log.len(), "the output shows {all} bytes of {}", log.len());
+    assert!(
+        2 * all < log.len(),
+        "the output shows {all} bytes of {}",
+        log.len()
+    );
     assert!(
         without > all + 150,
         "without {view:?}, the output shows {without} bytes in place of {all}"

@@ -62,7 +62,7 @@ impl Kubernetes {
     }
 
     pub(super) async fn connect(&self) -> Result<Cluster> {
-        // This machine's proxies do not lead to a server on this machine.
+        // A proxy from the machine's environment would not reach a server on this machine.
         let environment = match self.own {
             Some(_) => Environment::default(),
             None => std::env::vars_os().collect(),

@@ -1,5 +1,5 @@
-//! `cargo xtask bench mask`: measures the masking of logs. Also measures `cat` and `sed` on the same pipe, in the
-//! same run.
+//! `cargo xtask bench mask`: measures the masking of logs. For comparison, it also measures `cat` and `sed`
+//! in the same run.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -182,7 +182,7 @@ impl<'a> Filter<'a> {
     fn start(&mut self) -> Result<Child> {
         self.command
             .spawn()
-            .with_context(|| format!("{} cannot be started", self.name))
+            .with_context(|| format!("cannot start {}", self.name))
     }
 
     fn speed(&self) -> f64 {

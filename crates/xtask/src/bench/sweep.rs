@@ -25,7 +25,8 @@ const EVERY: Duration = Duration::from_millis(5);
 /// The number of anchors for the comparison with kubectl, which deletes them one after the other.
 const BESIDE: u32 = 5_000;
 
-/// The age at which the sweep deletes an anchor: the shortest lifetime of a token, plus the sweep's margin.
+/// The age at which the sweep deletes an anchor: the shortest lifetime of a token, the sweep's margin, and a
+/// few seconds.
 const OLD: Duration = Duration::from_secs(10 * 60 + 5 * 60 + 5);
 
 /// The run of a program that deleted all anchors of a namespace.
@@ -138,9 +139,7 @@ impl Run {
             .stdin(Stdio::null())
             .stdout(fs::File::create(folder.path().join("log"))?);
         let begin = Instant::now();
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{what} cannot be started"))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {what}"))?;
         let status = format!("/proc/{}/status", child.id());
         let mut peak = None;
         let ended = loop {
@@ -155,7 +154,7 @@ impl Run {
             sleep(EVERY);
         };
         let wall = begin.elapsed();
-        ensure!(ended.success(), "it failed");
+        ensure!(ended.success(), "the program failed");
         let deleted = fs::read_to_string(folder.path().join("log"))?
             .matches("deleted")
             .count();
@@ -167,7 +166,7 @@ impl Run {
             what,
             anchors,
             wall,
-            peak: 1024 * peak.context("there is no /proc: run it on Linux")?,
+            peak: 1024 * peak.context("cannot read /proc: run this measurement on Linux")?,
         })
     }
 

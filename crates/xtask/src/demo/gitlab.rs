@@ -54,7 +54,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     }
     screen.station(
         "handed over",
-        "in two files beside the project's folder, where no file becomes an artifact (mode 0600)",
+        "in two files beside the project's folder, where no file can become an artifact (mode 0600)",
     );
     ensure!(used.contains("HTTP 200"), "the user's script could not list Pods");
     screen.station("used", "the script, in the same shell, works with the token:");
@@ -184,8 +184,8 @@ impl<'a> Job<'a> {
             .path()
             .join(format!("gitlab/{}.log", sections.join("-")));
         let mut shell = self.demo.job_command("sh", &self.project)?;
-        // A runner's shell leads a process group, and forks a child for the script (`shells/bash.go`). By both,
-        // the guard tells this shell from those in which a person runs the demo.
+        // A runner's shell leads a process group, and forks a child for the script (`shells/bash.go`). The
+        // guard recognises the job's shell by both, and ignores the shell of the demo's user.
         shell
             .process_group(0)
             .arg("-c")
@@ -204,7 +204,7 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The files in the two folders, without the runner's own file variable.
+    /// The files in the project's folder and in the job's temporary folder, without the runner's own file.
     fn left_behind(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for folder in [self.project.clone(), self.project.with_extension("tmp")] {
@@ -231,7 +231,7 @@ impl Shell<'_> {
         let begun = Instant::now();
         loop {
             let log = fs::read_to_string(&self.log)?;
-            // The program writes a line at once.
+            // The program writes a line as a whole, so a line break ends it.
             if log.contains(text) && log.ends_with('\n') {
                 return Ok(log);
             }
@@ -265,7 +265,7 @@ impl Shell<'_> {
     }
 }
 
-/// The hidden job of the template, with the inputs of the user and the defaults of the template in it.
+/// The hidden job of the template, with the user's inputs and the template's defaults inserted.
 fn definition(demo: &Demo<'_>) -> Result<Value> {
     let template = fs::read_to_string(demo.workspace.root.join(TEMPLATE))
         .with_context(|| format!("cannot read {TEMPLATE}"))?;

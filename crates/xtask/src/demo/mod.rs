@@ -54,7 +54,7 @@ struct Demo<'a> {
     cluster: Cluster,
     dev: Option<DevCluster>,
     folder: TempDir,
-    /// The value of PATH for the jobs.
+    /// The folder with the programs of a job's image. It comes first in the PATH of the jobs.
     bin: PathBuf,
 }
 
@@ -136,7 +136,7 @@ impl<'a> Demo<'a> {
                 let dev = DevCluster::start();
                 let path = folder.path().join("admin.kubeconfig");
                 fs::write(&path, dev.admin_kubeconfig())?;
-                // This machine's proxies do not lead to this process.
+                // A proxy from the machine's environment would not reach this process.
                 (
                     Some(dev),
                     Cluster::connect(&path, None, &Environment::default()).await?,
@@ -227,7 +227,7 @@ impl<'a> Demo<'a> {
         let claims = Claims::decode(&Token::parse(token, "token")?)?;
         let anchors = self.cluster.anchors().await?;
         let [anchor] = &anchors[..] else {
-            bail!("{} anchors are there instead of one", anchors.len());
+            bail!("the cluster has {} anchors instead of one", anchors.len());
         };
         let bound = claims.kubernetes.and_then(|kubernetes| kubernetes.secret);
         let bound = bound.context("the token is bound to no Secret")?;
@@ -236,7 +236,7 @@ impl<'a> Demo<'a> {
             uid.is_some() && bound.uid.as_deref() == uid,
             "the token is bound to another Secret"
         );
-        ensure!(anchor.get("data").is_none(), "the anchor holds data");
+        ensure!(anchor.get("data").is_none(), "the anchor has data");
         let subject = format!(
             "system:serviceaccount:{}:{SERVICE_ACCOUNT}",
             self.cluster.namespace
@@ -337,7 +337,7 @@ async fn log_of(command: &mut Command) -> Result<(ExitStatus, String)> {
     let output = tokio::time::timeout(PATIENCE, command.output())
         .await
         .with_context(|| format!("a program of the job did not end within {} s", PATIENCE.as_secs()))?
-        .context("a program of the job cannot be started")?;
+        .context("cannot start a program of the job")?;
     let log = [output.stdout, output.stderr].concat();
     Ok((output.status, String::from_utf8_lossy(&log).into_owned()))
 }

@@ -61,7 +61,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Checks text that other people will see. If it holds a secret, fails and shows nothing of it.
+    /// Checks text that other people will see. If the text contains a secret, fails and shows none of the
+    /// text.
     pub(super) fn check(&self, text: &str) -> Result<()> {
         if self.secrets.borrow().iter().any(|secret| text.contains(secret)) {
             bail!("the output that people can read contains a token (not shown here)");
@@ -85,12 +86,12 @@ impl Screen {
     }
 }
 
-/// Ignores a closed output: the demo must still clean up.
+/// Prints a line. Ignores a closed output, because the demo must still clean up.
 fn line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-/// Removes the colours from a job's output: only the CI platform's log shows them.
+/// Removes the colours from a job's output, for a screen without colours.
 fn without_colours(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let first = parts.next().unwrap_or_default().to_owned();

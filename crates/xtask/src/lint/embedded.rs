@@ -22,8 +22,8 @@ pub(super) fn spec(text: &str) -> Result<Option<serde_json::Value>> {
     Ok(spec.map(serde_json::to_value).transpose()?)
 }
 
-/// The shell scripts in a workflow's steps and in a template's jobs. A word takes the place of each value
-/// that the platform would insert.
+/// The shell scripts in a workflow's steps and in a template's jobs. `x` replaces each value that the
+/// platform would insert.
 pub(super) fn scripts(text: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for document in documents(text)? {

@@ -37,7 +37,7 @@ struct Example<'t> {
     text: String,
 }
 
-/// Writes the examples of a Markdown text to `folder`. The name of each file says where the example is.
+/// Writes the examples of a Markdown text to `folder`. The name of each file tells where the example is.
 pub(super) fn write(
     markdown: &str,
     name: &str,
@@ -215,8 +215,8 @@ fn kind(text: &str, inputs: &Inputs) -> Result<Kind> {
     bail!("neither a workflow, nor inputs of the action, nor a pipeline, nor objects of Kubernetes")
 }
 
-/// Removes GitLab's `!reference` from mappings, and puts a word in its place elsewhere. The schema does not
-/// allow it everywhere.
+/// Removes members whose value is GitLab's `!reference`, and replaces other references by a word. GitLab's
+/// schema does not allow `!reference` everywhere.
 fn without_references(value: serde_yaml::Value) -> serde_yaml::Value {
     use serde_yaml::Value::{Mapping, Sequence, String, Tagged};
     match value {

@@ -84,7 +84,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     };
     let examples = &sources.examples;
     let workflows: Vec<_> = sources.workflows.iter().chain(&examples.workflows).collect();
-    // shellcheck has files of its own, below.
+    // shellcheck checks the scripts below, each in a file of its own.
     tool(&ACTIONLINT, &["-shellcheck="], &workflows)?;
     let audited: Vec<_> = sources.workflows.iter().chain(&sources.audited).collect();
     let strictest = ["--persona=auditor", "--offline", "--strict-collection"];

@@ -1,5 +1,5 @@
-//! `cargo xtask targets`: builds the programs for other targets, and runs the main paths with each program on the
-//! dev cluster. Programs for another processor run under qemu, programs for Windows under wine.
+//! `cargo xtask targets`: builds the programs for other targets, and tries their main uses on the dev
+//! cluster. Programs for another processor run under qemu, and programs for Windows run under wine.
 //!
 //! Releases need rustup's targets, and this verb does not: Debian has a compiler with the source of its
 //! standard library, and zig has a C compiler for every target. For macOS, this verb only checks the code,
@@ -79,7 +79,7 @@ impl Target {
 
 fn command() -> clap::Command {
     clap::Command::new("targets")
-        .about("Build for other targets on a Debian x64 machine, and run the main paths with each program")
+        .about("Build for other targets on a Debian x64 machine, and try the main uses of each program")
         .arg(
             Arg::new("triple")
                 .value_parser(TARGETS.map(|target| target.triple))
@@ -113,15 +113,11 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         let programs = step(&format!("build for {}", target.triple), &alone, || {
             build(workspace, &bin, target)
         })?;
-        step(
-            &format!("run the main paths with {}", target.triple),
-            &alone,
-            || {
-                machine.prepare(&programs)?;
-                stands_alone(target, &machine, &programs)?;
-                trial::run_all(&machine, &programs, &bin.join(KUBECTL.name))
-            },
-        )?;
+        step(&format!("try the main uses on {}", target.triple), &alone, || {
+            machine.prepare(&programs)?;
+            stands_alone(target, &machine, &programs)?;
+            trial::run_all(&machine, &programs, &bin.join(KUBECTL.name))
+        })?;
         if target.machine == Machine::This {
             step(&format!("resolve a name with {}", target.triple), &alone, || {
                 nsswitch::try_out(&programs.join("jobpass"))
@@ -170,8 +166,8 @@ impl Runner {
         }
     }
 
-    /// Whether a program can start itself again, as the renewer. The kernel cannot run a program for another
-    /// processor, and a program that starts itself does not use the emulator.
+    /// Whether a program can start itself again, as jobpass does for a renewer. A program that starts itself
+    /// does not use the emulator, and the kernel cannot run a program for another processor.
     fn runs_its_own_programs(&self) -> bool {
         match self {
             Self::This | Self::Windows(_) => true,
@@ -203,13 +199,13 @@ impl Runner {
 
 /// Builds the programs. Returns their folder.
 ///
-/// Unlike a release, this builds all programs at once, and does not optimise them as a whole. That takes two
-/// thirds of the processor time, and decides nothing about a target.
+/// Unlike a release, this builds all programs at once, and without link-time optimisation. That takes only
+/// two thirds of the processor time, and the difference does not matter here.
 fn build(workspace: &Workspace, bin: &Path, target: &Target) -> Result<PathBuf> {
     let flag = match target.machine {
-        // As in a release: no library has to be beside the program.
+        // As in a release, this links the C runtime into the program.
         Machine::Windows => "-Ctarget-feature=+crt-static",
-        // zig brings the start files.
+        // zig adds the start files of the C library.
         Machine::This | Machine::Emulated(_) | Machine::MacOs => "-Clink-self-contained=no",
     };
     let mut build = cargo(workspace, bin, target, "build")?;

@@ -14,7 +14,8 @@ const COMPILER: &str = "x86_64-w64-mingw32-gcc";
 const PROGRAM: &str = "/usr/lib/wine/wine64";
 const SERVER: &str = "/usr/lib/wine/wineserver64";
 
-/// The one function of `bcryptprimitives.dll` that Rust's standard library calls. wine 8 has no such library.
+/// The source of `bcryptprimitives.dll`, which wine 8 lacks. It has the one function that Rust's standard
+/// library calls.
 const LIBRARY: &str = r#"
 #include <windows.h>
 BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
@@ -35,7 +36,7 @@ impl Wine {
         let prefix = super::folder(workspace).join("wine");
         fs::create_dir_all(&prefix).with_context(|| format!("cannot make {}", prefix.display()))?;
         let wine = Self { prefix };
-        // The services of Windows start here. If a trial started them, they would hold the trial's pipes
+        // This starts the services of Windows. If a trial started them, they would keep the trial's pipes
         // open.
         run(wine.with_environment(Command::new(SERVER)).arg("--persistent"))?;
         run(wine

@@ -35,7 +35,7 @@ pub(super) fn renewed(trial: &Trial<'_>) -> Result<()> {
     let step = Step::new(trial, &[("INPUT_RENEW-FOR", "3h")])?;
     let first = step.main_with_token()?;
     let kubeconfig = trial.folder.path().join("temp").join(step.kubeconfig()?);
-    wait_until("the kubeconfig holds the third token", || {
+    wait_until("the kubeconfig has the third token", || {
         let issued = trial.cluster.issued();
         let held = fs::read_to_string(&kubeconfig)?;
         Ok(issued.len() > 2 && issued[2..].iter().any(|token| held.contains(token)))
@@ -45,8 +45,8 @@ pub(super) fn renewed(trial: &Trial<'_>) -> Result<()> {
     step.post().map(drop)
 }
 
-/// Runs the action with a proxy. A process beside the job holds the proxy open, and locks the journal. `post`
-/// closes the proxy, and knows by the released lock that it is closed.
+/// Runs the action with a proxy. A process beside the job runs the proxy, and locks the journal. `post`
+/// closes the proxy. The released lock proves to `post` that the proxy is closed.
 pub(super) fn proxied(trial: &Trial<'_>) -> Result<()> {
     let step = Step::new(trial, &[("INPUT_PROXY", "true")])?;
     step.main()?;
@@ -57,7 +57,7 @@ pub(super) fn proxied(trial: &Trial<'_>) -> Result<()> {
     let post = step.post()?;
     ensure!(
         post.contains("the job never had the token"),
-        "no proof that the proxy is closed: {post}"
+        "post has no proof that the proxy is closed: {post}"
     );
     Ok(())
 }
@@ -168,7 +168,9 @@ impl<'a> Step<'a> {
         let mut lines = text.lines();
         let mut values = Vec::new();
         while let Some(line) = lines.next() {
-            let (name, end) = line.split_once("<<").context("a line that begins no value")?;
+            let (name, end) = line
+                .split_once("<<")
+                .context("a line without `<<`, which would begin a value")?;
             let value = lines.by_ref().take_while(|line| *line != end).collect::<Vec<_>>();
             values.push((name.to_owned(), value.join("\n")));
         }

@@ -28,7 +28,7 @@ pub(super) fn mint_use_revoke(trial: &Trial<'_>) -> Result<()> {
         whoami.contains("scanner"),
         "the token is not the one of `scanner`: {whoami}"
     );
-    // `whoami` has just used the token, so the API server remembers it for 10 seconds.
+    // `whoami` has just used the token, so the API server caches the token for 10 seconds.
     let revoked = output(
         trial
             .program("jobpass")
@@ -37,7 +37,7 @@ pub(super) fn mint_use_revoke(trial: &Trial<'_>) -> Result<()> {
     )?;
     ensure!(
         revoked.contains("401"),
-        "no proof that the token is dead: {revoked}"
+        "revoke has no proof that the token is dead: {revoked}"
     );
     for file in ["token", "kubeconfig"] {
         ensure!(!trial.folder.path().join(file).exists(), "the {file} is left");
@@ -97,14 +97,15 @@ pub(super) fn interrupt(trial: &Trial<'_>) -> Result<()> {
     trial.nothing_is_left()
 }
 
-/// The command reaches the API server through the proxy, and has no token. It can read the record meanwhile.
+/// The command reaches the API server through the proxy, and has no token. The command can already read the
+/// record.
 pub(super) fn proxy(trial: &Trial<'_>) -> Result<()> {
     let kubectl = format!(
         "{} get --raw {PODS} && cat record && echo it worked",
         trial.kubectl.display()
     );
     let jobpass = trial.machine.path(&trial.programs.join("jobpass.exe"));
-    // The command `type` of Windows opens no file that another program writes to.
+    // Windows' command `type` cannot open a file while another program writes to it. `learn` can.
     let whoami = format!("{jobpass} whoami && {jobpass} learn record && echo it worked");
     let exec = output(
         trial

@@ -1,4 +1,4 @@
-//! Runs the main paths of the end-to-end tests on the dev cluster, with the programs of a target.
+//! Tries the main uses of jobpass on the dev cluster, with the programs of a target.
 
 mod action;
 mod command_line;
@@ -20,14 +20,15 @@ use crate::workspace::{output, run};
 
 /// The time limit for a program to do the next thing, under an emulator on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The lifetime of the tokens that a trial sees renewed, in seconds. No kube-apiserver issues a token for
-/// less than ten minutes.
+/// The lifetime of the tokens in the trial of the renewer, in seconds. kube-apiserver issues no token for
+/// less than ten minutes, so the trial would take too long.
 const SHORT: i64 = 5;
 
-/// The path of the Pods. The dev cluster does not answer the questions with which kubectl finds it.
+/// The path of the Pods. kubectl cannot find the path itself, because the dev cluster answers no discovery
+/// requests.
 const PODS: &str = "/api/v1/namespaces/ci/pods";
 
-/// Runs each path on a cluster of its own. `kubectl` is the client of the jobs.
+/// Tries each use on a cluster of its own. `kubectl` is the client of the jobs.
 pub(super) fn run_all(machine: &Runner, programs: &Path, kubectl: &Path) -> Result<()> {
     let trial = || Trial::new(machine, programs, kubectl);
     command_line::mint_use_revoke(&trial()?)?;
@@ -128,7 +129,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()>
     while !is_so()? {
         ensure!(
             Instant::now() < end,
-            "this did not come true within {} s: {what}",
+            "this did not happen within {} s: {what}",
             PATIENCE.as_secs()
         );
         sleep(Duration::from_millis(50));
