@@ -236,7 +236,7 @@ fn xml(c: char, quotes: Option<(&str, &str)>) -> String {
     }
 }
 
-/// Quotes a character inside single quotes.
+/// Quotes a character for a shell, inside single quotes. `quote` replaces a single quote.
 fn shell(c: char, quote: &str) -> String {
     if c == '\'' { quote.into() } else { c.into() }
 }

@@ -343,7 +343,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     numbers(dump, see);
 }
 
-/// Looks up words of a text, enough to find each stretch of `least` known bytes.
+/// Looks up words of a text, often enough to find each stretch of `least` known bytes.
 fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range<usize>)) {
     let stride = least.min(secrets.shortest()) + 1 - LEAST;
     let mut at = 0;
@@ -377,7 +377,7 @@ fn decoded(look: Look<'_>, bytes: &[u8], least: usize, depth: usize, see: &mut d
                 .map_or(0, |before| before + 1);
             let length = bytes[at..].iter().position(|byte| !is_text(*byte));
             let end = length.map_or(bytes.len(), |length| at + length);
-            // The look has scanned a run that ends here already.
+            // If the run ends here, the look has already scanned it.
             if end > at && end >= start + shortest {
                 scan(look, &bytes[start..end], depth, &mut |part| {
                     see(start + part.start..start + part.end)
@@ -567,7 +567,7 @@ fn is_list(text: &[u8]) -> bool {
     let mut gaps: [&[u8]; 2] = [&[], &[]];
     let (mut equal, mut seen) = ([0; 2], 0);
     let mut at = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
-    // In a list, most of the texts are equal. In another log, a few texts are enough to see that.
+    // In a list, most of the texts are equal. In other text, this loop stops after a few of them.
     while at < text.len() && seen <= 2 * equal[0].max(equal[1]) + EQUAL {
         let is_digit = |byte: &u8| byte.is_ascii_digit();
         at += text[at..].iter().take_while(|byte| is_digit(byte)).count();
@@ -586,7 +586,7 @@ fn is_list(text: &[u8]) -> bool {
 /// The number in a run that looks like a short hash: the run has few other digits.
 fn hash(run: &[u8]) -> Option<&[u8]> {
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
-    // This sorts out most runs without a hash.
+    // This check rejects most runs without a hash.
     if run.len() > 2 * MANY_DIGITS || !run.chunks_exact(LEAST).any(|eight| eight.iter().all(is_digit)) {
         return None;
     }
@@ -599,7 +599,7 @@ fn hash(run: &[u8]) -> Option<&[u8]> {
         }
     }
     let has_few_others = digits < hash.len() + DIGITS;
-    // Decimal and binary numbers are read in more than one way.
+    // A number without letters may also be decimal or binary, so this does not return it.
     let hash = Some(&run[hash]).filter(|hash| hash.iter().any(u8::is_ascii_alphabetic));
     hash.filter(|hash| (DIGITS..MANY_DIGITS).contains(&hash.len()) && has_few_others)
 }

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// The greatest number of views through which a secret is found, one after the other.
+/// The greatest number of views that the search applies one after the other.
 pub(crate) const DEPTH: usize = 3;
 
 /// The least length of a secret for which [`Search::whole`] searches. A secret of this length does not
@@ -27,7 +27,7 @@ const LONG: usize = 64;
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
 
-/// The number of bytes that base64 can lose at its ends: it has three bytes in four characters.
+/// The number of bytes that base64 can lose at its ends: four of its characters stand for three bytes.
 pub(crate) const LOSS: usize = 2;
 
 /// The least length of a run of text in the bytes that a view returns. Other views do not read shorter runs.
@@ -206,7 +206,7 @@ impl<'a> Search<'a> {
             at += found;
             at = match self.around(text, at, is_joined) {
                 Some((place, part)) => {
-                    // A short secret can be whole within a part of another one.
+                    // A part of one secret can contain another, short secret as a whole.
                     let hides = part.len() < LONG
                         && part.len() > self.secrets.least()
                         && !self.is_enough(text, place, part.len());

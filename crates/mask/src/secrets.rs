@@ -33,7 +33,8 @@ const LONG: usize = PIECE;
 /// contains an escape itself, the masker also searches for each form as it is.
 const SHORT: usize = 32;
 
-/// The least number of rare bytes in a part of a secret. A part with fewer may be common text.
+/// The least number of rare bytes in a part of a secret: bytes that other text seldom has. A part with fewer
+/// may be common text.
 const RARE: u32 = 4;
 
 /// The secrets that the masker searches for.
@@ -46,7 +47,8 @@ pub(crate) struct Secrets {
     ends: Grams,
     /// The 8-byte words of the secrets and of most of their forms.
     gate: Grams,
-    /// The secrets and most of their forms, without public beginnings, one after the other.
+    /// The rare parts of the secrets, and most of their forms, one after the other. A form is here without a
+    /// JWT's header and first claims.
     shown: Zeroizing<Vec<u8>>,
     /// The parts of `shown` that are random: signatures and decoded bytes.
     random: Vec<Range<u32>>,
@@ -257,7 +259,7 @@ impl Secrets {
         u32::try_from(known).ok()
     }
 
-    /// The set of words of secrets and forms, for a first look.
+    /// The set of words of secrets and forms, for the first look (`scan`).
     pub(crate) fn gate(&self) -> &Grams {
         &self.gate
     }
@@ -349,8 +351,8 @@ impl Secret {
         }
     }
 
-    /// The decoded signature of a JWT. For an opaque secret, its bytes decoded from base64. `None` if the
-    /// secret is not base64, or if the bytes are few or look like text.
+    /// The decoded signature of a JWT. For another secret, its bytes decoded from base64. `None` if the
+    /// secret is not base64, or if the bytes look like text or are fewer than [`ANYWHERE`].
     fn decoded(text: &str) -> Option<Self> {
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,

@@ -1,8 +1,8 @@
 //! Masks a stream while it passes.
 //!
-//! The *window* is the part of the stream that the masker has in memory. The text of a position is *decided*
-//! when the masker knows all pieces of secrets before that position. The *first look* ([`scan`]) finds words
-//! of secrets. Then *views* decode the text around these words.
+//! The *window* is the part of the stream that the masker has in memory. Text is *decided* when
+//! the masker knows all pieces of secrets in it. The *first look* ([`scan`]) finds words of secrets. Then
+//! *views* decode the text around these words.
 
 use std::{
     io::{self, BufWriter, ErrorKind, Write},

@@ -78,7 +78,7 @@ impl Text {
         }
     }
 
-    /// Adds a byte. If it is far away from the byte before it, no piece spans the two.
+    /// Adds a byte. If the byte before it is more than [`LONGEST_GAP`] away, adds [`BREAK`] between the two.
     pub(crate) fn push_near(&mut self, byte: u8, from: u32, to: u32, parted: bool) {
         if self
             .places
@@ -115,7 +115,7 @@ impl Text {
         }
     }
 
-    /// The bytes that stay as they are, whatever follows.
+    /// The bytes that later text of the log cannot change.
     pub(crate) fn part_that_is_sure(&self) -> Self {
         Self {
             parted_at_end: self.parted_at_end,
@@ -125,7 +125,7 @@ impl Text {
         }
     }
 
-    /// The number of bytes that stay as they are, whatever follows.
+    /// The number of bytes that later text of the log cannot change.
     pub(crate) fn sure(&self) -> usize {
         self.unsure.map_or(self.len(), |unsure| {
             let after = self.places.iter().rev().take_while(|place| place.to > unsure);

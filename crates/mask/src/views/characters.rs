@@ -35,7 +35,7 @@ pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     positions
 }
 
-/// Whether a character stands alone.
+/// Whether a text has a character that stands alone.
 pub(crate) fn has_alone(bytes: &[u8]) -> bool {
     bytes
         .windows(3)
@@ -43,6 +43,6 @@ pub(crate) fn has_alone(bytes: &[u8]) -> bool {
 }
 
 fn is_part(byte: &u8) -> bool {
-    // A JWT has these characters. Only base64 of the other alphabet also has `+` and `/`.
+    // A JWT contains neither `+` nor `/`, so they are separators here.
     is_token_byte(*byte) & !matches!(byte, b'+' | b'/')
 }
