@@ -83,8 +83,7 @@ pub(crate) fn assert_one_anchor_gone(cluster: &Cluster, log: &str) {
     );
 }
 
-/// The processes of a group that still run. Leaves out ended processes whose status their parent has not read
-/// yet.
+/// The running processes of a process group, without zombies.
 pub(crate) fn group(leader: u32) -> Vec<Pid> {
     let processes = fs::read_dir("/proc").expect("Linux").flatten();
     let running = processes.filter_map(|entry| {
@@ -99,7 +98,7 @@ pub(crate) fn group(leader: u32) -> Vec<Pid> {
     running.collect()
 }
 
-/// Waits until a group has no process left.
+/// Waits until the current processes of a process group have ended.
 pub(crate) fn wait_for_end(leader: u32) {
     for process in group(leader) {
         let Ok(process) = pidfd_open(process, PidfdFlags::empty()) else {
@@ -107,7 +106,7 @@ pub(crate) fn wait_for_end(leader: u32) {
         };
         let patience = Timespec::try_from(Duration::from_secs(30)).expect("it is short");
         let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
-        assert_eq!(ended.expect("it can be waited for"), 1, "it does not end");
+        assert_eq!(ended.expect("poll works"), 1, "a process did not end within 30 s");
     }
 }
 
@@ -145,7 +144,7 @@ pub(crate) fn forbid_minter(cluster: &Cluster) {
     cluster.wait_for_rbac("Role");
 }
 
-/// Runs the `jobpass setup` command in an error, like an administrator who pastes the command.
+/// Runs the `jobpass setup` command from an error message, like an administrator who pastes the command.
 pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
     let command = log.lines().find_map(|line| {
         let (_, command) = line.split_once("jobpass setup ")?;
@@ -173,8 +172,8 @@ pub(crate) fn kubectl(kubeconfig: impl AsRef<OsStr>, arguments: &[&str]) -> Outp
         .expect("kubectl starts")
 }
 
-/// A program of this workspace, built from the current source. JOBPASS_TEST_PROGRAMS may name a folder with the
-/// programs of another target.
+/// A program of this workspace, built from the current source. JOBPASS_TEST_PROGRAMS may name a folder with
+/// the programs of another target.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let elsewhere = env::var_os("JOBPASS_TEST_PROGRAMS").map(|folder| PathBuf::from(folder).join(name));
     if let Some(program) = elsewhere.filter(|program| program.exists()) {

@@ -1,4 +1,4 @@
-//! The escape check: a ServiceAccount that can get credentials that outlive its token.
+//! The escape check. It finds ServiceAccounts that can get a credential which outlives their token.
 
 use jobpass_devkit::FaultKind;
 use rstest::rstest;
@@ -84,7 +84,8 @@ fn it_is_said_and_the_token_is_handed_over(#[case] rule: &str, #[case] way: &str
     step.post().succeeded();
 }
 
-/// Constrained impersonation: the way is open only with two permissions together, as the API server confirms.
+/// With constrained impersonation, an account needs two permissions to act as another one: for the other
+/// account, and for the request. The API server confirms what jobpass says.
 #[rstest]
 #[case::nothing_as_others("[]", false)]
 #[case::only_harmless_requests(

@@ -25,7 +25,7 @@ fn step(cluster: &Cluster, more: &[(&str, &str)]) -> Step {
     Step::scanner(&support::minter(cluster), more)
 }
 
-/// Makes more reviews fail than jobpass sends.
+/// Injects this fault into all reviews that jobpass sends.
 fn reviews(cluster: &Cluster, kind: FaultKind) {
     inject(cluster, "POST", REVIEWS, 999, kind);
 }

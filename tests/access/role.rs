@@ -50,7 +50,8 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     ])
 }
 
-/// The objects for jobs that still exist. They are named after anchors, and those of `setup` are not.
+/// The objects that jobpass made for jobs, and that still exist. They have the names of anchors, which the
+/// objects of `setup` have not.
 pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";
@@ -134,7 +135,7 @@ fn one_pod_of_one_scan(#[case] rules: &str) {
     }
 }
 
-/// The four objects are the anchor and the three that it owns. They all end with the anchor.
+/// The anchor owns the other three objects, so Kubernetes deletes them with the anchor.
 #[test]
 fn all_of_it_belongs_to_the_anchor() {
     let cluster = Cluster::start();
@@ -148,7 +149,7 @@ fn all_of_it_belongs_to_the_anchor() {
             .success()
     );
     assert_nothing_left(&cluster, "");
-    // A second run finds nothing to delete, and succeeds.
+    // post finds nothing to delete, and succeeds.
     let post = step.post().succeeded();
     assert!(
         post.log.contains("revoked the token") && !post.log.contains("::warning"),
@@ -157,8 +158,8 @@ fn all_of_it_belongs_to_the_anchor() {
     );
 }
 
-/// An API server may accept the token from its cache for up to 10 s, but the token has no permissions by
-/// then.
+/// After the revocation, an API server may accept the token from its cache for up to 10 s. During that time,
+/// the token has no permissions.
 #[test]
 fn a_token_that_is_remembered_has_no_rights_left() {
     let cluster = Cluster::start();
@@ -309,7 +310,7 @@ fn a_role_that_stays_does_not_keep_the_token_alive() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// An answer is lost. If the object exists afterwards, jobpass has created it.
+/// The API server creates an object, but its answer is lost. jobpass finds the object, and uses it.
 #[rstest]
 #[case("/serviceaccounts")]
 #[case("/roles")]
@@ -385,7 +386,7 @@ fn a_garbled_state_is_enough() {
     assert_nothing_left(&cluster, &post.log);
 }
 
-/// The API server learns of the binding late. jobpass waits with the hand-over until the permissions are in
+/// The API server learns of the binding late. jobpass hands the token over only when its permissions are in
 /// effect.
 #[test]
 fn a_role_that_is_not_in_effect_yet_is_waited_for() {

@@ -62,8 +62,8 @@ impl Desk {
     }
 }
 
-/// The token is revoked although its file stays. So jobpass must not say that it may still work: a person who
-/// reads that would look for a credential to revoke it with, although there is nothing to revoke.
+/// jobpass revokes the token, but cannot remove its file. The error must not say that the token may still
+/// work: nobody needs to revoke it again.
 #[rstest]
 #[case::token(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE")]
 #[case::journal(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE.journal")]
@@ -172,7 +172,8 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(minter, "the log", &ended.log);
 }
 
-/// The source document's test uses a lifetime that no API server issues.
+/// The source document's test uses a lifetime that no API server issues. jobpass revokes the token after a
+/// shorter one.
 #[test]
 fn thirty_seconds_can_be_a_lifetime() {
     let desk = Desk::new();
@@ -268,7 +269,7 @@ fn a_relative_folder_for_temporary_files_will_do() {
     assert_eq!(fs::read_dir(desk.path("here")).expect("a folder").count(), 0);
 }
 
-/// A command that ignores the signal goes on without a token.
+/// A command that ignores the signal continues without a token.
 #[test]
 fn a_command_that_does_not_stop_loses_its_token() {
     let desk = Desk::new();

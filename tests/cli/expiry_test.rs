@@ -49,8 +49,8 @@ impl Desk {
         });
     }
 
-    /// Waits until another program has deleted the anchor, and the API server has then accepted the token
-    /// from its cache.
+    /// Waits until jobpass has deleted the anchor, and the API server has then accepted the token from its
+    /// cache.
     fn wait_until_revoked(&self) {
         self.cluster.wait_for(PATIENCE, |requests| {
             let deleted = requests
@@ -74,7 +74,7 @@ fn result(ended: &Ended) -> Value {
     serde_json::from_str(line.unwrap_or_else(|| panic!("{}", ended.log))).expect("a line of JSON")
 }
 
-/// The source document's test, thirty times as fast as there.
+/// The source document's test, with a lifetime of 1 s instead of 30 s.
 #[test]
 fn a_revoked_token_and_its_client_stop_working() {
     let desk = Desk::new();

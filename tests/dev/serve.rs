@@ -89,8 +89,8 @@ fn what_it_proposes_works() {
     serve.end(folder.path());
 }
 
-/// The quick start works word for word: each command runs, and prints the text below it. The page shows long lines
-/// as a terminal wraps them.
+/// The quick start works word for word: each command runs, and prints the text below it. The page shows long
+/// lines as a terminal wraps them.
 #[test]
 fn the_quick_start_works_word_for_word() {
     let page = fs::read_to_string(support::root().join("docs/quickstart-cli.md")).expect("the quick start");
@@ -136,8 +136,8 @@ fn the_quick_start_works_word_for_word() {
     serve.end(folder.path());
 }
 
-/// The parts of a text that are always the same, in one line. Leaves out numbers with their units, paths and the
-/// names of anchors.
+/// The parts of a text that are always the same, in one line. Leaves out numbers with their units, paths and
+/// the names of anchors.
 fn lasting(text: &str) -> String {
     let differs = |word: &&str| {
         word.starts_with(['/', '`'])

@@ -34,7 +34,7 @@ fn wait_until(cluster: &Cluster, refused: bool) {
     let anchor = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"generateName": "try-"}, "type": "jobpass.dev/anchor"});
     let deadline = Instant::now() + Duration::from_secs(60);
     while (cluster.ask("POST", &path, Some(&anchor)).0 >= 400) != refused {
-        assert!(Instant::now() < deadline, "it does not take effect");
+        assert!(Instant::now() < deadline, "the change took no effect within 60 s");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -45,7 +45,7 @@ fn a_quota() {
     let step = Step::scanner(&support::minter(&cluster), &[]);
     let quota = "{apiVersion: v1, kind: ResourceQuota, metadata: {name: few, namespace: NAMESPACE}, spec: {hard: {count/secrets: '0'}}}";
     cluster.apply(quota);
-    // The controller that would do this does not run in the tests.
+    // The controller that writes the status of quotas does not run in the tests.
     let path = format!(
         "/api/v1/namespaces/{}/resourcequotas/few/status",
         cluster.namespace()
@@ -77,7 +77,7 @@ fn a_namespace_that_is_being_deleted() {
             .0,
         200
     );
-    // With the namespace, Kubernetes deletes its accounts. An administrator stays.
+    // Kubernetes deletes the ServiceAccounts of the namespace, so the minter is an administrator here.
     let step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", &other)]);
     let said = format!("the cluster is deleting namespace `{other}`, which accepts nothing new");
     assert_refused(&cluster, &step.main(), &["because it is being terminated", &said]);
@@ -209,7 +209,7 @@ fn a_webhook(#[case] status: Value, #[case] code: u16) {
         "admission webhook `labels.example.com` of the cluster refused the object",
     ];
     assert_refused(&cluster, &step.main(), &said);
-    assert_eq!(webhook.asked().len(), asked + 1, "it is asked once");
+    assert_eq!(webhook.asked().len(), asked + 1, "jobpass must not repeat the request");
     remove(&cluster, "validatingwebhookconfigurations", "webhook");
 }
 
@@ -258,7 +258,7 @@ fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     let path = format!("/api/v1/namespaces/{}/secrets/{anchor}", cluster.namespace());
     let deadline = Instant::now() + Duration::from_secs(60);
     while cluster.ask("DELETE", &path, None).0 != 200 {
-        assert!(Instant::now() < deadline, "the webhook stays");
+        assert!(Instant::now() < deadline, "the webhook still refused after 60 s");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -275,7 +275,7 @@ fn wait_until_kept(cluster: &Cluster) {
     );
     let deadline = Instant::now() + Duration::from_secs(60);
     while cluster.ask("DELETE", &path, None).0 == 200 {
-        assert!(Instant::now() < deadline, "the webhook does not take effect");
+        assert!(Instant::now() < deadline, "the webhook took no effect within 60 s");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

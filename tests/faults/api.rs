@@ -122,8 +122,8 @@ fn a_token_that_was_not_asked_for_is_never_handed_over(
     assert!(step.outputs().is_empty() && cluster.anchors().is_empty());
 }
 
-/// Nobody deletes the anchor of a token that failed its check. Exit code 5 would say that jobpass revoked the
-/// token. Without a request for a token, the code stays that of the first failure.
+/// After a failure, jobpass cannot delete the anchor. If it has requested a token, exit code 7 says that the
+/// token may still work. Otherwise, the exit code is that of the failure.
 #[rstest]
 #[case::a_token("/token", FaultKind::RewriteBody(|answer| resign(answer, "/exp", 9_999_999_999_i64.into())), 7, "it lives for")]
 #[case::no_token_yet("/secrets", FaultKind::DropAfter, 3, "cannot create the anchor")]
@@ -212,7 +212,7 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
     assert!(commands[0].starts_with("::error title=jobpass::"), "{commands:?}");
 }
 
-/// Replaces the address by a name that only the proxy knows.
+/// Replaces the address by a name that only the proxy can resolve.
 pub(crate) fn away(text: &str) -> String {
     text.replace("https://127.0.0.1:", &format!("https://{AWAY}:"))
 }
@@ -293,7 +293,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert_eq!(
         asked.lock().expect("a log").len(),
         before,
-        "no proxy is asked for this machine itself"
+        "jobpass must not use the proxy for 127.0.0.1"
     );
     let mut step = Step::scanner(&away(&minter), &[]);
     step.env("HTTPS_PROXY", &url).env("NO_PROXY", "*.example");
@@ -361,7 +361,7 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
         "{}",
         post.log
     );
-    // A Secret as YAML would show its data.
+    // With `--output yaml`, kubectl would show the data of a Secret.
     let command = format!(
         "kubectl get secret {anchor} --namespace {} --output jsonpath='{{.metadata.finalizers}}'",
         cluster.namespace()
@@ -385,7 +385,7 @@ fn a_server_that_asks_for_a_days_patience_gets_ten_seconds() {
     step.main().succeeded();
     assert!(
         begun.elapsed() >= Duration::from_secs(10),
-        "its wish was not obeyed at all"
+        "jobpass must wait for 10 s"
     );
     step.post().succeeded();
 }

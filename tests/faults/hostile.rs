@@ -1,5 +1,5 @@
-//! Attacks by a later step of the same job, through variables, changed inputs and files. And API servers that
-//! give answers which jobpass does not expect.
+//! Attacks by a later step of the same job, through variables, changed inputs and files. Also answers of API
+//! servers that jobpass does not expect.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -204,7 +204,7 @@ fn a_conflict_that_is_not_about_the_uid_is_no_revocation() {
     );
 }
 
-/// After an answer that jobpass does not expect, an anchor may exist.
+/// After an answer that jobpass does not expect, an anchor may exist. jobpass must delete it.
 #[rstest]
 #[case::proxy_timeout(524)]
 #[case::request_timeout(408)]

@@ -59,7 +59,7 @@ fn one_connection_carries_all_and_the_questions_at_the_same_time() {
     step.post().succeeded();
 }
 
-/// With a client certificate, the reviews about the token are the first requests on a new connection.
+/// The reviews are the first requests of `check` with a client certificate, so no connection is open before.
 #[rstest]
 #[case::http2(Cluster::start(), 1)]
 #[case::http1(http1(), 10)]

@@ -67,7 +67,8 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
     assert!(cluster.requests().is_empty(), "{:?}", cluster.requests());
 }
 
-/// Only the job's server needs the system's certificate authorities, and jobpass uses it last.
+/// Only the server for the job needs the system's certificate authorities. jobpass would connect to this
+/// server last, but must name the problem first.
 #[test]
 fn a_server_for_the_job_without_certificates_is_named_before_anything_is_asked() {
     let cluster = Cluster::start();
@@ -106,7 +107,7 @@ fn a_secret_in_the_wrong_input_is_not_shown(#[case] input: &str) {
         "ci+/Zq8vXk2pLw9tRb4nYc7m==\n",
         "opaque-secret-token-1234567890",
     ] {
-        // This secret could be the name of an object.
+        // This secret is a valid name of an object, so jobpass cannot recognize it as a secret.
         if ["service-account", "namespace"].contains(&input) && secret.starts_with("opaque") {
             continue;
         }
@@ -250,7 +251,7 @@ fn a_malformed_kubeconfig_shows_no_token(#[case] break_it: fn(String) -> String,
     );
 }
 
-/// The minter's kubeconfig, whose token expired three hours ago.
+/// The minter's kubeconfig, with a token that expired an hour ago.
 fn expired(cluster: &Cluster) -> String {
     let mut claims = claims_of(&support::minter_token(cluster));
     for time in ["exp", "iat", "nbf"] {

@@ -162,8 +162,9 @@ fn after_post_no_legacy_secret_is_left(
 /// A main that has stopped at a stage.
 struct Stopped {
     child: Child,
-    /// The read end of the log, and the text that the test has read.
+    /// The read end of a log that nobody reads.
     unread: Option<OwnedFd>,
+    /// The part of the log that the test has read.
     log: String,
 }
 

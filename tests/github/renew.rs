@@ -60,7 +60,7 @@ impl Job {
             .find_map(|line| line.trim().strip_prefix("token: "));
         let minter = minter.expect("a bearer").to_owned();
         for secret in self.cluster.issued().iter().chain([&minter]) {
-            assert_absent(secret, "what post says", &post.log);
+            assert_absent(secret, "the log of post", &post.log);
             assert_absent(secret, "the summary", &self.step.summary());
         }
         post.log + &self.step.summary()
@@ -78,11 +78,11 @@ fn its_kubeconfig_goes_on_working() {
         fs::read_to_string(&outputs["token-file"]).expect("a token"),
         outputs["token"]
     );
-    // Some clients do not read a token from another file.
+    // Some clients ignore `tokenFile`, so the kubeconfig contains the token itself.
     let kubeconfig = fs::read_to_string(&outputs["kubeconfig"]).expect("a kubeconfig");
     assert!(
         !kubeconfig.contains(&outputs["token"]),
-        "the first token is still in it"
+        "the kubeconfig still contains the first token"
     );
     let files = [&outputs["token-file"], &outputs["kubeconfig"]].map(PathBuf::from);
     for file in files.iter().chain([&job.journal()]) {

@@ -1,5 +1,5 @@
-//! One step with the action. Like a runner, the test runs main and later post, with files and variables in
-//! between.
+//! One step with the action. Like a runner, it starts `jobpass-github main`, and later `jobpass-github post`,
+//! with a runner's command files and variables.
 
 use std::{
     collections::BTreeMap,
@@ -51,13 +51,13 @@ impl Step {
         Self::with(&[&inputs, more].concat())
     }
 
-    /// Sets a variable for the next part. `env:` or a later step could set it in the same way.
+    /// Sets a variable from now on. It takes precedence over all other variables of that name.
     pub(crate) fn env(&mut self, name: &str, value: &str) -> &mut Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sets a variable as a later step would through GITHUB_ENV. In post, the runner's own variables take
+    /// Sets a variable for post, as a later step would through GITHUB_ENV. A saved state of that name takes
     /// precedence.
     pub(crate) fn later(&mut self, name: &str, value: &str) -> &mut Self {
         self.later.push((name.to_owned(), value.to_owned()));
@@ -204,7 +204,7 @@ impl Ended {
     }
 }
 
-/// Reads a regular file. A test may have replaced it by a pipe.
+/// Reads a file. If a test has replaced it by a pipe, returns an empty text.
 fn read(path: &Path) -> String {
     let mut text = String::new();
     if path.is_file() {

@@ -121,7 +121,7 @@ fn a_token_that_does_not_fit_is_revoked() {
     );
 }
 
-/// With `masked`, jobpass hands over no value of which a runner would mask only a part.
+/// In mode `masked`, jobpass hands over no token that a runner would mask only in part.
 #[test]
 fn a_token_that_runners_would_not_mask_is_revoked() {
     let cluster = Cluster::start();

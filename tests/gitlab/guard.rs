@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{cluster::Cluster, leaks, support};
 
-/// A job with this script, and with more keywords.
+/// The pipeline of [`RUN_SCAN`] with one more line of its script, and with more keywords for the job.
 fn job(script: &str, keywords: &str) -> String {
     format!("{RUN_SCAN}    - {script}\n{keywords}")
 }
@@ -33,7 +33,8 @@ fn asleep(running: &Running) {
     running.wait_for(PATIENCE, |log| log.contains("42 asleep").then_some(()));
 }
 
-/// Waits until the token is dead and its files are gone. A job may end before that.
+/// Waits until the anchor is gone, which may be after the job's end. Then asserts that the token is dead and
+/// its files are gone.
 fn assert_dies(project: &Project, ended: &Ended) {
     project
         .cluster
@@ -94,7 +95,7 @@ fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     project.assert_used_and_revoked(&ended);
 }
 
-/// A script that times out leaves time for after_script, which finds nothing to revoke.
+/// RUNNER_SCRIPT_TIMEOUT ends the script before the job's timeout, so that after_script still runs.
 #[test]
 fn a_job_whose_time_is_split_loses_its_token_after_its_script() {
     let limits = "  variables: {RUNNER_SCRIPT_TIMEOUT: 6s, RUNNER_AFTER_SCRIPT_TIMEOUT: 1m}\n  timeout: 2m\n";
@@ -116,7 +117,7 @@ enum How {
     Terminate,
 }
 
-/// The runner removes the minter's kubeconfig at once, and the guard may revoke only afterwards.
+/// The runner removes the minter's kubeconfig at once, perhaps before the guard revokes the token.
 #[rstest]
 fn a_job_that_is_stopped_loses_its_token(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -140,8 +141,8 @@ fn stop(running: &Running, how: How) {
     }
 }
 
-/// No process is left that could revoke, as docs/life-of-a-token.md says. After a cancellation, after_script
-/// runs in another container.
+/// The guard dies with its container (docs/life-of-a-token.md). After a cancellation, after_script revokes
+/// the token from another container. In the other cases, no process is left that could revoke it.
 #[rstest]
 fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobody(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,
@@ -162,7 +163,7 @@ fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobod
     );
 }
 
-/// On a shell executor, the script goes on without the runner. Only the guard notices the script's end.
+/// On a shell executor, the script continues without the runner. Only the guard notices the script's end.
 #[rstest]
 fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -177,7 +178,7 @@ fn a_script_that_outlives_its_runner_loses_its_token_when_it_is_over(
     let ended = project.ended(running);
     assert!(
         project.cluster.accepts(&project.cluster.issued()[0]),
-        "the script still needs it"
+        "the script still needs its token"
     );
     fs::write(ended.folder().join("7001/go"), "").expect("written");
     project.cluster.wait_for(PATIENCE, |requests| {
@@ -247,7 +248,8 @@ fn a_guard_that_was_killed_leaves_its_token_to_the_shell(
     project.assert_used_and_revoked(&ended);
 }
 
-/// A stopped process keeps its pipe open. So does one that waits for an exec plugin.
+/// A stopped guard keeps its pipe open, like a guard that waits for an exec plugin. The shell waits for it,
+/// but not forever.
 #[test]
 fn a_guard_that_is_late_leaves_its_token_to_the_shell() {
     let stop_guard = KILL_GUARD.replace("kill -9", "kill -STOP");
@@ -311,7 +313,7 @@ fn a_token_that_another_program_minted_lives_until_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// A called script ends before the job does, and must not end the job's token.
+/// A script that the job calls ends before the job. Its end must not revoke the job's token.
 #[rstest]
 fn a_script_that_masks_its_own_output_takes_no_token_away(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -338,8 +340,8 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The container ends with the shell. The shell must wait for the guard, whichever program printed the
-/// commands.
+/// The container ends with the shell, so the shell must wait for the guard. Here, not the job's shell but
+/// another one calls `jobpass-gitlab mask --shell`.
 #[rstest]
 fn a_shell_waits_for_the_guard_however_the_program_was_called(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -393,7 +395,8 @@ fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     assert!(project.cluster.issued().is_empty());
 }
 
-/// The advice in the error works, also for scripts that a project sets for all its jobs.
+/// The `!reference` that jobpass recommends can stand beside one to the `before_script` of the project's
+/// `default`.
 #[test]
 fn the_scripts_of_a_project_s_default_stay_with_a_reference() {
     let own = "  before_script:\n    - !reference [default, before_script]\n    - !reference [.jobpass, before_script]\n";
@@ -445,7 +448,7 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// jobpass said in the log before that the guard ends with the container.
+/// The guard ends with the container, and the log has said so before.
 #[test]
 fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
     let pipeline = job("echo done", "  after_script: [echo own]\n").replace(
@@ -462,7 +465,7 @@ fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes
     );
 }
 
-/// The guard waits for as long as after_script could run.
+/// The guard waits for as long as after_script could run, and then revokes the token.
 #[test]
 fn a_token_that_after_script_needs_does_not_outlive_a_job_without_one() {
     let pipeline = job(ASLEEP, "  variables: {RUNNER_AFTER_SCRIPT_TIMEOUT: 1s}\n").replace(
@@ -532,10 +535,11 @@ fn a_job_whose_minter_s_files_are_gone_loses_its_token(#[case] variables: &[(&st
     assert_dies(&project, &ended);
 }
 
-/// The guard has two secrets, and the job's own programs must see neither.
+/// The guard has two secrets, the token and the minter's credential. The job's own programs must see neither.
 #[test]
 fn a_guard_shows_nothing_of_the_token() {
-    // Programs of other jobs do not count: a token of the same second has the same first claims.
+    // This skips the programs of other jobs. Tokens of the same second begin with the same claims, so part of
+    // another job's token would look like part of this one.
     let look = r#"for process in /proc/[0-9]*; do
         case "$(readlink "$process/exe")" in *jobpass-gitlab*) ;; *) continue;; esac
         tr '\0' '\n' < "$process/environ" | grep -qxF "CI_PROJECT_DIR=$CI_PROJECT_DIR" || continue
@@ -603,10 +607,10 @@ fn a_guard_that_cannot_revoke_says_so(#[case] fail: &str, #[case] level: &str, #
         script.contains(&line) && script.contains("kubectl delete secret jobpass-"),
         "{log}"
     );
-    assert!(after_script.contains(&line), "it is tried once more: {log}");
+    assert!(after_script.contains(&line), "after_script must try once more: {log}");
 }
 
-/// The guard goes on trying. The job does not wait for it, and no other process of the job revokes.
+/// The guard keeps trying. The job does not wait for it, and no other process of the job revokes the token.
 #[test]
 fn a_guard_that_cannot_revoke_goes_on_trying() {
     let script = "sh -c 'echo $((40 + 2)) asleep; until test -e ../go; do sleep 0.05; done'";
@@ -660,10 +664,11 @@ fn a_state_that_others_can_write_is_left_alone() {
         "{}",
         revoke.log
     );
-    assert_eq!(cluster.requests().len(), before, "nobody was asked");
+    assert_eq!(cluster.requests().len(), before, "jobpass must send no request");
 }
 
-/// The guard keeps the token. The job has a way to the API server, which ends with the script.
+/// The guard keeps the token. The job reaches the API server through a proxy, which closes when the script
+/// ends.
 #[rstest]
 fn a_job_behind_a_proxy_has_no_token(#[values(false, true)] container: bool) {
     let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");

@@ -20,8 +20,9 @@ use crate::{
     leaks, support,
 };
 
-/// A command that prints a line when it runs, and then sleeps until somebody cancels the job. It is a child,
-/// because bash with an EXIT trap handles a signal only after its own command.
+/// A command that prints `42 asleep`, and then sleeps until somebody cancels the job. (The log shows the
+/// command itself earlier, but without this text.) It is a program of its own, which a signal ends: bash with
+/// an EXIT trap handles a signal only after its current command has ended.
 pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -351,7 +352,7 @@ fn a_careless_job_shows_nothing() {
         ],
     );
     project.assert_used_and_revoked(&ended);
-    // Without the runner, the log shows the token. So the check can fail.
+    // Without the runner's masks, the log shows the token. So the check can fail.
     assert!(ended.job("run_scan").raw.contains(&project.cluster.issued()[0]));
 }
 

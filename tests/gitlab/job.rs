@@ -1,5 +1,5 @@
-//! A GitLab job, run as a runner does: `before_script` and `script` in one shell, and `after_script` in
-//! another, with the same variables and folders.
+//! A GitLab job without a runner. Tests run the commands of the templates one by one, with the job's
+//! variables and folders.
 
 use std::{
     collections::BTreeMap,
@@ -169,8 +169,8 @@ impl Job {
         variables
     }
 
-    /// Asserts that neither the program's output nor its files contain a form of a token of the cluster or of
-    /// the minter.
+    /// Asserts that neither the program's output nor the recorded states contain any form of a token that the
+    /// cluster issued, or the value of JOBPASS_KUBECONFIG.
     pub(crate) fn assert_nothing_leaked(&self, cluster: &Cluster, said: &Ended) {
         let mut places = vec![("the log".to_owned(), said.log.clone())];
         for name in self

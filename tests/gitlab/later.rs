@@ -1,5 +1,5 @@
-//! Tokens that a job gets after its filter has begun: its script mints again, opens a token of another job, or
-//! runs `jobpass`.
+//! Tokens that a job gets after its filter has begun: its script mints again, opens a token of another job,
+//! or runs `jobpass`.
 
 use std::fs;
 
@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{cluster::Cluster, leaks::corpus::pieces, support};
 
-/// Runs a job with this script. No variable of the template names files in it. Panics if the log shows a
-/// piece of one of the tokens, or if a file of a token is left.
+/// Runs a job with this script, without the variables in which the template names the token's files. Panics
+/// if the job fails, or if its log shows a piece of one of the tokens.
 fn run(cluster: Cluster, script: &str, shell: &str) -> (Project, Ended) {
     let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
     let commands = script
@@ -84,7 +84,7 @@ fn a_renewed_token_of_the_script_s_own_is_masked() {
 
 #[test]
 fn a_token_that_the_script_opens_is_masked() {
-    // The filter does not learn this token from `mint`.
+    // Without the journal's path, `mint` does not announce this token to the filter.
     let script = r#"
       env -u JOBPASS_MASK_JOURNAL jobpass-gitlab mint --dotenv later.env --dotenv-mode plain --variable LATER
       export "$(grep ^LATER= later.env)"
@@ -94,7 +94,7 @@ fn a_token_that_the_script_opens_is_masked() {
     says(&ended, "run_scan", &["it is [MASKED]"]);
 }
 
-/// The filter does not begin, and the job does not run without a filter.
+/// The filter does not start with this journal, and the script does not run without the filter.
 #[test]
 fn a_journal_that_others_could_write_ends_the_job_before_its_script() {
     let (before, after) = RUN_SCAN.split_once("  script:").expect("a script");

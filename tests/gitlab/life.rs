@@ -257,8 +257,8 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
     assert!(job.left_in_temp().is_empty());
 }
 
-/// A job with its own `after_script` leaves these files behind. The template's `after_script` in a later job
-/// removes them.
+/// A job with its own `after_script` leaves these files behind. The next `mint` on the same runner removes
+/// them after a day.
 #[test]
 fn what_jobs_of_long_ago_left_is_removed() {
     let cluster = Cluster::start();
@@ -298,7 +298,7 @@ fn garbled_state_is_told_and_everything_is_revoked_even_so(#[case] garbled: &str
     assert_eq!(
         job.left_in_temp(),
         ["first"],
-        "what a garbled state names is not known"
+        "jobpass cannot know which files a garbled state names"
     );
 }
 
@@ -359,7 +359,7 @@ fn a_kubeconfig_is_no_flag() {
     assert_dead(&cluster);
 }
 
-/// Each cause stops a job at each stage. Then after_script must leave nothing behind.
+/// Each signal stops `mint` at each stage. Then after_script must leave nothing behind.
 #[rstest]
 fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     #[values(("/secrets", false), ("/secrets", true), ("/token", false), ("/token", true))] station: (
@@ -411,8 +411,8 @@ fn a_job_that_is_stopped_while_it_mints_leaves_nothing(
     assert!(job.left_in_temp().is_empty() && job.left_in_project().is_empty());
 }
 
-/// A project variable may have any value. The token's own claims take precedence, and the log names the wrong
-/// variable.
+/// A project variable may have any value. The token's own claims take precedence. If JOBPASS_ANCHOR names
+/// another anchor, the log says so.
 #[rstest]
 #[case::another_anchor("JOBPASS_ANCHOR", "NAMESPACE/jobpass-aaaaaaaaaaaaaaaaaaaa", true)]
 #[case::another_uid("JOBPASS_ANCHOR_UID", "11111111-1111-1111-1111-111111111111", false)]
@@ -442,8 +442,8 @@ fn the_token_itself_says_which_anchor_is_deleted(
     assert_dead(&cluster);
 }
 
-/// A legacy token does not contain the uid of its Secret. A uid from a variable would keep jobpass from deleting
-/// that Secret, and the token never expires.
+/// A legacy token never expires, and does not contain the uid of its Secret. jobpass must delete the Secret
+/// even if a variable names another uid.
 #[rstest]
 fn a_variable_does_not_keep_a_legacy_token_alive(#[values("quick", "wait", "off")] verify: &str) {
     let cluster = Cluster::start();
@@ -540,10 +540,11 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
     assert_dead(&cluster);
 }
 
-/// The address for the minter refuses the tokens of ServiceAccounts.
+/// An API server may refuse the tokens of ServiceAccounts at the minter's address. The job then needs the
+/// address in `job-server`.
 #[test]
 fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
-    // The same API server has two addresses.
+    // Two clusters stand for two addresses of one API server.
     let (minters, jobs) = (Cluster::start(), Cluster::start());
     let (url, authority) = (jobs.url(), jobs.ca_pem());
     let options = [
@@ -568,7 +569,7 @@ fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
     };
     assert!(
         asked(&jobs) && !asked(&minters),
-        "the proof is what the job's server says"
+        "the proof must come from the job's server"
     );
 }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::leaks::{assert_absent, corpus};
 
-/// A job with this script, and with the token in a variable.
+/// The pipeline of a job with this script, which finds the token in the variable TOKEN.
 fn job_with(script: &str) -> String {
     let (before, _) = RUN_SCAN.split_once("    - kubectl").expect("a script");
     let commands = script.trim().lines().map(|line| format!("      {line}\n"));
@@ -40,7 +40,7 @@ fn careless_scripts_show_nothing(#[case] shell: &str) {
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     let token = &project.cluster.issued()[0];
     corpus::assert_no_piece(token, &ended.job("run_scan").log);
-    // The masks of the runner itself have no effect here.
+    // `raw` is the log before the runner masks it.
     corpus::assert_no_piece(token, &ended.job("run_scan").raw);
     project.assert_revoked(&ended);
 }
@@ -240,7 +240,8 @@ fn no_script_keeps_the_job_from_ending(
     project.assert_revoked(&ended);
 }
 
-/// bash runs the shell's trap in a child that has not started another program yet.
+/// If a signal reaches a child of bash before the child starts its program, bash runs the shell's trap in
+/// that child.
 #[test]
 fn children_that_are_killed_at_once_do_not_end_the_masking() {
     let script = "i=0; while [ $i -lt 40 ]; do sleep 5 & kill $!; wait $! || true; i=$((i+1)); done; echo \"the end $TOKEN\"";
@@ -320,8 +321,8 @@ fn a_runner_that_reads_add_mask_is_told_and_no_other() {
     project.assert_revoked(&ended);
 }
 
-/// Some programs run for the whole job. Their arguments and environments must not show the token. Programs of
-/// other jobs do not count: a token of the same second has the same first claims.
+/// Some programs run for the whole job. Their arguments and environments must not show the token. The test
+/// skips the programs of other jobs: tokens of the same second begin with the same claims.
 #[test]
 fn the_filter_shows_nothing_in_proc() {
     let look = r#"

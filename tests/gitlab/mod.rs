@@ -21,8 +21,8 @@ fn revoked(cluster: &Cluster) -> String {
     )
 }
 
-/// Replaces the value `NAMESPACE` in a pipeline by the test's namespace. Leaves a variable of that name
-/// alone.
+/// Replaces the value `NAMESPACE` in a pipeline by the test's namespace. Variables such as `KUBE_NAMESPACE`
+/// stay.
 fn in_namespace(pipeline: &str, cluster: &Cluster) -> String {
     pipeline.replace(": NAMESPACE", &format!(": {}", cluster.namespace()))
 }

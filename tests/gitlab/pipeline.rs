@@ -181,8 +181,8 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
     project.assert_used_and_revoked(&log);
 }
 
-/// With `needs`, the job in `.post` would start at once. Without `needs`, it runs after the jobs that use the
-/// token.
+/// With `needs: [create_token]`, the job in `.post` would start right after that job. Without `needs`, it
+/// runs after the jobs that use the token.
 #[test]
 fn the_token_works_until_the_last_stage_is_over() {
     let staged = CREATE_TOKEN_AND_RUN_SCAN.replace("  - scan\n\nvar", "  - scan\n  - report\n\nvar")
@@ -373,8 +373,8 @@ impl Project {
             ("ca.pem", cluster.ca_pem()),
             ("run_scan.sh", SCANNER.replace("NAMESPACE", cluster.namespace())),
             ("careless.sh", corpus::script()),
-            // The project's CI/CD settings hold the minter's kubeconfig and an identity, as variables of type
-            // file.
+            // The project's CI/CD settings contain the minter's kubeconfig and an identity, as variables of
+            // type file.
             (
                 ".gitlab-ci-local-variables.yml",
                 serde_json::json!({
@@ -468,7 +468,7 @@ impl Project {
         );
     }
 
-    /// The files that contain a token. Leaves out the files that pipelines write themselves.
+    /// The files that contain a token.
     fn files_with(&self, token: &str) -> Vec<String> {
         let mut found = Vec::new();
         let mut folders = vec![self.folder.path().to_owned()];

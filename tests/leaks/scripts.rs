@@ -216,8 +216,8 @@ fn judge_all() -> &'static [Judged] {
     })
 }
 
-/// Runs the scripts without a filter, and masks their output like GitHub's runner, with the masks that the action
-/// registers. Panics if a script does not show the token in the clear.
+/// Runs the scripts without a filter, and masks their output like GitHub's runner, with the masks that the
+/// action registers. Panics if a script does not show the token in the clear.
 fn on_github(desk: &Desk, scripts: &[Script]) -> Vec<Finding> {
     let mut shell = support::scrubbed(Command::new("bash"));
     shell.arg("all.bash").current_dir(desk.path("."));

@@ -223,7 +223,7 @@ impl Mailbox {
             std::os::unix::process::CommandExt::process_group(&mut command, 0);
         }
         let mut child = command.spawn()?;
-        // The command holds the other ends of the pipes.
+        // The command keeps the write ends of the pipes open. With them, the streams would never end.
         drop(command);
 
         let open = streams.len();
@@ -234,12 +234,13 @@ impl Mailbox {
         }
         if let Some(mut stdin) = child.stdin.take() {
             let input = manner.input.to_owned();
-            // A process may not read its input.
+            // The write blocks as long as the process does not read its input.
             thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
         }
         let (sender, of, pid) = (self.sender.clone(), self.current, Pid::from_child(&child));
         thread::spawn(move || {
-            // The process stays a zombie. So no other process gets its id while this may send signals to it.
+            // The process stays a zombie until `run` reaps it. Until then, no other process gets its id, and
+            // so no signal reaches another process.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
             let _ = sender.send(Event::Exited(of));
         });
@@ -247,7 +248,7 @@ impl Mailbox {
     }
 }
 
-/// Reads until the stream ends, or until a test kills the runner. After that, nobody reads the stream.
+/// Reads until the stream ends, or until a test kills the runner.
 fn read(mut reader: PipeReader, stream: Stream, of: u64, sender: &Sender<Event>, gone: &AtomicBool) {
     let mut buffer = [0; 8192];
     let moment = Timespec {

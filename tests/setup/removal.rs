@@ -25,7 +25,8 @@ fn left(desk: &Desk) -> Vec<String> {
     ours.map(str::to_owned).collect()
 }
 
-/// The minters lose their permissions before the policies go. Another set-up of the namespace stays whole.
+/// `setup` deletes the minters' RoleBinding first, and the policies later. Another set-up of the namespace
+/// stays whole.
 #[test]
 fn what_setup_made_goes_and_another_set_up_stays() {
     let desk = Desk::new();
@@ -50,7 +51,7 @@ fn what_setup_made_goes_and_another_set_up_stays() {
     let requests = desk.cluster.requests();
     assert!(
         requests[asked..].iter().all(|asked| asked.method == "GET"),
-        "it only reads"
+        "a dry run only reads"
     );
 
     let asked = requests.len();
@@ -110,7 +111,7 @@ fn the_token_of_a_job_is_not_ended_by_surprise() {
     assert!(desk.cluster.anchors().is_empty() && left(&desk).is_empty());
 }
 
-/// The minters of one account share its set-up.
+/// The minters of one ServiceAccount share a set-up.
 #[test]
 fn a_minter_that_the_command_does_not_name_keeps_its_set_up() {
     let desk = Desk::new();

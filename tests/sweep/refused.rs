@@ -3,8 +3,8 @@
 use super::*;
 
 impl Broom {
-    /// Runs jobpass as a user without permissions, and applies the YAML that its error shows. Then runs jobpass
-    /// as `account`, which that YAML creates.
+    /// Runs jobpass as a user without permissions, and applies the YAML that its error shows. Then runs
+    /// jobpass as `account`, which that YAML creates.
     fn run_as_shown(&self, arguments: &[&str], home: &str, account: &str) -> Ended {
         self.cluster
             .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: nobody, namespace: NAMESPACE}}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The commands that the runner knows. It ignores the case of their names.
+/// The names of the commands that the runner carries out. It ignores their case.
 const REGISTERED: [&str; 15] = [
     "add-mask",
     "add-matcher",
@@ -49,7 +49,7 @@ pub(super) fn parse(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     new_style(line, token).or_else(|| old_style(line, token))
 }
 
-/// Parses `::name key=value,key=value::data`, at the start of a line or after spaces.
+/// Parses `::name key=value,key=value::data` at the start of a line. White space may precede it.
 fn new_style(line: &str, token: Option<&str>) -> Option<ActionCommand> {
     let (head, data) = line.trim_start().strip_prefix("::")?.split_once("::")?;
     command(head, ',', &PROPERTY, unescape(data, &DATA), token)
@@ -113,7 +113,7 @@ impl Lines {
         lines
     }
 
-    /// Returns the rest at the end of the stream.
+    /// Returns the last line, if the stream ended without a line break.
     pub(super) fn end(&mut self) -> Option<String> {
         (!self.rest.is_empty()).then(|| self.take())
     }

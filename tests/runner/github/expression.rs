@@ -29,8 +29,8 @@ impl Scope {
         text + rest
     }
 
-    /// Evaluates the condition of a step. Without a status function, the runner adds `success() && (...)`
-    /// (`PipelineTemplateConverter.cs`).
+    /// Evaluates the condition of a step. If the condition calls no status function, the runner adds
+    /// `success() && (...)` (`PipelineTemplateConverter.cs`).
     pub(super) fn condition(&self, condition: &str) -> bool {
         let inner = condition.trim();
         let inner = inner
@@ -79,7 +79,7 @@ fn tokens(expression: &str) -> Vec<Token> {
     let mut rest = expression.trim_start();
     while !rest.is_empty() {
         if let Some(mut quoted) = rest.strip_prefix('\'') {
-            // Two quotes mean one.
+            // Two quotes inside a text stand for one quote.
             let mut text = String::new();
             loop {
                 let (part, after) = quoted

@@ -1,4 +1,5 @@
-//! The files through which a step answers (`FileCommandManager.cs`).
+//! The files through which a step sets outputs, state, variables, PATH and its summary
+//! (`FileCommandManager.cs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ impl Files {
     }
 }
 
-/// Parses the values of a file (`EnvFileKeyValuePairs`) up to a malformed line. Returns them, and the error
+/// Parses a file (`EnvFileKeyValuePairs`). Returns the values before the first malformed line, and the error
 /// for that line.
 pub(super) fn values(text: &str) -> (Vec<(String, String)>, Option<String>) {
     let mut values = Vec::new();
@@ -142,7 +143,7 @@ fn until(delimiter: &str, rest: &mut &str) -> Result<String, String> {
     }
 }
 
-/// Reads a line. Returns also whether a line break ends it.
+/// Reads a line. Also returns whether a line break ends it.
 fn next_line<'a>(rest: &mut &'a str) -> Option<(&'a str, bool)> {
     if rest.is_empty() {
         return None;

@@ -28,7 +28,7 @@ pub(super) struct Job {
     pub(super) status: Conclusion,
     /// The variables that all later steps get.
     pub(super) env: Variables,
-    /// The folders that steps put in front of PATH. The latest is the last.
+    /// The folders that steps put in front of PATH, the newest one last.
     pub(super) path: Vec<PathBuf>,
     /// The state that each step saved for its post, by the number of the step.
     pub(super) states: Vec<Variables>,
@@ -125,7 +125,7 @@ impl Job {
         }
     }
 
-    /// Runs one part of a step, if its condition holds.
+    /// Runs the main part or the post of a step, if the condition of that part holds.
     fn stage(&mut self, number: usize, step: &workflow::Step, stage: Stage, mailbox: &mut Mailbox) {
         if mailbox.is_cancelled() {
             self.status = Conclusion::Cancelled;
@@ -251,7 +251,8 @@ impl Job {
         context
     }
 
-    /// The contexts that every step has in its environment (`GitHubContext.cs`, `RunnerContext.cs`).
+    /// The contexts `github` and `runner`, as variables for a step's process (`GitHubContext.cs`,
+    /// `RunnerContext.cs`).
     pub(super) fn context_variables(&self, step: &workflow::Step, files: &[(File, PathBuf)]) -> Variables {
         let exported = self.github.iter().filter(|(name, _)| *name != "token");
         let mut variables = exported

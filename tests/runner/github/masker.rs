@@ -77,8 +77,8 @@ fn encodings(value: &str) -> [String; 11] {
     ]
 }
 
-/// The part of the base64 of a longer text that stands for the value, with padding
-/// (`Base64StringEscapeShift1` and `2`).
+/// The base64 of the value without its first `shift` bytes (`Base64StringEscapeShift1` and `2`). Inside a
+/// longer text, the value begins at one of three positions in base64's groups of three bytes.
 fn base64_shifted(value: &str, shift: usize) -> String {
     let bytes = value.as_bytes();
     STANDARD.encode(
@@ -141,7 +141,7 @@ fn before_ampersand(value: &str) -> &str {
 /// (`PowerShellPostAmpersandEscape`).
 fn after_ampersand(value: &str) -> &str {
     let rest = match value.find("&+") {
-        // This leaves out the coloured letter.
+        // PowerShell may print the character after `&+` separately, in colour.
         Some(at) => {
             let mut rest = value[at + 2..].chars();
             rest.next();

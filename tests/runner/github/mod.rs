@@ -62,7 +62,8 @@ pub struct Times {
     pub interrupt: Duration,
     /// The time between SIGTERM and SIGKILL.
     pub terminate: Duration,
-    /// The wait for the end of a stream that other processes keep open after the process has ended.
+    /// The wait for the end of a step's output, if other processes keep it open after the step's own process
+    /// has ended.
     pub streams: Duration,
 }
 
@@ -202,8 +203,8 @@ impl Runner {
         self
     }
 
-    /// Gives post steps no inputs, as below two composite actions: the inputs of the outer actions are then
-    /// empty (github.com/actions/runner, issue 3514).
+    /// Empties the inputs in `with:` for post steps. The real runner does this to an action inside two nested
+    /// composite actions (github.com/actions/runner, issue 3514).
     pub fn below_two_composites(mut self) -> Self {
         self.below_two_composites = true;
         self

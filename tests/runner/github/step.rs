@@ -307,7 +307,8 @@ impl Attendant for Execution<'_> {
         }
     }
 
-    /// Evaluates the condition again (`StepsRunner.cs`). A step that must always run goes on.
+    /// Evaluates the condition again (`StepsRunner.cs`). If it still holds, as `always()` does, the step
+    /// continues.
     fn cancelled(&mut self) -> bool {
         self.job.status = Conclusion::Cancelled;
         !self.job.scope(&self.env).condition(self.condition)

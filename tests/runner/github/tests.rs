@@ -261,8 +261,8 @@ fn post_runs_although_main_crashed_and_fails_the_job_if_it_fails() {
     assert_eq!(ended.step("Post Run a/a@v1").conclusion, Conclusion::Skipped);
 }
 
-/// An action that does not pass SIGINT on to its child. With the signal, the child would print `child
-/// interrupted`.
+/// An action that does not pass SIGINT on to its child. A child that got the signal would print
+/// `child interrupted`.
 const STUBBORN: &str = r#"
 import { spawn } from "node:child_process";
 process.on("SIGINT", () => console.log("interrupted"));

@@ -1,4 +1,4 @@
-//! Workflows, and the manifests of JavaScript actions. The harness supports a part of their features, and
+//! Workflows, and the manifests of JavaScript actions. The harness supports some of their features, and
 //! refuses all others.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ enum Permissions {
     Each(BTreeMap<String, String>),
 }
 
-/// A scalar, as the runner writes it.
+/// A YAML scalar as text. Null is the empty text.
 #[derive(Clone, Default)]
 pub(super) struct Text(pub(super) String);
 
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Text {
 impl Workflow {
     pub(super) fn parse(yaml: &str) -> Self {
         serde_yaml::from_str(yaml)
-            .unwrap_or_else(|error| panic!("the harness runs no such workflow: {error}"))
+            .unwrap_or_else(|error| panic!("the harness cannot run this workflow: {error}"))
     }
 
     /// The only job of the workflow, with its name.
@@ -95,7 +95,7 @@ impl Workflow {
         let mut jobs = self.jobs.iter();
         match (jobs.next(), jobs.next()) {
             (Some((name, job)), None) => (name, job),
-            _ => panic!("the harness runs workflows of one job"),
+            _ => panic!("the harness runs only workflows with exactly one job"),
         }
     }
 
@@ -162,7 +162,7 @@ impl Action {
     pub(super) fn load(folder: &Path) -> Self {
         let text = std::fs::read_to_string(folder.join("action.yml")).expect("the action has an action.yml");
         let manifest: Manifest = serde_yaml::from_str(&text)
-            .unwrap_or_else(|error| panic!("the harness runs no such action: {error}"));
+            .unwrap_or_else(|error| panic!("the harness cannot run this action: {error}"));
         let using = &manifest.runs.using;
         assert!(using.starts_with("node"), "the harness runs no `{using}` actions");
         Self {

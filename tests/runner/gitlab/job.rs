@@ -87,7 +87,7 @@ pub(super) fn run(definition: &config::Job, surroundings: &Surroundings<'_>, mai
             Default::default()
         }
     };
-    // If somebody killed the runner, it removes nothing.
+    // A runner that was killed removes nothing.
     if !matches!(outcome, Outcome::Stopped(Stop::Kill)) {
         build.clean_up();
     }
@@ -296,7 +296,8 @@ impl<'a> Build<'a> {
                 .arg(&runner.shell);
         }
         if runner.proxy_exec {
-            // The process above the shell has the name and the first arguments of the runner's process.
+            // The shell's parent looks like the runner: its name is `gitlab-runner-helper`, and one of its
+            // arguments is `proxy-exec`.
             shell = Command::new("sh");
             shell
                 .arg0("gitlab-runner-helper")

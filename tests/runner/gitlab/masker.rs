@@ -1,6 +1,7 @@
 //! Masks like a runner (gitlab-runner's `common/buildlogger`).
 
-/// The prefix of GitLab's own tokens. Every job's log masks these (`tokensanitizer`, 15.5 and newer).
+/// The prefix of GitLab's own tokens. Runners mask these tokens in every job's log (`tokensanitizer`, 15.5
+/// and newer).
 const PREFIX: &str = "glpat-";
 const MASKED: &str = "[MASKED]";
 
@@ -25,7 +26,8 @@ pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> Stri
     masked + rest
 }
 
-/// Reads a log like `proxy-exec`: returns the lines without commands, and the values of the commands.
+/// Removes the `::add-mask::` lines from a log, like `proxy-exec`. Returns the other lines, and the values of
+/// the removed lines.
 pub(super) fn added(log: &str) -> (String, Vec<&str>) {
     let (commands, shown): (Vec<_>, Vec<_>) = log
         .split_inclusive('\n')

@@ -126,8 +126,8 @@ impl Runner {
         Self::beside(project, &[])
     }
 
-    /// Like [`Runner::new`], on a GitLab that has other projects to include files from: their paths, and
-    /// their folders.
+    /// Like [`Runner::new`], on a GitLab with other projects, from which the pipeline can include files.
+    /// `others` contains the path on GitLab and the local folder of each.
     ///
     /// # Panics
     ///
@@ -178,7 +178,7 @@ impl Runner {
         self
     }
 
-    /// Sets the issuer of the jobs' ID tokens. The default is a GitLab with true claims.
+    /// Sets the issuer of the jobs' ID tokens. The default issues tokens for a push to `main` of `team/scan`.
     pub fn issuer(mut self, issuer: Issuer) -> Self {
         self.issuer = issuer;
         self
@@ -320,8 +320,8 @@ impl Ended {
             .collect()
     }
 
-    /// The folder with one folder for each job, named by the job's number. Each of those holds the project
-    /// and its `.tmp`.
+    /// The folder with one folder for each job, named by the job's number. A job's folder contains the
+    /// project and its `.tmp`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

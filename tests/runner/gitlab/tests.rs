@@ -299,7 +299,7 @@ d: {rules: [{if: $NONE}], script: [echo d]}
     for (name, text) in files {
         fs::write(folder.path().join(name), text).expect("written");
     }
-    // The second include defines jobs without a script. `rules` exclude these jobs.
+    // The second include defines jobs without a script. So this pipeline is only read, and does not run.
     let ended = Runner::new(folder.path());
     let names = ended.config.jobs.iter().map(|job| &*job.name).collect::<Vec<_>>();
     assert_eq!(names, ["second", "second:other", "a", "b", "c", "d"]);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) enum Kind {
     Plain,
     Masked,
-    /// The variable is the path of a file that holds the value.
+    /// The variable is the path of a file that contains the value.
     File,
 }
 
@@ -58,7 +58,7 @@ fn expanded(text: &str, known: &Variables, path: &impl Fn(&str) -> String, depth
         let (name, after) = braced.unwrap_or_else(|| after.split_at(length));
         match known.get(name) {
             Some(variable) if variable.kind == Kind::File => expanded_text += &path(name),
-            // Without this limit, a variable that names itself would never end.
+            // Without this limit, the expansion of a variable that refers to itself would never end.
             Some(variable) if depth < 10 => {
                 expanded_text += &expanded(&variable.value, known, path, depth + 1);
             }
