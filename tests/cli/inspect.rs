@@ -140,7 +140,8 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
     assert!(live.log.contains("neither expired nor revoked"), "{}", live.log);
 
     let (start, end) = token.split_at(token.len() - 20);
-    // No credential here may read the cluster's keys, so the token may be forged or revoked.
+    // No credential here may read the cluster's keys, so jobpass cannot tell a forged token from a revoked
+    // one.
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &at_server);
     assert_eq!(forged.code(), 4, "{}", forged.log);
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &AS_MINTER);
@@ -176,7 +177,7 @@ fn an_expired_token_is_told_from_a_revoked_one() {
         "{}",
         dead.log
     );
-    // By this machine's clock, the other token is new. The API server's clock decides.
+    // By this machine's clock, the minted token is new. The API server's clock decides.
     desk.cluster.move_date(Duration::from_secs(3601));
     let late = desk.pipe(&token, &AS_MINTER).succeeded();
     assert!(
@@ -227,7 +228,7 @@ fn what_is_no_token_is_refused_unseen(#[case] arguments: &[&str], #[case] why: &
 fn the_api_server_says_who_somebody_is(#[case] knows_reviews: bool, #[case] source: &str) {
     let desk = Desk::new();
     if !knows_reviews {
-        // The server has this API version but lacks the resource in it, and it lacks the other versions.
+        // The server has version `v1` of the API without this resource, and no other version.
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "details": {},
             "message": "the server could not find the requested resource", "code": 404,

@@ -12,7 +12,7 @@ use crate::{
     support,
 };
 
-/// The words of a script that mints with `jobpass` itself.
+/// Replaces `MINT`, `EXEC` and `REVOKE` in a script by commands of `jobpass`.
 fn script(text: &str) -> String {
     let jobpass = support::binary("jobpass").display().to_string();
     let who = "--service-account scanner --namespace NAMESPACE --kubeconfig minter.yaml";
@@ -90,7 +90,7 @@ fn the_bearer_of_a_proxy_is_masked_and_its_token_is_not_there() {
     }
 }
 
-/// Another user could read the token, or hide words of the log.
+/// Through such a journal, another user could read the token, or make the filter hide words of the log.
 #[test]
 fn a_journal_that_others_could_write_gets_no_token() {
     let desk = Desk::new();

@@ -65,7 +65,7 @@ fn the_least_rules_let_the_same_run_pass_and_none_is_too_many() {
     let token = desk.cluster.issued().remove(0);
 
     let learned = desk.learned(&["record"]);
-    // After a 404, kubectl looks whether the namespace is there.
+    // After a 404, kubectl checks whether the namespace exists.
     let denied = json!([desk.here("get namespaces NAMESPACE"), "list secrets"]);
     assert_eq!(learned["denied"], denied, "{learned}");
     assert_eq!(learned["cluster"]["rules"], json!([]), "{learned}");
@@ -118,7 +118,7 @@ fn the_least_rules_let_the_same_run_pass_and_none_is_too_many() {
         let mut fewer = rules.clone();
         let rule = fewer.remove(number);
         let failed = again(&fewer);
-        assert!(failed.code() != 0, "{rule} is too many: {}", failed.log);
+        assert!(failed.code() != 0, "the run passes without {rule}: {}", failed.log);
         // A run that failed may leave objects and files behind.
         desk.give(&wide);
         desk.exec(

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{Desk, proxy::WRITER};
 use crate::{github::step::Ended, support::group};
 
-/// The length of a part of a token that counts as a find, in bytes.
+/// The length of the parts of a token for which the test searches, in bytes.
 const PART: usize = 24;
 /// The number of bytes to read at once.
 const CHUNK: usize = 1 << 20;
@@ -47,7 +47,7 @@ fn holds(process: Pid, needles: &[&str]) -> bool {
     false
 }
 
-/// Without the proxy, the same search finds the token in kubectl. So the search works.
+/// Without the proxy, the same search finds the token in each process. So the search works.
 #[rstest]
 fn no_process_of_the_job_has_the_token_in_its_memory(#[values(true, false)] proxy: bool) {
     let desk = Desk::new();
@@ -74,7 +74,7 @@ fn no_process_of_the_job_has_the_token_in_its_memory(#[values(true, false)] prox
     let finds = processes
         .map(|process| (holds(process, &needles), process))
         .collect::<Vec<_>>();
-    // The shell, and kubectl.
+    // The processes are the shell and kubectl.
     assert_eq!(finds.len(), 2, "{finds:?}");
     assert!(finds.iter().all(|(holds, _)| *holds != proxy), "{finds:?}");
     for (_, process) in finds {

@@ -93,7 +93,7 @@ impl Desk {
     fn left(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder.path()).expect("a folder").flatten();
         let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        // kubectl's cache is a folder here.
+        // kubectl puts its cache into `.kube` in this folder.
         names
             .filter(|name| ![".kube", "minter.yaml"].contains(&&**name) && !self.is_over(name))
             .collect()

@@ -49,10 +49,10 @@ fn a_broken_connection_is_at_most_one_failed_request() {
     }
     assert!(
         desk.kubectl(&["delete", "configmap", "a"]).0,
-        "the second fault came after the write"
+        "with `DropAfter`, the API server carries out the write"
     );
-    // After `Refuse`, the sender may repeat the request, because the API server has not begun with it. Before
-    // `GoAway`, the API server answers the request.
+    // With `Refuse`, the API server has not begun with the request, so the sender may repeat it. With
+    // `GoAway`, the API server answers the request before it closes the connection.
     for kind in [FaultKind::Refuse, FaultKind::GoAway] {
         desk.cluster.inject(Fault {
             method: "GET",
@@ -78,7 +78,8 @@ fn a_broken_connection_is_at_most_one_failed_request() {
     desk.assert_nothing_left(&minted);
 }
 
-/// While the API server restarts, a watch ends and client-go repeats requests. Then everything goes on.
+/// While the API server restarts, a watch ends and client-go repeats requests. Afterwards, requests work
+/// again.
 #[rstest]
 fn the_api_server_restarts(#[values(true, false)] http2: bool) {
     let cluster = if http2 {
@@ -115,7 +116,7 @@ fn the_api_server_restarts(#[values(true, false)] http2: bool) {
     {
         assert!(
             Instant::now() < deadline,
-            "the proxy does not say that the API server is gone"
+            "the proxy did not answer 503 within 30 s"
         );
         thread::sleep(Duration::from_millis(20));
     }
@@ -130,7 +131,8 @@ fn the_api_server_restarts(#[values(true, false)] http2: bool) {
     desk.assert_nothing_left(&minted);
 }
 
-/// Clients learn why their requests fail while the token is expired. The next renewal mends it.
+/// While the token is expired, the proxy tells its clients why their requests fail. After the next renewal,
+/// they work again.
 #[test]
 fn an_expired_token_is_an_error_until_it_is_renewed() {
     let desk = Desk::at(Cluster::hasty());

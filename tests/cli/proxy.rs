@@ -39,7 +39,7 @@ const LOOK: &str = r#"
 mkdir seen; cp "$(dirname "$KUBECONFIG")"/* seen/
 env > seen/env; kubectl config view --raw > seen/view
 for process in /proc/[0-9]*; do
-  # Those of the job and of jobpass: other tests have tokens of their own.
+  # Only the processes of the job and of jobpass: other tests have tokens of their own.
   test $process = /proc/$PPID || tr '\0' '\n' < $process/environ | grep -qxF "KUBECONFIG=$KUBECONFIG" || continue
   tr '\0' '\n' < $process/environ >> seen/environ; tr '\0' '\n' < $process/cmdline >> seen/cmdline
 done 2> seen/errors
@@ -129,7 +129,7 @@ fn clients_work_as_always() {
         done
         curl -sS --cacert ca -o /dev/null -w 'stranger %{http_code}\n' "$server/version"
         kubectl get configmaps --as system:admin && exit 4
-        # Here the refused request is one that finds the API.
+        # With an empty cache, kubectl first asks which APIs the server has. jobpass refuses this request.
         kubectl get configmaps --as system:admin --cache-dir empty && exit 5
         rm -rf ca b.yaml empty"#;
     let ended = desk.exec(&["--proxy"], script).succeeded();
@@ -208,7 +208,7 @@ fn its_end_closes_the_way_at_once() {
     let kubeconfig = fs::read_to_string(desk.path("kc")).expect("a kubeconfig");
     assert_absent(&desk.cluster.issued()[0], "the kubeconfig", &kubeconfig);
     let journal = fs::read_to_string(desk.path("kc.journal")).expect("a journal");
-    assert_eq!(journal, "", "it holds no token");
+    assert_eq!(journal, "", "the journal must contain no token");
     fs::copy(desk.path("kc"), desk.path("copy")).expect("copied");
 
     let mut watch = support::scrubbed(Command::new(support::tool("kubectl")))

@@ -1,4 +1,5 @@
-//! The state file. jobpass mints no token whose state it cannot record. It loses no state of another version.
+//! The state file. jobpass mints no token whose state it cannot record. `revoke` reads the state of an older
+//! version, and refuses that of a later one.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 

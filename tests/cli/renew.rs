@@ -48,8 +48,8 @@ fn a_long_command_always_has_a_token_that_works() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// jobpass renews the token while the command prints nothing. After jobpass revoked the token, the command
-/// prints it.
+/// jobpass renews the token while the command prints nothing. The command prints the last token only after
+/// jobpass has revoked it.
 #[test]
 fn the_last_words_of_a_quiet_command_are_masked() {
     let desk = Desk::at(Cluster::hasty());

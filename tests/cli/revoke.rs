@@ -1,5 +1,4 @@
-//! `jobpass revoke`: any of the files that `mint` wrote names the token, and a second revocation does
-//! nothing.
+//! `jobpass revoke` accepts each of the files that `mint` wrote. A second revocation does nothing.
 
 use std::fs;
 
@@ -59,7 +58,7 @@ fn again_is_nothing_to_do(#[case] files: &[&str], #[case] way: &[&str], #[case] 
     assert_eq!(
         desk.cluster.requests().len(),
         asked,
-        "what is over is not asked about"
+        "a second revocation must send no request"
     );
     mint(&desk, files);
     revoke(&desk, way).succeeded();
@@ -141,7 +140,7 @@ fn an_anchor_is_revoked_and_a_slip_of_the_hand_is_not(#[case] kubeconfig: &str, 
     assert!(desk.cluster.anchors().is_empty());
     assert_absent(&desk.cluster.issued()[0], "what it printed", &revoked.log);
     assert_eq!(revoke_anchor(&desk, &ours, kubeconfig).code(), 4);
-    // The anchor is gone, and the state says so at the end.
+    // With the state file, `revoke` succeeds although the anchor is gone.
     revoke(&desk, TOKEN).succeeded();
 }
 

@@ -56,7 +56,8 @@ metadata:
 const EXPIRATION: &str = "kubernetes.io/service-account.expiration";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The script of a command prints both tokens. jobpass itself has minted neither of them for the command.
+/// A command rotates a token, and prints the new one. `jobpass exec` did not mint this token for the command,
+/// but its filter must mask it.
 #[test]
 fn a_filter_learns_the_new_token_before_it_is_in_its_place() {
     let it = Rotating::new(Place::File);
@@ -147,7 +148,7 @@ impl Rotating {
         Ended::of(self.start(more))
     }
 
-    /// The whole content of the file or Secret.
+    /// The whole text of the file, or the token in the Secret.
     fn text(&self) -> String {
         match self.place {
             Place::File | Place::KubeconfigWithFile => {
@@ -262,7 +263,7 @@ fn a_new_token_takes_the_place_of_the_old(
     assert_eq!(
         it.text(),
         before.replace(&it.old, &new),
-        "nothing else has changed"
+        "the rotation must change nothing but the token"
     );
     match place {
         Place::Secret => assert_eq!(it.copy()["data"]["other"], "b3RoZXI="),

@@ -158,7 +158,7 @@ fn a_port_is_forwarded(#[values(Protocol::WebSocket, Protocol::Spdy)] protocol: 
     desk.assert_all_gone(&ended.log);
 }
 
-/// A shell and a log that are open when the job ends get their end within 100 ms.
+/// Shells and logs that are open when the job ends are closed within 100 ms of the anchor's deletion.
 #[rstest]
 fn the_end_of_a_job_ends_its_shells_and_logs(
     #[values(Protocol::WebSocket, Protocol::Spdy)] protocol: Protocol,

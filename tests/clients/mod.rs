@@ -1,4 +1,4 @@
-//! The Kubernetes clients that jobs use. Each knows only the path of the kubeconfig.
+//! The Kubernetes clients that jobs use. Each finds the cluster through the variable KUBECONFIG.
 
 use std::{
     env, fs,
@@ -75,8 +75,8 @@ fn installed(language: &str) -> PathBuf {
     folder
 }
 
-/// Mints a token of `scanner`, which may list Pods. Then mounts the token's folder at another path, as
-/// container actions and `docker run --volume` do.
+/// Mints a token of `scanner`, which may list Pods. Then moves the token's folder, because container actions
+/// and `docker run --volume` mount it at another path.
 #[rstest]
 #[case::kubectl(Kubectl)]
 #[case::python_kubernetes(Python("kubernetes"))]

@@ -44,8 +44,8 @@ impl ControlPlane {
             Path::new(env!("CARGO_TARGET_TMPDIR")),
             |folder, command| {
                 let [first, second] = trust::files(folder, minor_version(&program));
-                // The second API server is for the tests that change its issuers, and for those that need a
-                // short limit.
+                // The second API server is for tests that change its issuers, or that need a short limit of
+                // lifetimes.
                 command
                     .args([
                         "--api-servers",

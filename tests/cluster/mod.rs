@@ -61,17 +61,17 @@ enum Server {
 }
 
 impl Cluster {
-    /// Starts Kubernetes itself.
+    /// A cluster on Kubernetes itself, which the first call starts.
     pub(crate) fn start() -> Self {
         Self::real(ControlPlane::shared().front(true))
     }
 
-    /// Starts Kubernetes itself behind a load balancer that does not speak HTTP/2.
+    /// Like [`Cluster::start`], behind a load balancer that does not speak HTTP/2.
     pub(crate) fn without_http2() -> Self {
         Self::real(ControlPlane::shared().front(false))
     }
 
-    /// Starts Kubernetes itself with `--service-account-max-token-expiration=1h`, the shortest limit that
+    /// Like [`Cluster::start`], with `--service-account-max-token-expiration=1h`, the shortest limit that
     /// kube-apiserver accepts.
     pub(crate) fn capped() -> Self {
         Self::real(ControlPlane::shared().second_front())
@@ -83,8 +83,8 @@ impl Cluster {
         Self::new(Server::Dev(DevCluster::start()))
     }
 
-    /// Starts Kubernetes itself with tokens that live for a second, so that jobpass renews them all the time.
-    /// No kube-apiserver issues a token for less than ten minutes, but each accepts any token with a valid
+    /// Like [`Cluster::start`], with tokens that live for a second, so that jobpass renews them all the time.
+    /// kube-apiserver issues no token for less than ten minutes, but it accepts every token with a valid
     /// signature. So the front changes the tokens and signs them again.
     pub(crate) fn hasty() -> Self {
         let cluster = Self::start();
@@ -275,7 +275,7 @@ impl Cluster {
             if secrets.iter().all(|secret| secret["data"]["token"].is_string()) {
                 return secrets;
             }
-            assert!(Instant::now() < deadline, "no controller puts a token in");
+            assert!(Instant::now() < deadline, "no controller fills the Secrets");
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -59,8 +59,8 @@ pub(super) fn files(folder: &Path, minor_version: u32) -> &'static [PathBuf; 2] 
 }
 
 impl Cluster {
-    /// Starts Kubernetes itself for a test that chooses the issuers. Other such tests wait until this one
-    /// ends.
+    /// Like [`Cluster::start`], for a test that chooses the issuers. Other tests that choose issuers wait
+    /// until this one ends.
     pub(crate) fn trusting() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +91,7 @@ impl Cluster {
             }
             assert!(
                 Instant::now() < deadline,
-                "the API server does not take the configuration:\n{configuration}"
+                "the API server does not accept the configuration:\n{configuration}"
             );
             // No event tells that kube-apiserver has read the file.
             thread::sleep(Duration::from_millis(100));
@@ -99,7 +99,7 @@ impl Cluster {
     }
 }
 
-/// The issuer for a host, with claims of any kind about jobs.
+/// The issuer for a host. Only its keys matter here.
 fn issuer(host: &str) -> Issuer {
     match host {
         "token.actions.githubusercontent.com" => Issuer::github(),

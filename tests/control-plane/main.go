@@ -35,7 +35,7 @@ type options struct {
 	version               bool
 }
 
-// ready is the line that the program prints when the control plane is ready: how to reach it.
+// ready is the line that the program prints when the control plane is ready. It says how to reach the control plane.
 type ready struct {
 	Version string `json:"version"`
 	// The administrator's kubeconfigs, one for each API server.
@@ -79,7 +79,7 @@ func printVersion(o options) int {
 
 func parse() options {
 	var o options
-	flag.StringVar(&o.dir, "dir", "", "the folder for certificates, data and logs; made if it is not there")
+	flag.StringVar(&o.dir, "dir", "", "the folder for certificates, data and logs; created if it does not exist")
 	flag.Func("authentication-config", "an AuthenticationConfiguration for kube-apiserver, which reads it again when it changes; once for each API server, in their order", func(path string) error {
 		o.authenticationConfigs = append(o.authenticationConfigs, path)
 		return nil
@@ -88,7 +88,7 @@ func parse() options {
 		o.longestTokens = append(o.longestTokens, lifetime)
 		return nil
 	})
-	flag.IntVar(&o.apiServers, "api-servers", 1, "how many kube-apiservers share the one etcd")
+	flag.IntVar(&o.apiServers, "api-servers", 1, "the number of kube-apiservers, which share one etcd")
 	flag.StringVar(&o.etcd, "etcd", "", "the control-plane of a newer Kubernetes, for one that is built without etcd")
 	flag.StringVar(&o.assets, "assets", os.Getenv("KUBEBUILDER_ASSETS"), "a folder of programs to start in place of the parts in this one: etcd, kube-apiserver, kube-controller-manager; envtest's folder has the first two")
 	flag.BoolVar(&o.version, "version", false, "print the version of kube-apiserver, as it does itself, and end")
@@ -101,7 +101,7 @@ func start(o options) error {
 	// The kernel kills the parts when the thread that started them ends, so this goroutine must keep its thread.
 	runtime.LockOSThread()
 	if o.dir == "" {
-		return errors.New("give it a folder: --dir DIR")
+		return errors.New("flag --dir is missing: give the folder for certificates, data and logs, `--dir DIR`")
 	}
 	dir, err := filepath.Abs(o.dir)
 	if err != nil {

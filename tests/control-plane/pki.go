@@ -47,7 +47,7 @@ func writePKI(dir string) (*pki, error) {
 			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		},
-		// Kubelets know the API server by this certificate.
+		// The API server shows this certificate to the kubelet.
 		"apiserver-kubelet-client": {
 			Subject:     pkix.Name{CommonName: "kube-apiserver-kubelet-client"},
 			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},

@@ -186,7 +186,7 @@ func (asked kubeconfig) read() (*connection, error) {
 			read.Token = token.AccessToken
 		}
 	}
-	// net/http refuses to send such a token.
+	// net/http refuses to send a token with characters that a header cannot carry.
 	if !httpguts.ValidHeaderFieldValue(read.Token) {
 		return nil, errors.New("a header cannot carry the token")
 	}
