@@ -46,7 +46,7 @@ struct Ready {
 pub const NEWEST: &str = "control-plane";
 
 /// Starts the program of this name. The program keeps its data in a new folder below `folder`. `configure`
-/// returns more arguments for that folder.
+/// gets that folder, and adds arguments to the command.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! The end-to-end tests. They are one program, so that they generate the dev cluster's key only once.
+//! The end-to-end tests. They are one program, so that they share one control plane.
 
 mod access;
 mod cli;

@@ -358,7 +358,7 @@ fn the_rbac_by_hand_is_enough() {
     }
 }
 
-/// Half of the client libraries ignore `tokenFile`, so the kubeconfig must hold the token.
+/// Many client libraries ignore `tokenFile`, so the kubeconfig must contain the token.
 #[test]
 fn a_kubeconfig_holds_the_token() {
     let desk = Desk::new();

@@ -228,8 +228,8 @@ fn tokens() {
         &signed(&|claims| drop(claims.as_object_mut().expect("claims").remove("jti"))),
     );
 
-    // The API server accepts the token for ten seconds after it first accepted it, and never again after
-    // that.
+    // The API server has cached the token. So it accepts the token after the deletion of its Secret, until
+    // ten seconds after it first accepted it.
     who(201, &token);
     mighty.gets(200, "DELETE", &format!("{secrets}/anchor"), &Value::Null);
     who(201, &token);

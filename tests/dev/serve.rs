@@ -98,7 +98,7 @@ fn the_quick_start_works_word_for_word() {
     let blocks = blocks.filter_map(|block| block.split_once('\n'));
     let folder = tempfile::tempdir().expect("a folder");
     let (serve, greeting) = Running::in_folder(folder.path());
-    // The two commands that build are those of this test itself.
+    // This test has already built the programs and started `serve`, so it leaves out these commands.
     let ours = [
         "cargo run --package jobpass-devkit -- serve --dir dev\n",
         "cargo install --locked --path crates/cli\n",

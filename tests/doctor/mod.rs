@@ -426,7 +426,7 @@ fn so_do_the_gitlab_component_and_the_command_line() {
     }
 }
 
-/// An API server may refuse one request and then stop answering. That must not delay the job.
+/// An API server may refuse one request and then stop answering. The diagnosis must not delay the job.
 #[test]
 fn the_action_does_not_look_for_long() {
     let cluster = Cluster::start();

@@ -1,6 +1,6 @@
 //! The action on the GitHub runner of `tests/runner`. Unlike `act`, this runner masks encodings, carries out
-//! commands anywhere in a line, and signals only the launcher. It also changes the environment of post, and
-//! drops outputs that contain a masked value.
+//! commands anywhere in a line, and signals only the launcher. It also lets later steps change the
+//! environment of post, and drops outputs that contain a masked value.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
@@ -315,8 +315,7 @@ fn the_job_is_cancelled_while_it_mints() {
     }
 }
 
-/// A careless step prints the token in forms that only jobpass and the runner together mask. Actions that
-/// know nothing of jobpass rely on these masks.
+/// The later step does not name the kubeconfig. kubectl finds it in the variable KUBECONFIG.
 #[test]
 fn later_steps_use_an_exported_kubeconfig() {
     let workflow = r#"
@@ -340,6 +339,7 @@ jobs:
     over.assert_revoked(&ended);
 }
 
+/// The step prints the token in forms that only jobpass and the runner together mask.
 #[test]
 fn a_careless_step_shows_nothing() {
     let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned()
@@ -384,14 +384,14 @@ fn a_careless_step_shows_nothing() {
     ] {
         assert!(ended.raw.contains(&form), "{form} is not in what the step wrote");
     }
-    // The part of the base64 that depends only on the token, after other text.
+    // If other text precedes the token, this part of the base64 still depends only on the token.
     for shift in 1..3 {
         let inner = STANDARD.encode(&token[shift..]);
         assert!(!log.contains(&inner[..inner.len() / 2]), "{log}");
     }
 }
 
-/// The runner masks only whole values. jobpass cannot change that for the other forms.
+/// The runner masks only whole values. jobpass cannot make it mask pieces of the token.
 #[test]
 fn careless_scripts_show_no_form() {
     let careless = GENERATE_TOKEN_AND_RUN_SCAN.to_owned() + corpus::STEP;
@@ -444,7 +444,7 @@ fn what_later_steps_do_to_the_environment_does_not_keep_the_token_alive() {
     over.assert_revoked(&ended);
 }
 
-/// Text from the server reaches the log. It must contain no command, and be shorter than a megabyte.
+/// The log shows text from the server. The text must give the runner no command, and jobpass must shorten it.
 #[rstest]
 #[case::message("/secrets", |y: String| FaultKind::Answer {
     status: 422,

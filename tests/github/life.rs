@@ -44,7 +44,7 @@ fn a_job_gets_a_token_and_loses_it(#[case] with_id: bool) {
         .take_while(|line| line.starts_with("::add-mask::"));
     assert!(
         masks.any(|mask| mask == format!("::add-mask::{token}")),
-        "masked before anything else is written"
+        "jobpass must mask the token before it prints anything else"
     );
     assert_eq!(
         fs::read_to_string(&outputs["token-file"]).expect("a token file"),
@@ -516,7 +516,7 @@ fn a_server_that_does_not_accept_the_token_is_named_and_the_token_revoked() {
 
 #[test]
 fn a_job_can_have_a_server_of_its_own() {
-    // The same API server has two addresses.
+    // The two fronts are two addresses of the same API server.
     let (proxy, direct) = (Cluster::start(), Cluster::start());
     let (url, authority) = (direct.url(), direct.ca_pem());
     let more = [
@@ -542,11 +542,11 @@ fn a_job_can_have_a_server_of_its_own() {
     };
     assert!(
         asked(&direct) && !asked(&proxy),
-        "the proof is what the job's server says"
+        "the proof must come from the job's server"
     );
 }
 
-/// With the proxy, no output and no file holds the token, and the way to the API server ends with the job.
+/// With the proxy, no output and no file contains the token. The proxy closes when the job ends.
 #[test]
 fn a_job_behind_a_proxy_has_no_token() {
     let cluster = Cluster::start();
@@ -573,7 +573,8 @@ fn a_job_behind_a_proxy_has_no_token() {
         main.log
     );
     let token = cluster.issued().remove(0);
-    // The masks of the minter's credential have forms that any token of this cluster shares.
+    // This does not search for all forms: the masks of the minter's credential contain forms that every
+    // token of this cluster has.
     assert!(!main.log.contains(&token), "{}", main.log);
     assert_absent(&token, "the kubeconfig", &kubeconfig);
     assert_absent(&token, "the outputs", &format!("{outputs:?}"));
@@ -589,7 +590,7 @@ fn a_job_behind_a_proxy_has_no_token() {
     let post = step.post().succeeded();
     let proof = "the proxy that held the token is closed: the job never had the token";
     assert!(post.log.contains(proof), "{}", post.log);
-    assert_absent(&token, "what post says", &post.log);
+    assert_absent(&token, "the log of post", &post.log);
     assert_absent(&token, "the summary", &step.summary());
     let row = "| resource | verbs | calls | denied |\n|---|---|--:|--:|\n| `pods` | `list` | 1 |  |\n";
     assert!(step.summary().contains(row), "{}", step.summary());

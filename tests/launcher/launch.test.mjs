@@ -88,7 +88,7 @@ for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}']
   });
 }
 
-// No old Node.js is at hand here, so another version is put into `process` before the launcher runs.
+// The tests have no old Node.js, so they put another version into `process` before the launcher runs.
 function olderNode(action) {
   const path = join(action.root, "older.cjs");
   writeFileSync(path, 'Object.defineProperty(process, "versions", { value: { ...process.versions, node: "18.19.1" } });');
@@ -279,7 +279,7 @@ console.log(JSON.stringify([SSL_CERT_FILE, SSL_CERT_DIR, LD_PRELOAD, AWS_PROFILE
   assert.deepEqual(await seen({}), [null, null, null, "x"]);
 });
 
-// The tests do not run on Windows, so its name is put into `process` before the launcher runs.
+// The tests do not run on Windows, so they put its name into `process` before the launcher runs.
 function onWindows(action, script) {
   const preload = join(action.root, "windows.cjs");
   writeFileSync(preload, 'Object.defineProperty(process, "platform", { value: "win32" }); Object.defineProperty(process, "arch", { value: "x64" });');
@@ -313,7 +313,7 @@ for (const verb of ["main", "post"]) {
     const env = { NODE_DEBUG: "child_process", INPUT_KUBECONFIG: "the-minters-token", JOBPASS_LAUNCHER: "1" };
     const { code, out, err } = await new Action(t, 'echo "$1 $INPUT_KUBECONFIG $JOBPASS_LAUNCHER" | tr a-z A-Z; exit 3').run(verb, env);
     assert.doesNotMatch(out + err, /the-minters-token/);
-    // Node.js 24 and newer can, and runners have it; an older one cannot.
+    // With `process.execve`, the launcher replaces itself by the binary. Older versions of Node.js lack it.
     if (process.execve) assert.deepEqual([code, out], [3, `${verb.toUpperCase()} THE-MINTERS-TOKEN \n`]);
     else assert.match(out, /^::error title=jobpass::NODE_DEBUG is set/);
   });

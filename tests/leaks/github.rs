@@ -193,7 +193,8 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
     main.wait().expect("it ends");
 }
 
-/// The crate `kube` would log these texts, or act on them.
+/// The crate `kube` obeys these variables: it could log tokens, or send requests to another server. jobpass
+/// must do neither.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());

@@ -147,7 +147,7 @@ fn a_log_shows_no_secret_that_a_kubeconfig_hands_on() {
 }
 
 /// A plugin has the environment of the job. A runner that kills the processes of a step may not find the
-/// plugin's process group.
+/// plugin's process group, so the plugin must end with jobpass.
 #[test]
 fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -183,5 +183,5 @@ fn a_plugin_does_not_outlive_a_jobpass_that_is_killed() {
     let patience = Timespec::try_from(Duration::from_secs(20)).expect("a time");
     let mut end = [PollFd::new(&reader, PollFlags::empty())];
     poll(&mut end, Some(&patience)).expect("polled");
-    assert!(end[0].revents().contains(PollFlags::HUP), "it is still there");
+    assert!(end[0].revents().contains(PollFlags::HUP), "the plugin runs on after 20 s");
 }

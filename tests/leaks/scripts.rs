@@ -152,7 +152,7 @@ fn outputs(log: &[u8], scripts: usize) -> Vec<&[u8]> {
     places.windows(2).map(|pair| &log[pair[0].1..pair[1].0]).collect()
 }
 
-/// Reads an output like a person who knows the script: also through the command that undoes its encoding.
+/// Judges an output. If the script is an exception with a command, the command first undoes the encoding.
 fn judged(judge: &Judge, script: &Script, output: &[u8]) -> Finding {
     match script.exception {
         None | Some((_, "cat")) => judge.read(output),

@@ -34,7 +34,7 @@ fn cluster() -> Cluster {
     cluster
 }
 
-/// A cluster that knows the users of jobs, but gives them no permissions.
+/// A cluster that authenticates the users of jobs, but gives them no permissions.
 fn strict_cluster(cluster: Cluster) -> Cluster {
     support::minter_token(&cluster);
     cluster

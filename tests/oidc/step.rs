@@ -61,7 +61,8 @@ impl Fixture {
         self.assert_nothing_leaked(&[&main]);
     }
 
-    /// Asserts that no output contains an ID token or the credential for requesting one.
+    /// Asserts that no log, summary, state or output contains an ID token, or the credential for requesting
+    /// one.
     fn assert_nothing_leaked(&self, ended: &[&Ended]) {
         let bearer = self.endpoint.bearer().to_owned();
         for secret in self.endpoint.issued().iter().chain([&bearer]) {
@@ -93,7 +94,7 @@ fn an_id_token_mints_and_a_fresh_one_revokes() {
         "{}",
         main.log
     );
-    // The ID token has the id that the runner does not provide.
+    // The step has no input `check-run-id`, so jobpass takes the id from the ID token.
     let annotations = &it.cluster.anchors()[0]["metadata"]["annotations"];
     assert_eq!(annotations["jobpass.dev/check-run-id"], "51725241954");
     let post = it.step.post().succeeded();
@@ -140,7 +141,7 @@ fn a_bad_id_token_is_refused_in_words(#[case] issuer: Issuer, #[case] texts: &[&
 fn what_the_error_proposes_lets_the_job_in() {
     let issuer = Issuer::github_enterprise("github.example.com");
     let it = Fixture::new(strict_cluster(Cluster::trusting()), issuer);
-    // On github.com, another repository has this id.
+    // On github.com, the same id belongs to another repository. So the user's name contains the host.
     let user = "ci:github:github.example.com:2";
     it.cluster
         .apply(&super::documented("RoleBinding").replace("ci:github:2", user));
@@ -320,8 +321,8 @@ fn only_one_credential_is_wanted() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// Only GitHub issues ID tokens on request. So the command line lacks the option, and the error names another
-/// way.
+/// Only GitHub issues ID tokens on request. So the other programs lack the option for jobs, and the error
+/// names another way.
 #[test]
 fn elsewhere_an_error_says_what_there_is() {
     let cluster = cluster();

@@ -289,8 +289,7 @@ fn certificates() {
     holds("certificates", 400, &case(), |case| lab.compare(case).err());
 }
 
-/// Some appliances send such a chain. So does a server that got the output of `openssl s_client` as its
-/// chain.
+/// The only given authority is the server's own certificate, as `openssl s_client` shows it.
 #[test]
 fn a_certificate_that_is_given_itself() {
     let lab = Lab::new();

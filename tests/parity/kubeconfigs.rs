@@ -524,7 +524,7 @@ impl<'s> Writer<'s> {
 
     fn text(&self, text: &str, indent: usize) -> String {
         let pad = " ".repeat(indent + 1);
-        // This cuts the text, without its last line break, into lines.
+        // This cuts the text into lines of 60 bytes.
         let folded = || {
             let lines = text
                 .as_bytes()

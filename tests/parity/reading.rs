@@ -105,17 +105,17 @@ impl Lab {
 fn difference(judged: Result<Read, String>, read: Result<Minter, String>) -> Option<String> {
     let judged = match (judged, &read) {
         (Err(_), Err(_)) => return None,
-        (Err(why), Ok(_)) => return Some(format!("only jobpass takes it, kubectl says: {why}")),
+        (Err(why), Ok(_)) => return Some(format!("only jobpass accepts it, kubectl says: {why}")),
         (Ok(judged), _) => judged,
     };
     let read = match (OnPurpose::of(&judged), read) {
         (Some(_), Err(_)) => return None,
-        (Some(purpose), Ok(_)) => return Some(format!("jobpass takes what it should refuse: {purpose:?}")),
-        // Neither program can send such a token.
+        (Some(purpose), Ok(_)) => return Some(format!("jobpass accepts what it should refuse: {purpose:?}")),
+        // Neither program can send a token with these characters in a header.
         (None, Err(_)) if judged.token.trim().bytes().any(|byte| !byte.is_ascii_graphic()) => return None,
         (None, Err(_)) if leads_nowhere(&judged.proxy) => return None,
         (None, Err(_)) if !has_host_name(&judged.server) => return None,
-        (None, Err(why)) => return Some(format!("only kubectl takes it, jobpass says: {why}")),
+        (None, Err(why)) => return Some(format!("only kubectl accepts it, jobpass says: {why}")),
         (None, Ok(read)) => read,
     };
     let kubectl = of_kubectl(&judged);
@@ -155,7 +155,8 @@ fn of_jobpass(read: &Minter) -> Value {
     })
 }
 
-/// The beginning of the URLs of requests. client-go joins paths with `path.Join`, and drops the query.
+/// The part of a server's URL with which the URLs of requests begin. client-go joins paths with `path.Join`,
+/// and drops the query.
 fn without_slashes(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -440,7 +441,7 @@ fn proxies() {
             });
             let same = without_path(&judged) == without_path(&proxy)
                 || leads_nowhere(&judged) && proxy.contains("not a URI");
-            (!same).then(|| format!("kubectl takes `{judged}`, jobpass `{proxy}`"))
+            (!same).then(|| format!("kubectl uses `{judged}`, jobpass `{proxy}`"))
         },
     );
 }

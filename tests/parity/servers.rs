@@ -179,7 +179,7 @@ async fn answer(mut stream: tokio_rustls::server::TlsStream<TcpStream>, seen: &S
         show("authorization"),
         tls.server_name().unwrap_or("-"),
     ));
-    // A platform's endpoint returns an ID token.
+    // A GET request is one to a platform's endpoint for ID tokens.
     let (status, token) = match line.starts_with("GET") {
         true => ("200 OK", "e30.e30.c2ln"),
         false => ("201 Created", ""),

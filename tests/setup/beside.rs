@@ -132,8 +132,8 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
-/// jobpass refuses this in one command, so it must also refuse it in two commands. Otherwise a job could mint
-/// tokens that outlive it.
+/// No ServiceAccount of jobs may become a minter, because a job could then mint tokens that outlive it.
+/// jobpass refuses this in one command, so it must also refuse it in two.
 #[test]
 fn no_job_of_one_set_up_mints_by_another() {
     let desk = Desk::new();

@@ -70,8 +70,8 @@ fn the_minters_kubeconfig_mints_and_its_token_is_in_the_file_alone() {
     );
 }
 
-/// `setup` overwrites no other file, such as the administrator's kubeconfig. For a minter that has a
-/// credential of its own, it creates no other.
+/// `setup` overwrites no other file, such as the administrator's kubeconfig. It writes no kubeconfig for a
+/// minter that it does not create.
 #[rstest]
 #[case::another_file(&["--minter-kubeconfig", "admin.yaml"], &MINTER, "this path exists")]
 #[case::no_account(&["--minter-kubeconfig", "a.yaml"], &["--minter", "user:jane"], "does not create exactly one")]

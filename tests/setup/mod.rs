@@ -194,7 +194,7 @@ fn apply_and_diff_say_what_is_and_was_different() {
     assert!(before.log.contains(&line), "{}", before.log);
     assert!(
         desk.cluster.requests().iter().all(|asked| asked.method == "GET"),
-        "it only reads"
+        "`--diff` only reads"
     );
 
     let applied = setup(&["--apply"]).succeeded();

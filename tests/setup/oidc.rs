@@ -166,7 +166,8 @@ fn jobs_are_let_in_and_others_are_not(
     assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
 }
 
-/// The API server answers 401 to all of these tokens. Only its file shows the causes.
+/// The API server answers 401 to all of these tokens. doctor finds the causes in the file that configures the
+/// API server.
 #[test]
 fn what_does_not_fit_is_named() {
     let trusting = Trusting::set_up(GITHUB);
@@ -220,7 +221,7 @@ fn every_form_of_a_subject_is_let_in() {
 fn the_audit_log_names_the_job() {
     let trusting = Trusting::set_up(GITHUB);
     trusting.doctor(&Issuer::github()).succeeded();
-    // A GitHub Enterprise Server gives no such id.
+    // The ID tokens of a GitHub Enterprise Server do not have this id.
     trusting
         .doctor(&Issuer::github().without("check_run_id"))
         .succeeded();

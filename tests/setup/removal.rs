@@ -130,7 +130,8 @@ fn a_minter_that_the_command_does_not_name_keeps_its_set_up() {
     assert!(left(&desk).is_empty());
 }
 
-/// `kubectl apply` sets no label, and an account may have existed before.
+/// `kubectl apply` of the output of `setup` sets no label of jobpass. An account without this label may have
+/// existed before the set-up.
 #[test]
 fn objects_that_others_may_have_made_stay() {
     let desk = Desk::new();

@@ -91,7 +91,7 @@ fn the_annotation_is_kept_and_nothing_else_goes() {
     }
 }
 
-/// The list goes on after a page on which no Secret counts.
+/// The sweep continues after a page on which no Secret has an expiration.
 #[test]
 fn many_that_say_nothing_are_passed_over_page_by_page() {
     let broom = Broom::new();

@@ -1,4 +1,4 @@
-//! `jobpass list` whose output is not a terminal.
+//! `jobpass list`, with an output that is not a terminal.
 
 use std::io::{BufRead as _, BufReader};
 

@@ -297,7 +297,7 @@ fn what_has_expired_goes_and_nothing_else() {
     );
     assert_eq!(summary["complete"], true);
     assert!(!log.contains('\u{1b}'), "{log}");
-    // The garbage collector deletes these objects.
+    // The garbage collector may delete the owned Role later.
     let gone = [
         "wait",
         "--for=delete",

@@ -127,7 +127,7 @@ fn two_at_once_do_no_harm() {
 fn another_anchor_of_the_same_name_is_left_alone() {
     let broom = Broom::new();
     broom.leave_behind(1);
-    // The API server carries out the sweep's deletion and another deletion at the same time.
+    // The API server gets the sweep's deletion only when another deletion arrives.
     fault(&broom, "DELETE", "/secrets/", 2, FaultKind::together(2));
     let sweep = Sweep::start(&broom, "lines");
     broom.cluster.wait_for(PATIENCE, |requests| {

@@ -1,6 +1,6 @@
 //! The classes of bytes that the decoders share.
 
-/// Whether a reading is worth another decoder. Binary data are not.
+/// Whether a reading is mostly text, so that another decoder is worth a try.
 pub(crate) fn is_text(reading: &[u8]) -> bool {
     let text = reading.utf8_chunks().map(|chunk| {
         let bytes = chunk.valid().bytes();
@@ -30,7 +30,7 @@ pub(crate) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|word| !word.is_empty())
 }
 
-/// Lines joined to a text again.
+/// Joins lines to a text. A line break ends each line.
 pub(crate) fn of_lines<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     lines.fold(Vec::new(), |mut text, line| {
         text.extend_from_slice(line);

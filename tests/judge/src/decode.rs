@@ -2,7 +2,7 @@
 
 use crate::{bytes, numbers, text};
 
-/// A decoder: the readings that it makes of a text. It may find none.
+/// A decoder. It returns its readings of a text, or none.
 pub(crate) type Decoder = fn(&[u8]) -> Vec<Vec<u8>>;
 
 /// Every decoder, by the name that a finding shows.

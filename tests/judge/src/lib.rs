@@ -1,8 +1,8 @@
 //! The judge of a log: reads a secret back from what the log shows, like a person with standard tools.
 //!
-//! The judge knows nothing of the mask. It applies the standard decoders in `decode` to the log, then
-//! to each reading that they make of it, `DEPTH` deep, and searches pieces of the secret in every reading.
-//! Tests ask it whether a masked log still gives the secret away.
+//! The judge does not depend on the mask. It applies the standard decoders in `decode` to the log, and then
+//! to each reading that a decoder returned, up to `DEPTH` decoders in a row. It searches every reading for
+//! pieces of the secret. Tests ask it whether a masked log still gives the secret away.
 
 mod bytes;
 mod decode;
@@ -57,7 +57,7 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The share of the secret that the log shows, in percent.
     pub share: usize,
-    /// The decoders of the reading that showed most.
+    /// The decoders that led to the reading with the most new characters of the secret.
     pub how: Vec<&'static str>,
 }
 

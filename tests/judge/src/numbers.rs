@@ -37,7 +37,7 @@ fn number(token: &[u8], radix: u32) -> Option<u64> {
     u64::from_str_radix(token, radix).ok()
 }
 
-/// The numbers of a dump: their radix, and the digits and bytes of each.
+/// The form of the numbers in a dump.
 struct Numbers {
     radix: u32,
     /// The number of digits. `None` if it differs from number to number.

@@ -171,7 +171,7 @@ fn dumped(
         } else {
             format!("{end}{}", String::from_utf8_lossy(line))
         };
-        // The letters and digits of the text are hidden, so that the numbers alone must do.
+        // This hides the letters and digits of the text column, so that the judge must read the numbers.
         let text = text
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { '.' } else { c })
@@ -344,7 +344,7 @@ fn a_part_is_a_part() {
         read(&signature[..signature.len() * 3 / 4]).verdict,
         Verdict::Usable
     );
-    // Pieces of a few characters are words, if they do not stand in a column.
+    // Pieces of a few characters count as words, unless they stand in a column.
     let words = folded(&signature, 7, |at| "somewhere ".repeat(at % 4 + 1));
     let finding = read(words.replace('\n', " and so on\n"));
     assert_eq!(finding.verdict, Verdict::Nothing, "{finding}");

@@ -143,7 +143,8 @@ pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
     vec![decoded]
 }
 
-/// Reads up to `most` digits. Returns their byte, and their number plus `more`, the characters before them.
+/// Reads up to `most` digits. Returns the byte for which they stand, and the count of digits plus `more`, the
+/// count of characters before them.
 fn code(text: &[u8], most: usize, radix: u32, more: usize) -> (Option<u8>, usize) {
     let digits = text
         .iter()
@@ -182,7 +183,7 @@ fn pairs(text: &[u8], mark: u8) -> Vec<u8> {
     decoded
 }
 
-/// Character references by number, and the five by name.
+/// Decodes numeric character references, and the five named ones.
 pub(crate) fn xml(text: &[u8]) -> Vec<Vec<u8>> {
     const NAMES: [(&[u8], u8); 5] = [
         (b"amp;", b'&'),

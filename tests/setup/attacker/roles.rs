@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{FOR_JOBS, FRESH, NOBODY, OWN, RBAC, SPARE, Try, Who, World, listed, names, owner};
 
 impl World {
-    /// A minter for jobs may create their accounts, Roles and RoleBindings. Each is named after its anchor,
-    /// and has no other owner. Each grants only the listed rules, and only to that account.
+    /// A minter for jobs may create the ServiceAccount, Role and RoleBinding of a job. Each is named after
+    /// the job's anchor, and has no other owner. They grant only the listed rules, and only to that account.
     pub(super) fn roles(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let path = |kind: &str| match kind {
@@ -94,8 +94,8 @@ impl World {
     }
 }
 
-/// The rules of a Role, and the attackers who may create that Role. The minter has all of these rules,
-/// because RBAC itself would refuse others.
+/// The rules of a Role, and the attackers who may create that Role. `Mighty` may escalate, so RBAC itself
+/// refuses none of these rules to it.
 fn rules() -> Vec<(Value, &'static [Who])> {
     let one = |group: &str, resource: &str, names: &[&str], verb: &str| {
         let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": [verb] });
