@@ -50,8 +50,8 @@ fn step(cluster: &Cluster, rules: &str) -> Step {
     ])
 }
 
-/// The objects that jobpass made for jobs, and that still exist. They have the names of anchors, which the
-/// objects of `setup` have not.
+/// The objects that jobpass made for jobs, and that still exist. Unlike the objects of `setup`, they have the
+/// names of anchors.
 pub(crate) fn left(cluster: &Cluster) -> String {
     let kinds = "secrets,serviceaccounts,roles,rolebindings";
     let selector = "app.kubernetes.io/managed-by=jobpass";

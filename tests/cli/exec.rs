@@ -172,8 +172,8 @@ fn the_minter_s_credential_is_masked_too() {
     assert_absent(minter, "the log", &ended.log);
 }
 
-/// The source document's test uses a lifetime that no API server issues. jobpass revokes the token after a
-/// shorter one.
+/// The source document's test uses a lifetime that no API server issues. jobpass itself revokes the token
+/// after that time.
 #[test]
 fn thirty_seconds_can_be_a_lifetime() {
     let desk = Desk::new();

@@ -118,7 +118,11 @@ fn the_least_rules_let_the_same_run_pass_and_none_is_too_many() {
         let mut fewer = rules.clone();
         let rule = fewer.remove(number);
         let failed = again(&fewer);
-        assert!(failed.code() != 0, "the run passes without {rule}: {}", failed.log);
+        assert!(
+            failed.code() != 0,
+            "the run passes without {rule}: {}",
+            failed.log
+        );
         // A run that failed may leave objects and files behind.
         desk.give(&wide);
         desk.exec(

@@ -1,6 +1,6 @@
 import io.fabric8.kubernetes.client.KubernetesClientBuilder;
 
-/** Lists the Pods of a namespace with fabric8, which finds the cluster through KUBECONFIG. */
+/** Lists the Pods of a namespace with fabric8, configured through KUBECONFIG. */
 public class ListPods {
     public static void main(String[] arguments) {
         try (var client = new KubernetesClientBuilder().build()) {

@@ -1,4 +1,4 @@
-// Lists the Pods of a namespace with the official JavaScript client, which finds the cluster through KUBECONFIG.
+// Lists the Pods of a namespace with the official JavaScript client, configured through KUBECONFIG.
 // The first argument is the folder of the installed client.
 import { createRequire } from "node:module";
 import { join } from "node:path";

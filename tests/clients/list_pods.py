@@ -1,4 +1,4 @@
-"""Lists the Pods of a namespace with one of the Python clients, which finds the cluster through KUBECONFIG."""
+"""Lists the Pods of a namespace with one of the Python clients, configured through KUBECONFIG."""
 
 import asyncio
 import sys

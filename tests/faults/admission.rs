@@ -209,7 +209,11 @@ fn a_webhook(#[case] status: Value, #[case] code: u16) {
         "admission webhook `labels.example.com` of the cluster refused the object",
     ];
     assert_refused(&cluster, &step.main(), &said);
-    assert_eq!(webhook.asked().len(), asked + 1, "jobpass must not repeat the request");
+    assert_eq!(
+        webhook.asked().len(),
+        asked + 1,
+        "jobpass must not repeat the request"
+    );
     remove(&cluster, "validatingwebhookconfigurations", "webhook");
 }
 
@@ -275,7 +279,10 @@ fn wait_until_kept(cluster: &Cluster) {
     );
     let deadline = Instant::now() + Duration::from_secs(60);
     while cluster.ask("DELETE", &path, None).0 == 200 {
-        assert!(Instant::now() < deadline, "the webhook took no effect within 60 s");
+        assert!(
+            Instant::now() < deadline,
+            "the webhook took no effect within 60 s"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }

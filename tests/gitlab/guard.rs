@@ -340,8 +340,8 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The container ends with the shell, so the shell must wait for the guard. Here, not the job's shell but
-/// another one calls `jobpass-gitlab mask --shell`.
+/// The container ends with the shell, so the shell must wait for the guard. Here, a shell other than the
+/// job's calls `jobpass-gitlab mask --shell`.
 #[rstest]
 fn a_shell_waits_for_the_guard_however_the_program_was_called(
     #[values("bash", "dash", "busybox-sh")] shell: &str,
@@ -395,8 +395,7 @@ fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     assert!(project.cluster.issued().is_empty());
 }
 
-/// The `!reference` that jobpass recommends can stand beside one to the `before_script` of the project's
-/// `default`.
+/// A job can combine the `!reference` that jobpass recommends with one to the project's `default`.
 #[test]
 fn the_scripts_of_a_project_s_default_stay_with_a_reference() {
     let own = "  before_script:\n    - !reference [default, before_script]\n    - !reference [.jobpass, before_script]\n";
@@ -448,7 +447,7 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The guard ends with the container, and the log has said so before.
+/// The log has warned of this: the guard ends with the container.
 #[test]
 fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
     let pipeline = job("echo done", "  after_script: [echo own]\n").replace(
@@ -607,7 +606,10 @@ fn a_guard_that_cannot_revoke_says_so(#[case] fail: &str, #[case] level: &str, #
         script.contains(&line) && script.contains("kubectl delete secret jobpass-"),
         "{log}"
     );
-    assert!(after_script.contains(&line), "after_script must try once more: {log}");
+    assert!(
+        after_script.contains(&line),
+        "after_script must try once more: {log}"
+    );
 }
 
 /// The guard keeps trying. The job does not wait for it, and no other process of the job revokes the token.

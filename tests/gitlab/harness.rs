@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// A command that prints `42 asleep`, and then sleeps until somebody cancels the job. (The log shows the
-/// command itself earlier, but without this text.) It is a program of its own, which a signal ends: bash with
-/// an EXIT trap handles a signal only after its current command has ended.
+/// command itself earlier, but without this text.) The command is a child process, so that a signal ends it:
+/// bash with an EXIT trap handles a signal only after its current command has ended.
 pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);

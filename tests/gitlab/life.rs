@@ -257,8 +257,8 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
     assert!(job.left_in_temp().is_empty());
 }
 
-/// A job with its own `after_script` leaves these files behind. The next `mint` on the same runner removes
-/// them after a day.
+/// A job with its own `after_script` leaves these files behind. `mint` of a later job removes them when they
+/// are a day old.
 #[test]
 fn what_jobs_of_long_ago_left_is_removed() {
     let cluster = Cluster::start();

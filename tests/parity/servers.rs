@@ -179,7 +179,7 @@ async fn answer(mut stream: tokio_rustls::server::TlsStream<TcpStream>, seen: &S
         show("authorization"),
         tls.server_name().unwrap_or("-"),
     ));
-    // A GET request is one to a platform's endpoint for ID tokens.
+    // A GET request stands for one to a platform's endpoint of ID tokens.
     let (status, token) = match line.starts_with("GET") {
         true => ("200 OK", "e30.e30.c2ln"),
         false => ("201 Created", ""),

@@ -139,7 +139,10 @@ fn a_token_that_post_could_not_revoke_ends_with_its_run(#[case] post_runs: bool)
         Ended::of(post);
         broom.cluster.heal();
     }
-    assert!(broom.cluster.accepts(&token), "the token must work until the sweep");
+    assert!(
+        broom.cluster.accepts(&token),
+        "the token must work until the sweep"
+    );
     broom.cluster.move_date(minutes(10));
     let (swept, lines) = broom.sweep(&[]);
     assert_eq!(summary(&lines)["ended"], 1, "{}", swept.succeeded().log);
