@@ -106,9 +106,13 @@ pub(crate) fn parse_all<T>(
         .collect()
 }
 
-/// Whether the text begins like a YAML list, with `[` or `-`. A permission begins with its verb.
+/// Whether the text begins like a YAML list, with `[` or with `-` and a blank. A permission begins with its
+/// verb or with a flag, such as `-n`.
 pub(crate) fn is_yaml_list(text: &str) -> bool {
-    text.trim_start().starts_with(['[', '-'])
+    let text = text.trim_start();
+    let entry = text.strip_prefix('-');
+    text.starts_with('[')
+        || entry.is_some_and(|entry| entry.is_empty() || entry.starts_with(char::is_whitespace))
 }
 
 impl Permission {
@@ -578,5 +582,11 @@ mod tests {
             .map(ToString::to_string)
             .collect::<Vec<_>>();
         assert_eq!(shown, ["get pods", "list pods"]);
+    }
+
+    #[test]
+    fn a_flag_is_no_item_of_a_list() {
+        let read = parse_all("require", "-n ci get pods", FORMS, Ok).expect("a permission");
+        assert_eq!(read[0].to_string(), "get pods -n ci");
     }
 }
