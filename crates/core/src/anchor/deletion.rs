@@ -153,6 +153,8 @@ mod tests {
     const NAMESPACE_GONE: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"namespaces \"ci\" not found","reason":"NotFound","details":{"name":"ci","kind":"namespaces"},"code":404}"#;
     const NO_SUCH_PATH: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the server could not find the requested resource","reason":"NotFound","details":{},"code":404}"#;
     const UID_CONFLICT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on Secret \"a\": the UID in the precondition (u) does not match the UID in record (v). The object might have been deleted and then recreated","reason":"Conflict","details":{"name":"a","kind":"Secret"},"code":409}"#;
+    /// From the storage, if another process replaces the object between the two checks.
+    const LATE_UID_CONFLICT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on secrets \"a\": StorageError: invalid object, Code: 4, Key: /registry/secrets/ci/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: u, UID in object meta: v","reason":"Conflict","details":{"name":"a","kind":"secrets"},"code":409}"#;
     const OTHER_CONFLICT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on secrets \"a\": the object has been modified; please apply your changes to the latest version and try again","reason":"Conflict","details":{"name":"a","kind":"secrets"},"code":409}"#;
     const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"secrets \"a\" is forbidden: User \"u\" cannot delete resource \"secrets\"","reason":"Forbidden","details":{"name":"a","kind":"secrets"},"code":403}"#;
     const WEBHOOK_SAYS_GONE: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"admission webhook \"w\" denied the request: secrets not found","reason":"NotFound","details":{"name":"a","kind":"secrets"},"code":404}"#;
@@ -168,6 +170,7 @@ mod tests {
     #[case::no_such_path(404, NO_SUCH_PATH, "refused")]
     #[case::a_webhook_cannot_say_that(404, WEBHOOK_SAYS_GONE, "refused")]
     #[case::another_uid(409, UID_CONFLICT, "another uid")]
+    #[case::another_uid_since_then(409, LATE_UID_CONFLICT, "another uid")]
     #[case::a_race(409, OTHER_CONFLICT, "refused")]
     #[case::forbidden(403, FORBIDDEN, "refused")]
     #[case::unauthorized(401, "", "refused")]

@@ -181,10 +181,13 @@ impl Answer {
         )
     }
 
-    /// Whether the object has another uid than the precondition (k8s.io/apiserver, `rest.BeforeDelete`).
-    /// Other conflicts have other messages.
+    /// Whether the object has another uid than the precondition. kube-apiserver compares them before it
+    /// deletes the object (k8s.io/apiserver, `rest.BeforeDelete`), and again in the storage
+    /// (`pkg/storage/interfaces.go`). Other conflicts have other messages.
     pub(crate) fn is_uid_mismatch(&self) -> bool {
-        self.says(409, reason::CONFLICT) && self.status_object.message.contains("the UID in the precondition")
+        let texts = ["the UID in the precondition", "UID in precondition: "];
+        let says = |text| self.status_object.message.contains(text);
+        self.says(409, reason::CONFLICT) && texts.into_iter().any(says)
     }
 
     /// Whether the Secret, or its whole namespace, does not exist. A 404 for an unknown path, or from a
