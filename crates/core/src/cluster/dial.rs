@@ -30,7 +30,7 @@ use crate::{
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// The time for which a connection is idle before its first TCP keep-alive probe, as in client-go
-/// (`transport/cache.go`).
+/// (`transport/cache.go`). Also the time between two probes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The target of a connection, with its proxy and certificates.
@@ -145,6 +145,7 @@ impl Dial {
         tcp.set_nodelay(true);
         // jobpass must notice a dead peer on a connection that is idle for hours, such as that of a shell.
         tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE));
         let Some(proxy) = &self.proxy else {
             return self.through(tcp, offer).await;
         };
