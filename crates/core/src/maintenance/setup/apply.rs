@@ -187,13 +187,16 @@ impl Setup {
             let groups = [group].into_iter().chain(of).collect::<Vec<_>>();
             let mut calls = vec![enforcement::other_secret(namespace)?];
             match grant {
-                // Only the new version of this account's policy refuses this request.
+                // Except for the longest lifetime, only the new version of this account's policy refuses this.
                 Grant::Account(account) => {
                     calls.push(enforcement::token(namespace, account, self.violation())?)
                 }
-                // Every namespace has this account, and no job gets a token of it.
+                // Every namespace has this account. Unless this set-up names it, no job gets a token of it.
                 Grant::Jobs(_) => calls.extend([
-                    enforcement::token(namespace, "default", Violation::Account)?,
+                    match self.service_account.as_deref() {
+                        Some("default") => enforcement::token(namespace, "default", Violation::Unpinned)?,
+                        _ => enforcement::token(namespace, "default", Violation::Account)?,
+                    },
                     enforcement::other_role(namespace)?,
                 ]),
             }
@@ -216,7 +219,8 @@ impl Setup {
         Ok(probes)
     }
 
-    /// The request that only the new version of the policy refuses.
+    /// The request that the new version of the policy refuses. An earlier version allows it, except for the
+    /// longest possible lifetime.
     fn violation(&self) -> Violation {
         match self.lifetime.seconds() {
             // No API server issues a token with a longer lifetime.
@@ -226,9 +230,9 @@ impl Setup {
     }
 }
 
-/// A request that a policy must refuse. jobpass sends it as a minter.
+/// A request that a policy must refuse. jobpass sends it as a minter, or as a job's ServiceAccount.
 struct Probe {
-    /// The minter, written `user:jane`.
+    /// The minter, such as `user:jane`, or the words "a job's ServiceAccount".
     minter: String,
     cluster: Cluster,
     call: Call,
