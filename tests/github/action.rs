@@ -330,8 +330,8 @@ fn the_job_is_cancelled() {
 #[test]
 fn careless_scripts_show_no_form() {
     let with_file = GENERATE_TOKEN_AND_RUN_SCAN.replace(
-        "          namespace: ci\n",
-        "          namespace: ci\n          token-file: true\n",
+        "          namespace: NAMESPACE\n",
+        "          namespace: NAMESPACE\n          token-file: true\n",
     );
     let repository = Repository::with_workflow(&(with_file + corpus::STEP));
     let (log, succeeded) = repository.run();
