@@ -30,7 +30,7 @@ collect() {
     jq --exit-status --arg version "$version" --arg platform "$platform" --arg file "$file" '
       (keys == ["binaries", "version"]) and .version == $version and (.binaries | keys == [$platform]) and
       (.binaries[$platform] | keys == ["file", "sha256"] and .file == $file and (.sha256 | test("^[0-9a-f]{64}\\z")))' \
-      "$checksums" > /dev/null || refuse "what the builder of $platform says is not about its binary of version $version"
+      "$checksums" > /dev/null || refuse "the checksums from the builder of $platform do not name $file of version $version alone"
     [ "$(find "$folder/bin" -mindepth 1 | wc -l)" = 1 ] && [ -f "$folder/bin/$file" ] && [ ! -L "$folder/bin/$file" ] ||
       refuse "the builder of $platform made something else than $file"
     cp "$folder/bin/$file" dist/bin/
