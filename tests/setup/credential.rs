@@ -41,7 +41,11 @@ fn the_minters_kubeconfig_mints_and_its_token_is_in_the_file_alone() {
         assert!(written.log.contains(&line), "{line}: {}", written.log);
     }
     // The tests' API server listens on 127.0.0.1, which no runner reaches.
-    assert!(written.log.contains("it works on this machine alone"), "{}", written.log);
+    assert!(
+        written.log.contains("it works on this machine alone"),
+        "{}",
+        written.log
+    );
     let first = token(&desk);
     assert_absent(&first, "what it printed", &written.log);
 

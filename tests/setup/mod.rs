@@ -291,13 +291,26 @@ fn an_account_that_may_create_pods_is_noticed(
     let namespace = desk.cluster.namespace();
     desk.admin(&["create", "role", "pods", "--verb", verbs, "--resource", "pods"]);
     let account = format!("{namespace}:scanner");
-    desk.admin(&["create", "rolebinding", "pods", "--role", "pods", "--serviceaccount", &account]);
+    desk.admin(&[
+        "create",
+        "rolebinding",
+        "pods",
+        "--role",
+        "pods",
+        "--serviceaccount",
+        &account,
+    ]);
     desk.cluster.wait_for_rbac("Role");
     let applied = desk.setup(&[&SCANNER, minter, &["--apply"]]).succeeded();
     let escape = format!("ServiceAccount {namespace}/scanner can outlive its token: it may run Pods");
     assert_eq!(applied.log.contains(&escape), beside.is_some(), "{}", applied.log);
     let reach = format!("The minter `serviceaccount:{namespace}/jobpass-minter` is in the same namespace");
-    assert_eq!(applied.log.contains(&reach), beside == Some(true), "{}", applied.log);
+    assert_eq!(
+        applied.log.contains(&reach),
+        beside == Some(true),
+        "{}",
+        applied.log
+    );
     assert!(!applied.log.contains("cannot tell whether"), "{}", applied.log);
 }
 

@@ -92,7 +92,10 @@ impl GoUrl {
     /// The IP address of the host. `None` if the host is a name.
     pub(super) fn address(&self) -> Option<IpAddr> {
         let without_zone = self.host_name().split('%').next()?;
-        without_zone.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+        without_zone
+            .parse::<IpAddr>()
+            .ok()
+            .map(|address| address.to_canonical())
     }
 
     /// Whether the host is the local machine, whichever machine reads the URL.

@@ -53,7 +53,7 @@ impl Setup {
     ///
     /// # Errors
     /// If not exactly one of the minters is a ServiceAccount that this set-up creates, or if the lifetime is
-    /// wrong. If something else than an earlier kubeconfig of this minter is at `path`, or if jobpass cannot
+    /// wrong. If anything other than an earlier kubeconfig of this minter is at `path`, or if jobpass cannot
     /// create its folder.
     pub fn minter_kubeconfig(&self, path: PathBuf, lifetime: &str) -> Result<MinterKubeconfig, Error> {
         let lifetime = match lifetime::time("minter-lifetime", lifetime)?.as_secs() {
@@ -169,7 +169,7 @@ impl MinterKubeconfig {
         };
         let lifetime = u64::try_from(until - issued).unwrap_or_default();
         let mut warnings = answer.warnings;
-        // A server may round, but not by a minute.
+        // A server may round the lifetime, but not by a whole minute.
         if lifetime + 60 < self.lifetime {
             warnings.push(format!(
                 "the API server issues tokens for {} at most, and not for {}: replace this kubeconfig before \
@@ -194,8 +194,8 @@ impl MinterKubeconfig {
         };
         written.map_err(|error| {
             error.help(format!(
-                "jobpass applied all objects. Nobody has the minter's token that the API server issued, and it \
-                 expires in {}",
+                "jobpass applied all objects. The API server issued a token for the minter, but jobpass could not \
+                 store it: nobody has it, and it expires in {}",
                 in_words(lifetime)
             ))
         })?;

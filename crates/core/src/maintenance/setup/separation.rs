@@ -47,9 +47,7 @@ impl Setup {
         let report = checks.ask(&jobs, &holder, &budget.at_most(access::WARN)).await;
         let mut warnings = report.warnings();
         if let (Some(warning), false) = (warnings.first_mut(), report.escape.ways.is_empty()) {
-            let in_reach = |minter: &&MinterSubject| {
-                matches!(minter, MinterSubject::ServiceAccount { namespace, .. } if *namespace == self.namespace)
-            };
+            let in_reach = |minter: &&MinterSubject| matches!(minter, MinterSubject::ServiceAccount { namespace, .. } if *namespace == self.namespace);
             if let Some(minter) = self.minters.iter().find(in_reach) {
                 warning.push_str(&format!(
                     ". The minter `{minter}` is in the same namespace, so a job may get its token, too"

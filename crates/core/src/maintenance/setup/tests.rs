@@ -232,7 +232,7 @@ fn minters_that_are_refused(#[case] minter: &str, #[case] why: &str) {
 #[case::no_value(Wanted { properties: vec!["env".into()], ..github() }, "not a custom property with a value")]
 #[case::property_name(Wanted { properties: vec!["my env=prod".into()], ..github() }, "not a custom property with a value")]
 #[case::empty(Wanted { properties: vec!["env=".into()], ..github() }, "which is empty, too long, or has invisible characters")]
-#[case::two_values(Wanted { properties: vec!["env=prod".into(), "env=test".into()], ..github() }, "no repository has both")]
+#[case::two_values(Wanted { properties: vec!["env=prod".into(), "env=test".into()], ..github() }, "this property is given twice")]
 #[case::latest(Wanted { sweeper_image: some("registry:5000/jobpass"), ..github() }, "a tag or a digest")]
 #[case::image(Wanted { sweeper_image: some("a:b\", x: \"c"), ..github() }, "a tag or a digest")]
 #[case::namespace(Wanted { namespace: "Ci".into(), ..github() }, "this name is not allowed here")]
