@@ -466,7 +466,7 @@ fn a_second_place_gets_the_same_new_token() {
 #[rstest]
 #[case::a_link(|desk: &Desk| { fs::rename(desk.path("token"), desk.path("t")).expect("moved"); symlink("t", desk.path("token")).expect("linked"); }, "symbolic link")]
 #[case::two_names(|desk: &Desk| fs::hard_link(desk.path("token"), desk.path("t")).expect("linked"), "hard links")]
-#[case::killed(|desk: &Desk| fs::write(desk.path("token.jobpass-partial"), "half").expect("written"), "killed it while it wrote")]
+#[case::killed(|desk: &Desk| fs::write(desk.path("token.jobpass-partial"), "half").expect("written"), "killed while it wrote")]
 #[case::none(|desk: &Desk| fs::remove_file(desk.path("token")).expect("removed"), "cannot be read")]
 #[case::no_token(|desk: &Desk| fs::write(desk.path("token"), "a b").expect("written"), "holds no token")]
 fn what_cannot_be_replaced_is_refused_first(#[case] change: fn(&Desk), #[case] why: &str) {

@@ -11,7 +11,7 @@ use jobpass_devkit::FaultKind;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Desk, MINTER, SCANNER};
+use super::{Desk, MINTER, SCANNER, only_asks};
 use crate::faults::api::inject;
 
 const JOBS: [&str; 2] = ["--role-rules", "get pods\nget configmaps shared"];
@@ -117,10 +117,7 @@ fn nothing_is_taken_away_unless_that_is_said() {
     }
     assert!(!stopped.log.contains("jobpass-minter can"), "{}", stopped.log);
     let asked = desk.cluster.requests();
-    assert!(
-        asked[before..].iter().all(|asked| asked.method == "GET"),
-        "{asked:?}"
-    );
+    assert!(asked[before..].iter().all(only_asks), "{asked:?}");
 
     // An extension for the same minters removes no permission.
     let more = ["--duration", "3h", "--minter", "user:joe"];
@@ -167,10 +164,7 @@ fn no_job_of_one_set_up_mints_by_another() {
         );
     }
     let asked = desk.cluster.requests();
-    assert!(
-        asked[before..].iter().all(|asked| asked.method == "GET"),
-        "{asked:?}"
-    );
+    assert!(asked[before..].iter().all(only_asks), "{asked:?}");
 
     // The command in a job's error does not make the job a minter either.
     desk.account("jobpass-minter");

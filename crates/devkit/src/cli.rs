@@ -160,7 +160,7 @@ In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may
 
 The dev cluster answers the requests of CI jobs, and 501 to all others. kubectl and `jobpass setup` need Kubernetes:
 see tests/control-plane/README.md. Everything is in memory.
-Press Ctrl-C to end the dev cluster.
+To end the dev cluster, press Ctrl-C.
 ",
         url = cluster.url(),
         folder = folder.display(),
