@@ -131,6 +131,15 @@ fn nothing_is_taken_away_unless_that_is_said() {
 
 /// No ServiceAccount of jobs may become a minter, because a job could then mint tokens that outlive it.
 /// jobpass refuses this in one command, so it must also refuse it in two.
+/// `setup` probes the policies with a token of the account `default`, which every namespace has.
+#[test]
+fn jobs_can_have_rules_beside_the_account_default() {
+    let desk = Desk::new();
+    let account = ["--service-account", "default"];
+    let rules = ["--role-rules", "get pods", "--apply"];
+    desk.setup(&[&account, &MINTER, &rules]).succeeded();
+}
+
 #[test]
 fn no_job_of_one_set_up_mints_by_another() {
     let desk = Desk::new();
