@@ -12,8 +12,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, Tokens, alone, base64_value, columns, has_alone, has_escapes, hex_value, is_text,
-        is_token_byte, latin, unescaped,
+        Kind, ROWS, Token, Tokens, alone, base64_value, columns, count_alone, has_escapes, hex_value,
+        is_text, is_token_byte, latin, unescaped,
     },
 };
 
@@ -268,10 +268,11 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
             let run = run(text, at, Class::Number);
             numbers_to = run.end;
-            if !is_numbers(&text[run.clone()], is_short) {
+            let digits = Digits::of(&text[run.clone()]);
+            if !is_numbers(&text[run.clone()], digits, is_short) {
                 // Most runs are too short.
-            } else if let Some(hash) = hash(&text[run.clone()]).filter(|_| !is_short) {
-                if has_words(secrets, hash) {
+            } else if let Some(hash) = digits.filter(|_| !is_short).and_then(Digits::hash) {
+                if has_words(secrets, &text[run.clone()][hash]) {
                     numbers(Some(run), see);
                 }
             } else {
@@ -312,14 +313,16 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
             words(secrets, &joined, look.least(), &mut |_| see(part.clone()));
-            if at >= alone_to && has_alone(&text[at.saturating_sub(COUNTED)..text.len().min(at + 2 * SAMPLE)])
-            {
+            let near = at.saturating_sub(COUNTED)..text.len().min(at + 2 * SAMPLE);
+            if at >= alone_to && count_alone(&text[near]) > 0 {
                 let part = part.start..text.len().min(at + OVERLAP);
                 alone_to = at + OVERLAP - 2 * AROUND;
-                let alone: Vec<_> = alone(&text[part.clone()])
-                    .into_iter()
-                    .map(|at| text[part.start + at])
-                    .collect();
+                // The first and the last byte may stand alone, too.
+                let alone = match count_alone(&text[part.clone()]) + 2 >= LEAST {
+                    true => alone(&text[part.clone()]),
+                    false => Vec::new(),
+                };
+                let alone: Vec<_> = alone.into_iter().map(|at| text[part.start + at]).collect();
                 for (first, step) in ROWS {
                     let row: Vec<_> = alone.iter().copied().skip(first).step_by(step).collect();
                     words(secrets, &row, LEAST, &mut |_| see(part.clone()));
@@ -583,61 +586,125 @@ fn is_list(text: &[u8]) -> bool {
     equal.iter().any(|equal| *equal >= EQUAL)
 }
 
-/// The number in a run that looks like a short hash: the run has few other digits.
-fn hash(run: &[u8]) -> Option<&[u8]> {
-    let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
-    // This check rejects most runs without a hash.
-    if run.len() > 2 * MANY_DIGITS || !run.chunks_exact(LEAST).any(|eight| eight.iter().all(is_digit)) {
-        return None;
-    }
-    let (mut digits, mut length, mut hash) = (0, 0, 0..0);
-    for (at, byte) in run.iter().enumerate() {
-        digits += usize::from(is_digit(byte));
-        length = if is_digit(byte) { length + 1 } else { 0 };
-        if length > hash.len() {
-            hash = at + 1 - length..at + 1;
+/// The digits of a short run of numbers. Each byte of the run has one bit, the first byte the lowest one.
+#[derive(Clone, Copy)]
+struct Digits {
+    /// The hexadecimal digits.
+    all: u64,
+    /// The digits that are letters.
+    letters: u64,
+    line_breaks: u64,
+    /// The number of bytes of the run.
+    length: usize,
+}
+
+impl Digits {
+    /// `None` if the run has more than 64 bytes.
+    fn of(run: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 64];
+        bytes.get_mut(..run.len())?.copy_from_slice(run);
+        let mut digits = Self {
+            all: 0,
+            letters: 0,
+            line_breaks: 0,
+            length: run.len(),
+        };
+        // Eight bytes at once. A run is ASCII, so that no sum of two bytes overflows into the next byte.
+        for (at, eight) in bytes.chunks_exact(8).enumerate().take(run.len().div_ceil(8)) {
+            let eight = word(eight).unwrap_or_default();
+            let at_least = |eight: u64, byte: u8| eight + EACH * u64::from(0x80 - byte);
+            let numerals = at_least(eight, b'0') & !at_least(eight, b'9' + 1);
+            let small = eight | EACH * u64::from(b' ');
+            let letters = at_least(small, b'a') & !at_least(small, b'f' + 1);
+            let line_breaks = at_least(eight, b'\n') & !at_least(eight, b'\n' + 1);
+            digits.all |= upper_bits(numerals | letters) << (8 * at);
+            digits.letters |= upper_bits(letters) << (8 * at);
+            digits.line_breaks |= upper_bits(line_breaks) << (8 * at);
         }
+        Some(digits)
     }
-    let has_few_others = digits < hash.len() + DIGITS;
-    // A number without letters may also be decimal or binary, so this does not return it.
-    let hash = Some(&run[hash]).filter(|hash| hash.iter().any(u8::is_ascii_alphabetic));
-    hash.filter(|hash| (DIGITS..MANY_DIGITS).contains(&hash.len()) && has_few_others)
+
+    /// The number in the run that looks like a short hash: the run has few other digits.
+    fn hash(self) -> Option<Range<usize>> {
+        // A longer run may be a list.
+        if self.length > 2 * MANY_DIGITS {
+            return None;
+        }
+        let (mut rest, mut hash) = (self.all, 0..0);
+        while rest != 0 {
+            let start = rest.trailing_zeros();
+            let length = (rest >> start).trailing_ones();
+            if length as usize > hash.len() {
+                hash = start as usize..(start + length) as usize;
+            }
+            rest &= u64::MAX.checked_shl(start + length).unwrap_or(0);
+        }
+        let has_few_others = (self.all.count_ones() as usize) < hash.len() + DIGITS;
+        // A number without letters may also be decimal or binary, so this does not return it.
+        let has_letters = self.letters >> hash.start << hash.start << (64 - hash.end.max(1)) != 0;
+        ((DIGITS..MANY_DIGITS).contains(&hash.len()) && has_few_others && has_letters).then_some(hash)
+    }
+
+    /// The number of digits in each line.
+    fn in_lines(self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let start = next?;
+            let rest = self.line_breaks.checked_shr(start).unwrap_or(0);
+            let end = (start + rest.trailing_zeros()).min(self.length as u32);
+            next = (rest != 0).then_some(end + 1);
+            let before_end = u64::MAX.checked_shr(64 - end).unwrap_or(0);
+            let of_line = before_end & u64::MAX.checked_shl(start).unwrap_or(0);
+            Some((
+                (self.all & of_line).count_ones() as usize,
+                start as usize..end as usize,
+            ))
+        })
+    }
+}
+
+/// The number whose bytes are all 1.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
+/// The upper bits of eight bytes, that of the first byte as the lowest one.
+fn upper_bits(eight: u64) -> u64 {
+    // For each byte, one of the factor's bits moves the byte's bit to its place in the highest byte.
+    (eight >> 7 & EACH).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// Whether the bytes that a hash stands for have a word of a secret.
 fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
-    let mut bytes = [0; MANY_DIGITS / 2];
-    (0..2).any(|phase| {
-        let pairs = hash[phase..].chunks_exact(2);
-        let bytes = &mut bytes[..pairs.len()];
-        for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            let value = |digit| hex_value(digit).unwrap_or_default();
-            *byte = value(pair[0]) << 4 | value(pair[1]);
-        }
-        secrets.gate().find(bytes, 1).is_some()
-            || hash.len() == DIGITS && {
-                // A word of a dump may begin with its last byte.
-                bytes.reverse();
-                secrets.gate().find(bytes, 1).is_some()
-            }
-    })
+    let mut number = 0;
+    let has_word = hash.iter().enumerate().any(|(at, digit)| {
+        number = number << 4 | u64::from(hex_value(*digit).unwrap_or_default());
+        at + 1 >= DIGITS && secrets.gate().has(number.swap_bytes())
+    });
+    // A word of a dump may begin with its last byte.
+    has_word || hash.len() == DIGITS && secrets.gate().has(number)
 }
 
 /// Whether a run has many digits in one line or in all its whole lines together, or the address of a dump in
 /// a line. The first and the last line may be parts of longer lines. Their digits add to the total only if
 /// `is_short`, because a log may have the time and a hash there.
-fn is_numbers(text: &[u8], is_short: bool) -> bool {
-    let mut lines = text.split(|byte| *byte == b'\n');
+fn is_numbers(text: &[u8], short: Option<Digits>, is_short: bool) -> bool {
     if text.len() < DIGITS {
-        return text.len() >= ADDRESS && lines.any(has_address);
+        return text.len() >= ADDRESS && text.split(|byte| *byte == b'\n').any(has_address);
     }
-    let (mut end, mut together) = (0, 0);
-    lines.any(|line| {
-        let adds_up = is_short || end > 0 && end + line.len() < text.len();
+    let mut together = 0;
+    let mut counts = |found: usize, line: Range<usize>| {
+        let adds_up = is_short || line.start > 0 && line.end < text.len();
+        together += if adds_up { found } else { 0 };
+        found >= DIGITS || together >= DIGITS || has_address(&text[line])
+    };
+    if let Some(short) = short {
+        return short.in_lines().any(|(found, line)| counts(found, line));
+    }
+    let mut end = 0;
+    text.split(|byte| *byte == b'\n').any(|line| {
+        let start = end;
         end += line.len() + 1;
         let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-        together += if adds_up { found } else { 0 };
-        found >= DIGITS || together >= DIGITS || has_address(line)
+        counts(found, start..start + line.len())
     })
 }
 
@@ -652,4 +719,42 @@ fn has_address(line: &[u8]) -> bool {
         matches!(line.get(blank + 1), Some(b'0'..=b'9' | b'a'..=b'f'))
             && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Numbers, letters, line breaks and separators in any order and number.
+        #[test]
+        fn eight_bytes_at_once_are_read_like_one_by_one(run in "[0-9/:@A-G`a-g\n\t ~]{0,64}") {
+            let digits = Digits::of(run.as_bytes()).expect("it is short");
+            let bits = |belongs: fn(&u8) -> bool| {
+                run.bytes().rev().fold(0, |bits, byte| bits << 1 | u64::from(belongs(&byte)))
+            };
+            prop_assert_eq!(digits.all, bits(u8::is_ascii_hexdigit));
+            prop_assert_eq!(digits.letters, bits(|byte| byte.is_ascii_hexdigit() && byte.is_ascii_alphabetic()));
+            prop_assert_eq!(digits.line_breaks, bits(|byte| *byte == b'\n'));
+            let of_lines = digits.in_lines().map(|(found, line)| (found, line.len()));
+            let lines = run.split('\n').map(|line| {
+                (line.bytes().filter(u8::is_ascii_hexdigit).count(), line.len())
+            });
+            prop_assert!(of_lines.eq(lines));
+        }
+
+        #[test]
+        fn a_hash_is_the_longest_number(run in "[0-9a-f .:]{0,20}[0-9a-f]{12,30}[0-9a-f .:]{0,14}") {
+            let is_digit = |c: char| c.is_ascii_hexdigit();
+            let longest = run.split(|c| !is_digit(c)).max_by_key(|number| number.len()).unwrap_or_default();
+            let others = run.chars().filter(|c| is_digit(*c)).count() - longest.len();
+            let is_hash = (DIGITS..MANY_DIGITS).contains(&longest.len())
+                && others < DIGITS
+                && longest.bytes().any(|byte| byte.is_ascii_alphabetic());
+            let found = Digits::of(run.as_bytes()).and_then(Digits::hash);
+            prop_assert_eq!(found.map(|hash| hash.len()), is_hash.then_some(longest.len()));
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Characters that a program printed apart from each other: in a list, in a table, or one in each line.
 
-use super::is_token_byte;
 use crate::text::Text;
 
 /// Calls `emit` three times with the characters that stand alone: with all of them, with the first, third,
@@ -35,14 +34,23 @@ pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     positions
 }
 
-/// Whether a text has a character that stands alone.
-pub(crate) fn has_alone(bytes: &[u8]) -> bool {
-    bytes
-        .windows(3)
-        .any(|three| !is_part(&three[0]) & is_part(&three[1]) & !is_part(&three[2]))
+/// The number of characters that stand alone. Does not count the first and the last byte.
+pub(crate) fn count_alone(bytes: &[u8]) -> usize {
+    // The compiler turns each of these sums into a few vector instructions. No sum exceeds a byte.
+    let in_part = |part: &[u8]| -> u8 {
+        let (before, here) = (&part[..part.len() - 2], &part[1..part.len() - 1]);
+        let threes = before.iter().zip(here).zip(&part[2..]);
+        threes
+            .map(|((before, here), after)| u8::from(is_part(here) & !is_part(before) & !is_part(after)))
+            .sum()
+    };
+    let parts = (0..bytes.len().saturating_sub(2)).step_by(128);
+    parts
+        .map(|from| usize::from(in_part(&bytes[from..bytes.len().min(from + 130)])))
+        .sum()
 }
 
 fn is_part(byte: &u8) -> bool {
     // A JWT contains neither `+` nor `/`, so they are separators here.
-    is_token_byte(*byte) & !matches!(byte, b'+' | b'/')
+    byte.is_ascii_alphanumeric() | (*byte == b'-') | (*byte == b'.') | (*byte == b'_')
 }
