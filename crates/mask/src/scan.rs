@@ -12,8 +12,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, Tokens, alone, base64_value, columns, count_alone, has_escapes, hex_value,
-        is_text, is_token_byte, latin, unescaped,
+        Kind, ROWS, Token, Tokens, alone, base64_value, columns, count_alone, has_carets, has_escapes,
+        hex_value, is_text, is_token_byte, latin, uncareted, unescaped,
     },
 };
 
@@ -106,7 +106,7 @@ const CLASSES: [u64; 256] = {
         if byte.is_ascii_lowercase() {
             counts |= 1 << Class::Small as u32;
         }
-        if matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<') {
+        if matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<' | b'^') {
             counts |= 1 << Class::Escape as u32;
         }
         if byte.is_ascii_digit() {
@@ -340,6 +340,10 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             escapes_to = at + OVERLAP;
             let part = at.saturating_sub(DENSE * step + AROUND)..text.len().min(escapes_to + AROUND);
             unescape(look, &text[part.clone()], depth - 1, &mut |_| see(part.clone()));
+            if has_carets(&text[part.clone()]) {
+                let bytes = uncareted(&Text::plain(&text[part.clone()])).bytes;
+                words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
+            }
         }
         at += step;
     }

@@ -12,8 +12,8 @@ use crate::{
     secrets::{Place, Secrets},
     text::Text,
     views::{
-        View, base64, characters, has_escapes, hidden, is_text, is_token_byte, joined, latin, numbers, table,
-        unescaped, uses,
+        View, base64, characters, has_carets, has_escapes, hidden, is_text, is_token_byte, joined, latin,
+        numbers, table, uncareted, unescaped, uses,
     },
 };
 
@@ -115,6 +115,9 @@ impl<'a> Search<'a> {
         }
         if uses(View::Latin) && memchr::memchr2(0xc2, 0xc3, &text.bytes).is_some() {
             self.find(&latin(text), false);
+        }
+        if uses(View::Carets) && has_carets(&text.bytes) {
+            self.find(&uncareted(text), false);
         }
         if depth == 0 {
             return;

@@ -14,6 +14,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("without the beginning of each line", text::without_beginnings),
     ("by columns", text::by_columns),
     ("C escapes", text::c_escapes),
+    ("carets", text::carets),
     ("percent-encoding", text::percent),
     ("XML references", text::xml),
     ("quoted-printable", text::quoted_printable),

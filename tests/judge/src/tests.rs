@@ -136,6 +136,13 @@ fn parts_of_the_token_decoded() {
     );
     usable(format!("{bytes:?}"));
     usable(&bytes);
+    let carets = bytes.iter().map(|byte| match byte & 0x7f {
+        low @ b' '..=b'~' => (*byte >= 0x80, char::from(low).to_string()),
+        low => (*byte >= 0x80, format!("^{}", char::from(low ^ 0x40))),
+    });
+    usable(carets.fold(String::new(), |text, (is_high, low)| {
+        text + if is_high { "M-" } else { "" } + &low
+    }));
 }
 
 #[test]

@@ -143,6 +143,27 @@ pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
     vec![decoded]
 }
 
+/// Decodes what `cat -v` prints: `^A`, `M-a`, `M-^A`.
+pub(crate) fn carets(text: &[u8]) -> Vec<Vec<u8>> {
+    if !text.contains(&b'^') {
+        return Vec::new();
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        let high = rest.strip_prefix(b"M-").filter(|low| !low.is_empty());
+        let low = high.unwrap_or(rest);
+        let (byte, length) = match low {
+            [b'^', control @ b'?'..=b'_', ..] => (control ^ 0x40, 2),
+            [other, ..] => (*other, 1),
+            [] => (*first, 1),
+        };
+        decoded.push(byte | if high.is_some() { 0x80 } else { 0 });
+        rest = &low[length..];
+    }
+    vec![decoded]
+}
+
 /// Reads up to `most` digits. Returns the byte for which they stand, and the count of digits plus `more`, the
 /// count of characters before them.
 fn code(text: &[u8], most: usize, radix: u32, more: usize) -> (Option<u8>, usize) {

@@ -20,6 +20,10 @@ s=$(cut -d. -f3 token | tr -- -_ +/); printf '%s==' "$s" | base64 -d 2>/dev/null
 s=$(cut -d. -f3 token | tr -- -_ +/); printf '%s==' "$s" | base64 -d 2>/dev/null | base64
 ### signature decoded, raw
 s=$(cut -d. -f3 token | tr -- -_ +/); printf '%s==' "$s" | base64 -d 2>/dev/null
+### signature decoded, cat -v
+s=$(cut -d. -f3 token | tr -- -_ +/); printf '%s==' "$s" | base64 -d 2>/dev/null | cat -v
+### signature decoded, cat -A in lines
+s=$(cut -d. -f3 token | tr -- -_ +/); printf '%s==' "$s" | base64 -d 2>/dev/null | cat -A | fold -w 60
 ### signature as a python repr
 python3 -c 'import base64, os; print(base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="))'
 ### signature as decimal bytes

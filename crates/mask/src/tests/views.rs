@@ -38,6 +38,25 @@ fn bytes_as_text(token: &str) -> String {
     bytes.into_iter().map(char::from).collect()
 }
 
+/// The output of `cat -v` for the bytes of the signature.
+fn carets(token: &str) -> String {
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    let shown = bytes.into_iter().map(|byte| {
+        let (meta, low) = if byte < 0x80 {
+            ("", byte)
+        } else {
+            ("M-", byte & 0x7f)
+        };
+        match low {
+            b'\n' | b'\t' if meta.is_empty() => char::from(low).to_string(),
+            b' '..=b'~' => format!("{meta}{}", char::from(low)),
+            _ => format!("{meta}^{}", char::from(low ^ 0x40)),
+        }
+    });
+    shown.collect()
+}
+
 /// The output of `xxd -b`.
 fn binary_dump(text: &str) -> String {
     let line = |(at, line): (usize, &[u8])| {
@@ -67,6 +86,7 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Binary, &|t: &str| each(t, |byte| format!("{byte:08b} ")))]
 #[case(View::Characters, &|t: &str| t.chars().map(|char| format!("Some {char:?}, ")).collect())]
 #[case(View::Latin, &|t: &str| bytes_as_text(t))]
+#[case(View::Carets, &|t: &str| carets(t))]
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Table, &|t: &str| each(t, |byte| format!("{byte} 0x{byte:02x} {:o}\n", byte)))]
 #[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]

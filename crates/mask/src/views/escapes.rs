@@ -13,6 +13,21 @@ pub(crate) fn has_escapes(text: &[u8]) -> bool {
 
 /// The text with each escape replaced by the bytes that it stands for.
 pub(crate) fn unescaped(text: &Text) -> Text {
+    replaced(text, read)
+}
+
+/// Whether a text may have the carets of [`uncareted`].
+pub(crate) fn has_carets(text: &[u8]) -> bool {
+    memchr::memchr(b'^', text).is_some()
+}
+
+/// The text with the bytes for which `cat -v` and `less` print `^A`, `M-a`, `M-^A` or `<8F>`. A token may have
+/// `M-` itself, so this is not a part of [`unescaped`].
+pub(crate) fn uncareted(text: &Text) -> Text {
+    replaced(text, caret)
+}
+
+fn replaced(text: &Text, read: fn(&[u8]) -> (usize, Meaning)) -> Text {
     let mut out = Text::with_room(text.len());
     let mut at = 0;
     let mut parted = false;
@@ -97,6 +112,26 @@ fn read(rest: &[u8]) -> (usize, Meaning) {
         [b'&', tail @ ..] => entity(tail),
         [b'<', tail @ ..] => tag(tail),
         [byte, ..] => (1, one(*byte)),
+        [] => (1, one(0)),
+    }
+}
+
+/// Like [`read`], for control characters and bytes above 0x7f as `cat -v` and `less` print them. `cat -A` also
+/// prints `$` before a line break.
+fn caret(rest: &[u8]) -> (usize, Meaning) {
+    let is_control = |byte: u8| matches!(byte, b'?'..=b'_');
+    match *rest {
+        [b'M', b'-', b'^', byte, ..] if is_control(byte) => (4, one(byte ^ 0xc0)),
+        [b'M', b'-', b'^'] | [b'M', b'-'] | [b'M'] | [b'^'] => (1, Meaning::Unfinished),
+        [b'M', b'-', byte @ b' '..=b'~', ..] => (3, one(byte | 0x80)),
+        [b'^', byte, ..] if is_control(byte) => (2, one(byte ^ 0x40)),
+        [b'$', b'\n', ..] => (2, one(b'\n')),
+        [b'<', _, _, b'>', ..] => match number(&rest[1..], 2, 16) {
+            Some((2, byte)) => (4, one(byte as u8)),
+            _ => (1, one(b'<')),
+        },
+        [b'<'] | [b'<', _] | [b'<', _, _] => (1, Meaning::Unfinished),
+        [byte, ..] => (1, one(byte)),
         [] => (1, one(0)),
     }
 }

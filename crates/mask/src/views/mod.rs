@@ -14,7 +14,7 @@ use crate::{
 
 pub(crate) use base64::{base64, base64_value};
 pub(crate) use characters::{ROWS, alone, characters, count_alone};
-pub(crate) use escapes::{has_escapes, unescaped};
+pub(crate) use escapes::{has_carets, has_escapes, uncareted, unescaped};
 pub(crate) use numbers::{Kind, Token, Tokens, hex_value, numbers};
 pub(crate) use table::{columns, table};
 pub(crate) use terminal::{Visible, hidden, visible};
@@ -38,6 +38,8 @@ pub(crate) enum View {
     /// The columns of a table with one byte in each row.
     Table,
     Escapes,
+    /// Control characters and other bytes as `cat -v` prints them.
+    Carets,
     Latin,
     Terminal,
     /// Any view of the bytes that another view reads.
