@@ -46,6 +46,7 @@
 //! | hexadecimal | any case and grouping, lists, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; text columns of dumps |
 //! | Latin-1 | bytes that a program printed as if they were characters |
+//! | carets | control characters and bytes above 0x7f as `cat -v` and `less` print them |
 //! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
 //!
 //! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
