@@ -232,8 +232,11 @@ mod tests {
 
     #[test]
     fn what_the_job_did() {
-        let line =
-            |request: &str| format!("{{\"time\":\"2026-11-26T10:00:00Z\",\"milliseconds\":1,{request}}}\n");
+        let line = |request: &str| {
+            format!(
+                "{{\"time\":\"2026-11-26T10:00:00Z\",\"account\":\"ci/scanner\",\"milliseconds\":1,{request}}}\n"
+            )
+        };
         let record = [
             line(r#""verb":"get","path":"/version","status":200"#),
             line(r#""verb":"list","resource":"pods","namespace":"ci","status":200"#),

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{
+    claims::account::Account,
     cluster::Proxy,
     error::{Error, Kind},
     inputs::{options::Inputs, proxy::Settings},
@@ -107,7 +108,11 @@ impl JobProxy {
 }
 
 fn start(state: &State, token: &Token, settings: &Settings) -> Result<LoopbackProxy, Error> {
-    LoopbackProxy::start(state.for_job(), token, settings, &state.receipt.namespace)
+    let account = Account {
+        namespace: state.receipt.namespace.clone(),
+        name: state.receipt.service_account.clone(),
+    };
+    LoopbackProxy::start(state.for_job(), token, settings, &account)
 }
 
 /// The secrets in the [`message`] to a process that opens a proxy. The state beside them holds no secret.

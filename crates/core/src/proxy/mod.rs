@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 
 use self::{bearer::Bearer, certificate::Certificate, far::Far, forward::Forward, record::Record};
 use crate::{
+    claims::account::Account,
     cluster::{Connection, Dial, Identity, install_crypto},
     error::{Error, Kind},
     inputs::{options::Opt, proxy::Settings},
@@ -92,7 +93,7 @@ pub struct LoopbackProxy {
 
 impl LoopbackProxy {
     /// Starts a proxy in front of the API server of `connection`. The proxy sends `token` with each request.
-    /// `namespace` is the namespace of the token's ServiceAccount.
+    /// `account` is the token's ServiceAccount.
     ///
     /// # Errors
     /// If `allow` is wrong, if jobpass cannot use the server's certificates or create the file for the
@@ -101,16 +102,17 @@ impl LoopbackProxy {
         connection: &Connection,
         token: &Token,
         settings: &Settings,
-        namespace: &str,
+        account: &Account,
     ) -> Result<Self, Error> {
         install_crypto();
         let allow = settings.allow.as_deref();
-        let allow = allow.map(|text| Allowed::parse(Opt::Allow.name(), text, namespace));
+        let allow = allow.map(|text| Allowed::parse(Opt::Allow.name(), text, &account.namespace));
         // This connection lacks the minter's client certificate, which kube-apiserver would prefer to the
         // token.
         let far = Far::new(Dial::new(connection, &Identity::default())?);
         let (bearer, certificate) = (Bearer::new()?, Certificate::new()?);
-        let record = settings.record.as_deref().map(Record::create).transpose()?;
+        let record = settings.record.as_deref();
+        let record = record.map(|path| Record::create(path, account)).transpose()?;
         let token_of_door = bearer.token().clone();
         let forward = Arc::new(Forward::new(far, bearer, token, allow.transpose()?, record)?);
 

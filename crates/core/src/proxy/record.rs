@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    claims::account::Account,
     error::Error,
     process::{files::cannot_write, system::create_private_log},
     rbac::Request,
@@ -43,6 +44,8 @@ pub enum Line {
 pub struct Recorded {
     /// The time at which the proxy got the request.
     pub time: Timestamp,
+    /// The ServiceAccount of the job's token, as `NAMESPACE/NAME`.
+    pub account: String,
     /// The request.
     #[serde(flatten)]
     pub request: Request,
@@ -55,7 +58,10 @@ pub struct Recorded {
 }
 
 /// The writing end of a record.
-pub(super) struct Record(Mutex<Writer>);
+pub(super) struct Record {
+    account: String,
+    writer: Mutex<Writer>,
+}
 
 struct Writer {
     file: File,
@@ -71,13 +77,16 @@ pub(super) struct Pending {
 }
 
 impl Record {
-    /// Creates the file. Only this user can read it.
+    /// Creates the file for the requests of a job with a token of `account`. Only this user can read it.
     ///
     /// # Errors
     /// If the file exists, or if jobpass cannot create it.
-    pub(super) fn create(path: &Path) -> Result<Arc<Self>, Error> {
+    pub(super) fn create(path: &Path, account: &Account) -> Result<Arc<Self>, Error> {
         let file = create_private_log(path).map_err(|error| cannot_write(path, &error))?;
-        Ok(Arc::new(Self(Mutex::new(Writer { file, left: LONGEST }))))
+        Ok(Arc::new(Self {
+            account: account.to_string(),
+            writer: Mutex::new(Writer { file, left: LONGEST }),
+        }))
     }
 
     pub(super) fn begin(self: &Arc<Self>, request: Request) -> Pending {
@@ -85,6 +94,7 @@ impl Record {
             record: Arc::clone(self),
             line: Some(Recorded {
                 time: Timestamp::now(),
+                account: self.account.clone(),
                 request,
                 status: None,
                 milliseconds: 0,
@@ -122,7 +132,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         let Some(mut line) = self.line.take() else { return };
         line.milliseconds = self.begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-        let mut writer = self.record.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.record.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk must not fail the job's request.
         let _ = writer.write(&Line::Request(line));
     }
@@ -143,6 +153,13 @@ mod tests {
             .collect()
     }
 
+    fn account() -> Account {
+        Account {
+            namespace: "ci".into(),
+            name: "scanner".into(),
+        }
+    }
+
     fn request(path: &str, query: &str) -> Request {
         Request::read(&Method::GET, path, query).expect("a request")
     }
@@ -151,7 +168,7 @@ mod tests {
     fn a_line_says_what_was_asked_and_no_value_of_the_query() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("record");
-        let record = Record::create(&path).expect("created");
+        let record = Record::create(&path, &account()).expect("created");
         let query = "labelSelector=hidden%3D1&continue=secret&watch=1";
         let mut pending = record.begin(request("/api/v1/namespaces/ci/pods", query));
         pending.answered(200);
@@ -164,19 +181,22 @@ mod tests {
         let [Line::Request(first), Line::Request(second)] = &lines[..] else {
             panic!("{lines:?}");
         };
-        assert_eq!(first.status, Some(200));
+        assert_eq!((&*first.account, first.status), ("ci/scanner", Some(200)));
         assert_eq!((&*second.request.path, second.status), ("/metrics", None));
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(Record::create(&path).is_err(), "jobpass overwrites nothing");
+        assert!(
+            Record::create(&path, &account()).is_err(),
+            "jobpass overwrites nothing"
+        );
     }
 
     #[test]
     fn a_record_has_an_end_and_says_so() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("record");
-        let record = Record::create(&path).expect("created");
-        record.0.lock().expect("free").left = 500;
+        let record = Record::create(&path, &account()).expect("created");
+        record.writer.lock().expect("free").left = 600;
         for _ in 0..20 {
             drop(record.begin(request("/api/v1/namespaces/ci/pods", "")));
         }

@@ -112,7 +112,11 @@ impl Server {
 
     fn proxy(&self, settings: &Settings) -> LoopbackProxy {
         let token = Token::parse(TOKEN, "token").expect("a token");
-        LoopbackProxy::start(&self.connection, &token, settings, "ci").expect("a proxy")
+        let account = Account {
+            namespace: "ci".into(),
+            name: "scanner".into(),
+        };
+        LoopbackProxy::start(&self.connection, &token, settings, &account).expect("a proxy")
     }
 
     fn seen(&self) -> Vec<Seen> {

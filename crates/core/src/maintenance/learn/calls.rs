@@ -32,7 +32,7 @@ pub struct Runs {
     pub(super) files: u64,
     /// The number of incomplete records.
     pub(super) cut: u64,
-    /// The namespaces of the ServiceAccounts that made the requests, from the audit logs.
+    /// The namespaces of the ServiceAccounts that made the requests.
     accounts: BTreeSet<String>,
     /// A few credential ids from the audit logs, for the error if [`Runs::read`] got no ids.
     strangers: BTreeSet<String>,
@@ -162,7 +162,11 @@ impl Runs {
         match line
             .map_err(|_| "it is neither a request of a record nor an event of an audit log".to_owned())?
         {
-            Line::Request(recorded) => self.add(recorded.into()),
+            Line::Request(recorded) => {
+                let namespace = recorded.account.split('/').next();
+                self.accounts.extend(namespace.map(str::to_owned));
+                self.add(recorded.into());
+            }
             Line::Cut { cut } => self.cut += u64::from(cut),
         }
         Ok(Taken::Line)
@@ -199,7 +203,7 @@ impl Runs {
         }
     }
 
-    /// The namespace of the ServiceAccount, if the audit logs name exactly one for the credential ids.
+    /// The namespace of the ServiceAccounts that made the requests. `None` if they are in several namespaces.
     pub(super) fn account_namespace(&self) -> Option<&str> {
         let only = self.accounts.first().filter(|_| self.accounts.len() == 1);
         only.map(String::as_str)

@@ -42,7 +42,6 @@ pub struct Needs {
     pub(super) of_everybody: u64,
     /// The rights that jobpass writes into no rule: a wildcard or unsafe text could allow more.
     pub(super) unnamed: BTreeSet<Request>,
-    /// The namespace of the ServiceAccounts in the audit logs, if there is exactly one.
     own: Option<String>,
     /// The number of requests.
     pub(super) requests: u64,
@@ -80,20 +79,9 @@ impl Needs {
         needs
     }
 
-    /// The namespace of the ServiceAccount. An audit log names it. A record does not, so jobpass takes the
-    /// only namespace of the allowed requests. If no request was allowed, it takes that of the denied
-    /// requests, or else that of the requests without a decision. `None` if there is not exactly one.
+    /// The namespace of the ServiceAccounts that made the requests. `None` if they are in several namespaces.
     pub fn own_namespace(&self) -> Option<&str> {
-        if let Some(own) = &self.own {
-            return Some(own);
-        }
-        let all = [&self.allowed, &self.denied, &self.unknown];
-        let all = all.into_iter().find(|rights| !rights.is_empty())?.iter();
-        let mut namespaces = all
-            .map(|right| &*right.namespace)
-            .filter(|namespace| !namespace.is_empty());
-        let first = namespaces.next()?;
-        namespaces.all(|namespace| namespace == first).then_some(first)
+        self.own.as_deref()
     }
 }
 

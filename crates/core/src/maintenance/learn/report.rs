@@ -62,7 +62,7 @@ impl<'a> Report<'a> {
                     (use_of, "rules:")
                 }
             };
-            let name = if is_alone {
+            let name = if is_alone && self.own == Some(namespace) {
                 String::new()
             } else {
                 format!("namespace: {namespace}\n")

@@ -60,6 +60,7 @@ fn request(verb: &str, [group, resource, subresource]: [&str; 3], namespace: &st
 fn line(request: &Request, status: Option<u16>) -> String {
     let recorded = Recorded {
         time: Timestamp::UNIX_EPOCH,
+        account: "ci/scanner".into(),
         request: request.clone(),
         status,
         milliseconds: 1,
@@ -215,6 +216,24 @@ fn of(method: &str, uri: &str, status: u16) -> String {
 }
 
 const PODS: &str = "/api/v1/namespaces/ci/pods";
+
+/// The ServiceAccount is in namespace `ci`, and the job works in another one. Without `-n`, `require` would ask
+/// about `ci`, and the rules would be for the namespace of the minter.
+#[test]
+fn rules_for_another_namespace_say_so() {
+    let needs = needs(&of("GET", "/apis/apps/v1/namespaces/shop/deployments", 200));
+    insta::assert_snapshot!(Report::of(&needs, needs.own_namespace(), None).yaml(), @r#"
+    # The least rules for 1 request in 1 file.
+    # Namespace shop: for a Role.
+    namespace: shop
+    rules:
+      - apiGroups: ["apps"]
+        resources: ["deployments"]
+        verbs: ["list"]
+    require: |
+      list deployments.apps -n shop
+    "#);
+}
 
 #[test]
 fn a_person_sees_rules_to_paste() {
