@@ -166,6 +166,7 @@ fn node_extra_ca_certs_counts_for_id_tokens() {
         let all = variables.iter().map(|(name, value)| (name.into(), value.into()));
         Environment::from_iter(all).with_id_tokens(Some(IdTokens {
             url: format!("https://localhost:{port}/token?v=1"),
+            variable: "ACTIONS_ID_TOKEN_REQUEST_URL",
             bearer: Token::parse("request-token", "test").expect("a token"),
             mask: |_| Ok(()),
         }))

@@ -12,11 +12,13 @@ use crate::commands;
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const BEARER: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-/// The endpoint, from two variables. The runner sets them in main and in post if the job has the permission.
-/// Steps cannot change them.
+/// The endpoint, from two variables. If the job has the permission `id-token: write`, the runner sets them
+/// in main and in post, and overwrites other values (`Handlers/NodeScriptActionHandler.cs`). Without the
+/// permission, a step can set them through GITHUB_ENV.
 pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     Some(IdTokens {
         url: environment.get(URL)?.to_owned(),
+        variable: URL,
         bearer: Token::parse(environment.get(BEARER)?, BEARER).ok()?,
         mask: commands::mask_token,
     })

@@ -40,8 +40,15 @@ pub(super) struct Source {
 impl Source {
     /// The endpoint that the environment of the job names now.
     pub(super) fn of_job(environment: &Environment) -> Result<Self, Error> {
-        let url = &environment.id_tokens().ok_or_else(none_here)?.url;
-        let mut source = Self::parse(url)?;
+        let IdTokens { url, variable, .. } = environment.id_tokens().ok_or_else(none_here)?;
+        let mut source = Self::parse(url).ok_or_else(|| {
+            Error::input(
+                Opt::OidcAudience,
+                format!("does not work here: the variable {variable} does not hold an https URL"),
+                "the runner sets this variable if the job has `permissions: id-token: write`. Give the job \
+                 this permission, and remove the step or the `env:` that sets the variable",
+            )
+        })?;
         source.connection.proxy = Proxy::from_environment(&source.connection.server, environment);
         source.trust(ExtraCertificates::of(environment)?);
         Ok(source)
@@ -55,7 +62,14 @@ impl Source {
         extra_certificates: Option<&Path>,
         environment: &Environment,
     ) -> Result<Self, Error> {
-        let mut source = Self::parse(url)?;
+        let mut source = Self::parse(url).ok_or_else(|| {
+            Error::input(
+                Opt::OidcAudience,
+                "does not work here: the recorded state holds no https URL for ID tokens",
+                "jobpass sent the job's credential to no server. Find out who changed the state after \
+                 jobpass minted the token",
+            )
+        })?;
         source.trust(extra_certificates.and_then(|path| ExtraCertificates::read(path.to_owned())));
         let now = Proxy::from_environment(&source.connection.server, environment);
         let then = proxy.map(|proxy| Proxy::parse("proxy", proxy)).transpose()?;
@@ -70,25 +84,16 @@ impl Source {
         }
     }
 
-    fn parse(url: &str) -> Result<Self, Error> {
-        let refused = || {
-            let problem = "does not work here: the CI platform names no https URL for ID tokens";
-            Error::input(
-                Opt::OidcAudience,
-                problem,
-                "a step of the job may have changed a variable that only the runner may set. Find that step, \
-                 and remove the change",
-            )
-        };
-        let parsed = url.parse::<http::Uri>().map_err(|_| refused())?;
-        let authority = parsed.authority().ok_or_else(refused)?;
-        let path_and_query = parsed.path_and_query().ok_or_else(refused)?.to_string();
-        if parsed.scheme_str() != Some("https") {
-            return Err(refused());
-        }
-        let connection =
-            Connection::new("oidc-audience", &format!("https://{authority}"), None).map_err(|_| refused())?;
-        Ok(Self {
+    /// `None` if the text is not an https URL, or if it holds a user or a password.
+    fn parse(url: &str) -> Option<Self> {
+        let parsed = url.parse::<http::Uri>().ok()?;
+        let authority = parsed
+            .authority()
+            .filter(|_| parsed.scheme_str() == Some("https"))?;
+        let path_and_query = parsed.path_and_query()?.to_string();
+        let server = format!("https://{authority}");
+        let connection = Connection::new(Opt::OidcAudience.name(), &server, None).ok()?;
+        Some(Self {
             url: url.to_owned(),
             connection,
             path_and_query,
@@ -207,6 +212,7 @@ mod tests {
     fn environment(url: &str) -> Environment {
         let id_tokens = IdTokens {
             url: url.into(),
+            variable: "ID_TOKEN_URL",
             bearer: Token::parse("request-token", "x").expect("a token"),
             mask: |_| Ok(()),
         };
@@ -239,14 +245,20 @@ mod tests {
     #[case("/x")]
     #[case("")]
     fn the_bearer_goes_nowhere_but_over_tls(#[case] url: &str) {
-        let error = Source::of_job(&environment(url))
-            .map(|_| ())
-            .expect_err("refused")
-            .to_string();
-        assert!(
-            error.contains("no https URL") && !error.contains("secret"),
-            "{error}"
-        );
+        let now = environment(url);
+        for (source, said) in [
+            (
+                Source::of_job(&now),
+                "the variable ID_TOKEN_URL does not hold an https URL",
+            ),
+            (
+                Source::recorded(url, None, None, &now),
+                "the recorded state holds no https URL",
+            ),
+        ] {
+            let error = source.map(|_| ()).expect_err("refused").to_string();
+            assert!(error.contains(said) && !error.contains("secret"), "{error}");
+        }
     }
 
     #[test]

@@ -112,6 +112,8 @@ impl<const N: usize> From<[(&str, &str); N]> for Environment {
 pub struct IdTokens {
     /// The URL of the endpoint (https). jobpass adds the audience to its query.
     pub url: String,
+    /// The name of the variable that holds the URL. The CI platform sets it.
+    pub variable: &'static str,
     /// The credential of the job for this endpoint.
     pub bearer: Token,
     /// Masks an ID token in the job's log. jobpass calls this before it uses the token.
