@@ -169,7 +169,7 @@ fn a_token_in_plain_comes_with_a_warning() {
     minting.assert_nothing_leaked(&cluster, &mint);
     says(
         &mint,
-        &["warning: `dotenv-mode: plain`: nothing masks SCAN_TOKEN"],
+        &["warning: `dotenv-mode: plain`: runners do not mask SCAN_TOKEN"],
     );
     assert_eq!(minting.dotenv()["SCAN_TOKEN"], cluster.issued()[0]);
     minting.later().revoke("success", &["--handed-over"]).succeeded();

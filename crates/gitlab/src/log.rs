@@ -1,4 +1,4 @@
-//! The job's log. GitLab shows it with colours, and does not mask values that the job itself made.
+//! The job's log. GitLab shows it with colours. Only runners with `proxy_exec` let a job add values to mask.
 
 use std::io::{Write as _, stderr, stdout};
 
@@ -35,7 +35,8 @@ pub(crate) fn say(lines: &str) -> bool {
     stdout().write_all(format!("{lines}\n").as_bytes()).is_ok()
 }
 
-/// Writes text that a script evaluates or stores.
+/// Writes text for a program that reads standard output: commands for the job's shell, or `::add-mask::`
+/// lines for the runner. Unlike [`say`], a failed write is an error: the reader would miss the text.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(text.as_bytes())

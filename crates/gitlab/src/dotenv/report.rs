@@ -224,12 +224,14 @@ impl Dotenv {
     pub(crate) fn warning(&self) -> Option<Error> {
         matches!(self.mode, Mode::Plain).then(|| {
             let variable = &self.variable;
-            let what =
-                format!("`dotenv-mode: plain`: nothing masks {variable} in the logs of the jobs that get it");
+            let what = format!(
+                "`dotenv-mode: plain`: runners do not mask {variable} in the logs of the jobs that get it"
+            );
             Error::new(Kind::Deliver, what).help(format!(
-                "if a job prints {variable}, every reader of its log can use the token until jobpass \
-                 revokes it. Use `dotenv-mode: masked`. Jobs then read the token with \
-                 `${{{variable}#{MASKED_PREFIX}}}` or `jobpass-gitlab open`"
+                "if such a job prints {variable} without jobpass's filter, every reader of its log can use \
+                 the token until jobpass revokes it. Use `dotenv-mode: masked`: jobs then read the token \
+                 with `${{{variable}#{MASKED_PREFIX}}}` or `jobpass-gitlab open`. Or let the jobs extend the \
+                 template's `:use` job, which masks its log"
             ))
         })
     }
