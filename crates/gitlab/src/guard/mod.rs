@@ -396,15 +396,20 @@ impl Guard<'_> {
         let state_file = self.job.state_file(&self.state);
         // A missing file proves nothing about the token: the script may have removed the file.
         let was_recorded = state_file.exists();
+        let say = |line: &str| {
+            for filter in self.job.files("log") {
+                pipe::say(&filter, line);
+            }
+        };
+        if let Some(line) = why.announcement() {
+            say(&line);
+        }
         if let Some(proxy) = &self.proxy {
             proxy.close().await;
         }
         let outcome = self.attempt(interrupt, false).await;
-        let revoked = outcome.is_ok();
-        if let Some(line) = why.line(revoked) {
-            for filter in self.job.files("log") {
-                pipe::say(&filter, &line);
-            }
+        if let (Err(_), Some(line)) = (&outcome, why.failure()) {
+            say(line);
         }
         record(self.job, &self.state, outcome);
         self.pipe.close();
@@ -477,21 +482,29 @@ async fn stopped_within(pause: Duration, interrupt: &mut Interrupt) -> bool {
 }
 
 impl Why {
-    /// The line for the log, if the script is still running. `revoked` is `true` if the guard has revoked the
-    /// token.
-    fn line(&self, revoked: bool) -> Option<String> {
-        let Self::Timeout(margin) = self else { return None };
-        let margin = margin.as_secs();
-        Some(match revoked {
-            true => format!(
-                "jobpass: this job reaches its timeout in {margin} s: jobpass revokes the token now, \
-                 because after the timeout no process of the job is left to do it\n"
-            ),
-            false => format!(
-                "jobpass: warning: this job reaches its timeout in {margin} s, and jobpass could not revoke \
-                 the token yet. The token works until a later attempt succeeds, or until it expires\n"
-            ),
+    /// The line for the log before the revocation, if the script is still running.
+    fn announcement(&self) -> Option<String> {
+        let margin = self.time_left()?.as_secs();
+        Some(format!(
+            "jobpass: this job reaches its timeout in {margin} s: jobpass revokes the token now, because \
+             after the timeout no process of the job is left to do it\n"
+        ))
+    }
+
+    /// The line for the log after a failed revocation, if [`Why::announcement`] had one.
+    fn failure(&self) -> Option<&'static str> {
+        self.time_left().map(|_| {
+            "jobpass: warning: jobpass could not revoke the token yet. The token works until a later attempt \
+             succeeds, or until it expires\n"
         })
+    }
+
+    /// The time before the job's timeout. `None` if another reason ends the token.
+    fn time_left(&self) -> Option<Duration> {
+        match self {
+            Self::Timeout(margin) => Some(*margin),
+            Self::Over | Self::AfterScriptTimeout | Self::Told => None,
+        }
     }
 }
 
@@ -549,27 +562,15 @@ mod tests {
     /// At the end of the job's time, the script still runs, so the log must say why its token no longer
     /// works.
     #[rstest]
-    #[case::the_script_is_over(Why::Over, true, None)]
-    #[case::after_script_is_over(Why::AfterScriptTimeout, true, None)]
-    #[case::revoke_asked(Why::Told, false, None)]
-    #[case::timeout(
-        Why::Timeout(Duration::from_secs(15)),
-        true,
-        Some("timeout in 15 s: jobpass revokes the token now")
-    )]
-    #[case::timeout_and_failure(
-        Why::Timeout(Duration::from_secs(15)),
-        false,
-        Some("could not revoke the token yet")
-    )]
-    fn only_a_script_that_still_runs_is_told(
-        #[case] why: Why,
-        #[case] revoked: bool,
-        #[case] expected: Option<&str>,
-    ) {
-        let line = why.line(revoked);
-        assert_eq!(line.is_some(), expected.is_some());
-        assert!(line.unwrap_or_default().contains(expected.unwrap_or_default()));
+    #[case::the_script_is_over(Why::Over, false)]
+    #[case::after_script_is_over(Why::AfterScriptTimeout, false)]
+    #[case::revoke_asked(Why::Told, false)]
+    #[case::timeout(Why::Timeout(Duration::from_secs(15)), true)]
+    fn only_a_script_that_still_runs_is_told(#[case] why: Why, #[case] is_told: bool) {
+        let before = why.announcement();
+        assert_eq!((before.is_some(), why.failure().is_some()), (is_told, is_told));
+        let said = "timeout in 15 s: jobpass revokes the token now";
+        assert!(before.is_none_or(|line| line.contains(said)));
     }
 
     /// Without the state, nobody could try again after a failure.
