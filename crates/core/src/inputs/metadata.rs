@@ -14,7 +14,8 @@ use crate::{
 /// The values of the inputs `anchor-labels` and `anchor-annotations`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// The labels. They are valid, and none of their keys belongs to jobpass or Kubernetes.
+    /// The labels. They are valid. No key is below `jobpass.dev/`, `kubernetes.io/` or `k8s.io/`, or is
+    /// `app.kubernetes.io/managed-by`.
     pub labels: BTreeMap<String, String>,
     /// The annotations. Their keys follow the rules for labels. A value may be any string.
     pub annotations: BTreeMap<String, String>,
@@ -24,8 +25,8 @@ impl Metadata {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// If a line is not `KEY=VALUE`, if the API server would refuse its key or value, if its key belongs to
-    /// jobpass or Kubernetes, or if two lines have the same key.
+    /// If a line is not `KEY=VALUE`, if the API server would refuse its key or value, if its key is one of
+    /// those that [`Metadata::labels`] excludes, or if two lines have the same key.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let parse = |option: Opt, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {
@@ -90,9 +91,9 @@ fn owner(key: &str) -> Option<&'static str> {
     match domain {
         _ if key == names::MANAGED_BY => Some("jobpass"),
         "jobpass.dev" => Some("jobpass"),
-        // Under these keys, Kubernetes keeps the ServiceAccount of a Secret, the last use of its token, and
-        // whether the token is invalid.
-        "kubernetes.io" => Some("Kubernetes"),
+        // Kubernetes reserves both domains for its own components. Below `kubernetes.io/`, it keeps the
+        // ServiceAccount of a Secret, the last use of its token, and whether the token is invalid.
+        "kubernetes.io" | "k8s.io" => Some("Kubernetes"),
         _ if domain.ends_with(".jobpass.dev") => Some("jobpass"),
         _ => None,
     }
@@ -156,6 +157,7 @@ mod tests {
     #[case::ours_too("app.kubernetes.io/managed-by=helm", "its key belongs to jobpass")]
     #[case::below_ours("x.jobpass.dev/job=x", "its key belongs to jobpass")]
     #[case::of_kubernetes("kubernetes.io/service-account.name=admin", "its key belongs to Kubernetes")]
+    #[case::of_kubernetes_too("k8s.io/app=x", "its key belongs to Kubernetes")]
     #[case::twice("team=a\nteam=b", "its key is given twice")]
     #[case::no_list("- {team: payments}", "is not a YAML list of strings")]
     fn what_no_label_can_be(#[case] text: &str, #[case] why: &str) {
