@@ -9,6 +9,7 @@ use super::{Finding, Health};
 use crate::{
     claims,
     error::Kind,
+    inputs::spec::Spec,
     minter::Minter,
     oidc::audiences,
     text::{harmless, in_words},
@@ -23,9 +24,8 @@ const TOKEN_SOON: i64 = 7 * 86_400;
 /// The end of a warning about a credential or certificate that expires soon.
 const SOON_IN_WORDS: &str = ", which is soon";
 
-/// The finding about the minter's credential: its kind, and the time until it expires. `lifetime` is the
-/// lifetime of a job's token or the time of its renewal, in seconds.
-pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding {
+/// The finding about the minter's credential: its kind, and the time until it expires.
+pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
     let check = "credential";
     let identity = &minter.identity;
     let finding = match (&identity.certificate, &identity.bearer) {
@@ -51,14 +51,17 @@ pub(super) fn finding(minter: &Minter, lifetime: u64, now: Timestamp) -> Finding
         .map(|expires| expires.as_second() - now.as_second());
     match left {
         Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
-            ending(finding, identity.certificate.is_none(), left, lifetime)
+            let renew_for = spec.renew_for.map(|time| time.as_secs());
+            let is_token = identity.certificate.is_none();
+            ending(finding, is_token, left, spec.lifetime.seconds(), renew_for)
         }
         _ => finding,
     }
 }
 
-/// The finding about a stored credential that works for `left` seconds more.
-fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64) -> Finding {
+/// The finding about a stored credential that works for `left` seconds more. `lifetime` is the lifetime of a
+/// job's token, and `renew_for` is the time for which jobpass renews the token. Both are in seconds.
+fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_for: Option<u64>) -> Finding {
     let fix = match is_token {
         true => {
             "store a new one. `jobpass setup --apply --minter-kubeconfig FILE` writes one for a minter that is \
@@ -66,13 +69,24 @@ fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64) -> Fin
         }
         false => "get a new client certificate and put it into the kubeconfig",
     };
-    if left < i64::try_from(lifetime).unwrap_or(i64::MAX) {
+    let (input, seconds) = match renew_for {
+        Some(seconds) => ("renew-for", seconds),
+        None => ("duration", lifetime),
+    };
+    if left < i64::try_from(seconds).unwrap_or(i64::MAX) {
         finding.health = Health::Warning;
-        finding.said += &format!(
-            ". A token of {} that a job gets now would outlive it, and that job could not revoke its token",
-            in_words(lifetime)
-        );
-        finding.fix = format!("{fix}, or ask for a shorter `duration`");
+        let time = in_words(seconds);
+        finding.said += &match renew_for {
+            Some(_) => format!(
+                ". A job whose token jobpass renews for {time} from now would outlive it, and could not \
+                 revoke its token"
+            ),
+            None => format!(
+                ". A token of {time} that a job gets now would outlive it, and that job could not revoke its \
+                 token"
+            ),
+        };
+        finding.fix = format!("ask for a shorter `{input}`, or {fix}");
     } else if is_token && left < TOKEN_SOON {
         finding.health = Health::Warning;
         finding.said += SOON_IN_WORDS;
@@ -227,23 +241,33 @@ mod tests {
 
     /// A job must be able to revoke its token, and people need some days to renew a credential.
     #[rstest]
-    #[case::long(true, 8 * 86_400, Health::Ok, "x")]
-    #[case::this_week(true, 6 * 86_400, Health::Warning, "x, which is soon")]
-    #[case::a_certificate_this_week(false, 6 * 86_400, Health::Ok, "x")]
+    #[case::long(true, 8 * 86_400, None, Health::Ok, "x")]
+    #[case::this_week(true, 6 * 86_400, None, Health::Warning, "x, which is soon")]
+    #[case::a_certificate_this_week(false, 6 * 86_400, None, Health::Ok, "x")]
     #[case::before_the_token(
         true,
         600,
+        None,
         Health::Warning,
         "x. A token of 1 h that a job gets now would outlive it"
     )]
-    #[case::a_certificate_before_the_token(false, 600, Health::Warning, "x. A token of 1 h")]
+    #[case::a_certificate_before_the_token(false, 600, None, Health::Warning, "x. A token of 1 h")]
+    #[case::before_the_last_renewal(
+        true,
+        7200,
+        Some(10_800),
+        Health::Warning,
+        "x. A job whose token jobpass renews for 3 h from now would outlive it"
+    )]
     fn a_stored_credential_outlives_the_tokens(
         #[case] is_token: bool,
         #[case] left: i64,
+        #[case] renew_for: Option<u64>,
         #[case] health: Health,
         #[case] said: &str,
     ) {
-        let finding = ending(Finding::new("credential", Health::Ok, "x"), is_token, left, 3600);
+        let finding = Finding::new("credential", Health::Ok, "x");
+        let finding = ending(finding, is_token, left, 3600, renew_for);
         assert_eq!(finding.health, health);
         assert!(finding.said.starts_with(said), "{}", finding.said);
         assert_eq!(finding.fix.is_empty(), health == Health::Ok);

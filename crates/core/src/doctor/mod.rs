@@ -174,11 +174,8 @@ impl Diagnosis {
 
     fn check_offline(&mut self, minter: &Minter, spec: &Spec) {
         let now = jiff::Timestamp::now();
-        let lifetime = spec
-            .renew_for
-            .map_or(spec.lifetime.seconds(), |time| time.as_secs());
         self.findings.extend([
-            credential::finding(minter, lifetime, now),
+            credential::finding(minter, spec, now),
             credential::authority(minter, now),
         ]);
         let proxy = minter.connection.proxy.as_ref();

@@ -177,13 +177,18 @@ fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
             let seconds = i64::try_from(renewal.seconds).ok()?;
             minted.checked_add(SignedDuration::from_secs(seconds)).ok()
         });
-    let token = receipt.expires.or(receipt.swept).max(renewed)?;
-    let minter = minter.filter(|minter| *minter < token)?;
+    let end = receipt.expires.or(receipt.swept).max(renewed)?;
+    let minter = minter.filter(|minter| *minter < end)?;
+    let (until, input) = match (renewed, receipt.expires) {
+        (Some(_), _) => ("jobpass renews the token until", "renew-for"),
+        (None, Some(_)) => ("the token expires at", "duration"),
+        (None, None) => ("`jobpass sweep` deletes the token after", "duration"),
+    };
     Some(format!(
-        "the minter's credential expires at {}, and the token at {}: a job that ends in between cannot \
-         revoke its token. Use a credential that lasts for as long as the job, or a shorter `duration`",
+        "the minter's credential expires at {}, and {until} {}: a job that ends in between cannot revoke its \
+         token. Use a credential that lasts for as long as the job, or a shorter `{input}`",
         time(minter),
-        time(token)
+        time(end)
     ))
 }
 
