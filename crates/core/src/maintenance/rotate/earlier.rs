@@ -6,10 +6,10 @@ use crate::{
     names::{self, is_dns_subdomain},
 };
 
-/// The annotation of the old Secret with the name of the new one. jobpass writes it before it creates the new
-/// Secret.
+/// The annotation of the old Secret that holds the new Secret's name. jobpass writes it before it creates the
+/// new Secret.
 pub(super) const ROTATED_TO: &str = "jobpass.dev/rotated-to";
-/// The annotation of the new Secret with `NAME/UID` of the old one.
+/// The annotation of the new Secret that holds `NAME/UID` of the old Secret.
 pub(super) const ROTATED_FROM: &str = "jobpass.dev/rotated-from";
 
 /// The Secret of the token that the rotation replaces.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, Metadata},
-    io::{Result as IoResult, Write as _},
+    io::{ErrorKind, Result as IoResult, Write as _},
     path::Path,
 };
 
@@ -13,24 +13,64 @@ use super::place::Place;
 use crate::{
     error::Error,
     process::{
-        files::{self, PARTIAL, read_file, with_suffix},
+        files::{self, PARTIAL, with_suffix},
         system::{Identity, create_private, let_in_the_same, names_of, remove_file, rename},
     },
     text::{self, harmless},
     token::Token,
 };
 
+/// The input or the field that names a file.
+#[derive(Clone, Copy)]
+pub(super) enum NamedBy {
+    /// The input `token-file`.
+    TokenFile,
+    /// The input `kubeconfig-file`.
+    KubeconfigFile,
+    /// The field `tokenFile` of the kubeconfig that the input `kubeconfig-file` names.
+    Field,
+}
+
+impl NamedBy {
+    /// The input or the field, for a sentence.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::TokenFile => "input `token-file`",
+            Self::KubeconfigFile => "input `kubeconfig-file`",
+            Self::Field => "`tokenFile` in the kubeconfig",
+        }
+    }
+
+    /// The error about the file `shown`. `problem` follows the name of the file.
+    fn error(self, shown: &str, problem: &str, step: impl Into<String>) -> Error {
+        let (input, names) = match self {
+            Self::TokenFile => ("token-file", "names"),
+            Self::KubeconfigFile => ("kubeconfig-file", "names"),
+            Self::Field => ("kubeconfig-file", "names a kubeconfig whose `tokenFile` is"),
+        };
+        Error::input(input, format!("{names} `{shown}`{problem}"), step)
+    }
+}
+
 /// Reads a file that holds only a token.
-pub(super) fn token_file(input: &'static str, path: &Path) -> Result<(Place, Token), Error> {
-    let (place, text) = read(input, path)?;
-    let token = Token::parse(&text, input)?;
+pub(super) fn token_file(named_by: NamedBy, path: &Path) -> Result<(Place, Token), Error> {
+    let (place, text) = read(named_by, path)?;
+    let token = Token::read(&text).map_err(|why| {
+        let step = match named_by {
+            NamedBy::TokenFile | NamedBy::KubeconfigFile => "give the file that holds the token alone",
+            NamedBy::Field => {
+                "correct `tokenFile` in the kubeconfig: it must name the file that holds the token alone"
+            }
+        };
+        named_by.error(&text::path(path), &format!(", which holds no token: {why}"), step)
+    })?;
     Ok((place, token))
 }
 
 /// Reads the token of a kubeconfig's user.
 pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
     let input = "kubeconfig-file";
-    let (place, text) = read(input, path)?;
+    let (place, text) = read(NamedBy::KubeconfigFile, path)?;
     let config = serde_yaml::from_str::<Value>(&text).map_err(|error| {
         let line = error.location().map_or(0, |at| at.line());
         Error::input(input, format!("is not YAML (line {line})"), "give a kubeconfig")
@@ -40,7 +80,7 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
             // client-go resolves the path relative to the kubeconfig, and prefers the token file to a token
             // in the kubeconfig.
             let folder = path.parent().unwrap_or(Path::new(""));
-            token_file(input, &folder.join(file))
+            token_file(NamedBy::Field, &folder.join(file))
         }
         Some(UserToken::Token(token)) => {
             let token = Token::read(token).map_err(|problem| {
@@ -90,46 +130,50 @@ fn user_token(config: &Value) -> Option<UserToken<'_>> {
 }
 
 /// Reads a file that jobpass can replace without changing any other file.
-fn read(input: &'static str, path: &Path) -> Result<(Place, Zeroizing<String>), Error> {
-    let shown = text::path(path);
+fn read(named_by: NamedBy, path: &Path) -> Result<(Place, Zeroizing<String>), Error> {
+    // A person may give a secret in place of a path.
+    let shown = match path.exists() {
+        true => text::path(path),
+        false => text::wrong(&path.to_string_lossy()),
+    };
     let unreadable = |error: std::io::Error| {
-        let why = harmless(&error.to_string());
-        Error::input(
-            input,
-            format!("names `{shown}`, which cannot be read: {why}"),
-            "give the file that holds the token",
-        )
+        let why = match error.kind() {
+            ErrorKind::InvalidData => "it is not text".to_owned(),
+            _ => harmless(&error.to_string()),
+        };
+        let step = match named_by {
+            NamedBy::TokenFile => "give the file that holds the token, and check its permissions",
+            NamedBy::KubeconfigFile => {
+                "give the kubeconfig that has the legacy token, and check the file's permissions"
+            }
+            NamedBy::Field => "correct `tokenFile` in the kubeconfig, or make that file readable",
+        };
+        named_by.error(&shown, &format!(", which cannot be read: {why}"), step)
     };
     let before = path.symlink_metadata().map_err(unreadable)?;
     if before.is_symlink() {
-        let problem = format!("names `{shown}`, which is a symbolic link");
-        let allowed = "name the linked file itself: jobpass would replace the link by a new file, and leave the \
+        let step = "name the linked file itself: jobpass would replace the link by a new file, and leave the \
              linked file unchanged";
-        return Err(Error::input(input, problem, allowed));
+        return Err(named_by.error(&shown, ", which is a symbolic link", step));
     }
-    let text = read_file(input, path).map(Zeroizing::new)?;
+    let text = files::read(path).map(Zeroizing::new).map_err(unreadable)?;
     if names_of(path).map_err(unreadable)? > 1 {
-        let problem = format!("names `{shown}`, a file with more than one hard link");
-        return Err(Error::input(
-            input,
-            problem,
-            "remove the other hard links: they would keep the old token",
-        ));
+        let step = "remove the other hard links: they would keep the old token";
+        return Err(named_by.error(&shown, ", a file with more than one hard link", step));
     }
     // If an earlier rotation was killed while it wrote, the partial file contains a token that still works.
     let partial = with_suffix(path, PARTIAL);
     if partial.symlink_metadata().is_ok() {
-        let problem = format!(
-            "names `{shown}`: another rotation of this file is running, or was killed while it wrote"
-        );
-        let allowed = format!(
-            "if no rotation is running, remove the unfinished file `{}`",
+        let problem = ": another rotation of this file is running, or was killed while it wrote";
+        let step = format!(
+            "wait until the other rotation has ended, and run this command again. If no rotation is running, \
+             remove the unfinished file `{}`",
             text::path(&partial)
         );
-        return Err(Error::input(input, problem, allowed));
+        return Err(named_by.error(&shown, problem, step));
     }
     let place = Place::File {
-        input,
+        named_by,
         path: path.to_owned(),
         before: Before {
             identity: Identity::at(path).map_err(unreadable)?,
@@ -207,6 +251,46 @@ mod tests {
             UserToken::File(file) => format!("file {file}"),
         });
         assert_eq!(found.as_deref(), expected);
+    }
+
+    /// The message names the file that a person must correct, and the place of its name.
+    #[rstest]
+    #[case::not_there(
+        None,
+        "cannot be read: ",
+        "correct `tokenFile` in the kubeconfig, or make that file readable"
+    )]
+    #[case::empty(
+        Some(""),
+        "holds no token: it is empty",
+        "correct `tokenFile` in the kubeconfig"
+    )]
+    fn a_wrong_token_file_of_a_kubeconfig_is_named(
+        #[case] content: Option<&str>,
+        #[case] why: &str,
+        #[case] step: &str,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("scan.yaml");
+        let config = "current-context: a\n\
+             contexts: [{name: a, context: {user: a}}]\n\
+             users: [{name: a, user: {tokenFile: legacy}}]";
+        std::fs::write(&path, config).expect("written");
+        let file = folder.path().join("legacy");
+        if let Some(content) = content {
+            std::fs::write(&file, content).expect("written");
+        }
+        let error = kubeconfig_file(&path).map(|_| ()).expect_err("refused");
+        let said = "input `kubeconfig-file` names a kubeconfig whose `tokenFile` is `";
+        assert!(error.message().starts_with(said), "{error}");
+        assert!(
+            error.message().contains(&format!("legacy`, which {why}")),
+            "{error}"
+        );
+        assert!(
+            error.next_step().is_some_and(|help| help.starts_with(step)),
+            "{error}"
+        );
     }
 
     #[test]

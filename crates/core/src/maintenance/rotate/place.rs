@@ -8,7 +8,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
-    file::{Before, kubeconfig_file, replace, token_file},
+    file::{Before, NamedBy, kubeconfig_file, replace, token_file},
     successor::patch_call,
 };
 use crate::{
@@ -44,8 +44,7 @@ pub enum Location {
 /// later change.
 pub(super) enum Place {
     File {
-        /// The option that named the file.
-        input: &'static str,
+        named_by: NamedBy,
         path: PathBuf,
         before: Before,
         text: Zeroizing<String>,
@@ -107,7 +106,7 @@ impl Place {
         budget: &Budget,
     ) -> Result<(Self, Token), Error> {
         match location {
-            Location::TokenFile(path) => token_file("token-file", path),
+            Location::TokenFile(path) => token_file(NamedBy::TokenFile, path),
             Location::KubeconfigFile(path) => kubeconfig_file(path),
             Location::Secret { namespace, name, key } => {
                 let (place, text) = read_secret(namespace, name, key, cluster, budget).await?;
@@ -145,7 +144,7 @@ impl Place {
     ) -> Result<(), WriteFailure> {
         match self {
             Self::File {
-                input,
+                named_by,
                 path,
                 before,
                 text,
@@ -154,7 +153,8 @@ impl Place {
                 replace(path, before, text, &replaced).map_err(|error| {
                     let error = cannot_write(path, &error);
                     WriteFailure::Unchanged(error.help(format!(
-                        "check that input `{input}` names a file that this user may replace"
+                        "check that {} names a file that this user may replace",
+                        named_by.in_words()
                     )))
                 })
             }
