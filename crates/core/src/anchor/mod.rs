@@ -92,7 +92,14 @@ pub(crate) async fn create(
             ..lost
         })?;
         match deleted {
-            Deletion::Done | Deletion::Held | Deletion::Gone { .. } | Deletion::AnotherUid => {}
+            Deletion::Done | Deletion::Gone { .. } | Deletion::AnotherUid => {}
+            // While a finalizer holds the anchor, every new attempt finds it again.
+            Deletion::Held => {
+                return Err(NoAnswer {
+                    error: held(&spec.namespace, name),
+                    maybe_done: true,
+                });
+            }
             Deletion::Refused(delete, answer) => {
                 return Err(NoAnswer {
                     error: cluster.refused(&delete, &answer, &permission),
@@ -259,6 +266,14 @@ mod tests {
         Fate::answer(200, r#"{"kind":"Status","status":"Success"}"#)
     }
 
+    /// The answer to a deletion if a finalizer holds the Secret.
+    fn marked() -> Fate {
+        Fate::answer(
+            200,
+            r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a","deletionTimestamp":"2026-11-24T10:00:00Z"}}"#,
+        )
+    }
+
     /// Returns the uid, or whether an anchor may exist. Also returns the methods of the requests.
     async fn creation(fates: Vec<Fate>) -> (Result<String, bool>, String) {
         let spec = Spec::parse(&Inputs::from([(Opt::ServiceAccount, "scanner")]), None).expect("a spec");
@@ -297,6 +312,7 @@ mod tests {
         Err(true),
         "POST DELETE"
     )]
+    #[case::a_finalizer_holds_it(vec![exists(), marked()], Err(true), "POST DELETE")]
     #[case::never_sent(vec![Fate::NotSent], Err(false), "POST POST POST POST")]
     #[case::never_answered(vec![Fate::Lost], Err(true), "POST POST POST POST")]
     #[case::no_uid(vec![Fate::answer(201, r#"{"metadata":{}}"#)], Err(true), "POST")]
