@@ -37,6 +37,8 @@ const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Identity {
     /// A token.
     pub bearer: Option<Token>,
+    /// Whether the token comes from a file that jobpass reads again when it needs the token again.
+    pub bearer_is_in_file: bool,
     /// A client certificate.
     pub certificate: Option<ClientCertificate>,
     /// The user that the client impersonates.

@@ -8,8 +8,9 @@ use super::{Auth, Minter};
 use crate::claims::Claims;
 
 impl Minter {
-    /// The time at which the credential expires. `None` if jobpass does not know the time, or if it can get a
-    /// new credential from an exec plugin, the CI platform, the file of `bearer-token-file` or the kubelet.
+    /// The time at which the credential expires. `None` if jobpass does not know the time, or if it can get
+    /// a new credential from an exec plugin, the CI platform, the kubelet, the file of `bearer-token-file`
+    /// or the kubeconfig's `tokenFile`.
     pub(crate) fn expires(&self) -> Option<Timestamp> {
         match &self.auth {
             Auth::Kubeconfig { exec: None, .. } | Auth::BearerTokenEnv { .. } => {}
@@ -18,10 +19,9 @@ impl Minter {
             | Auth::IdToken { .. }
             | Auth::InCluster => return None,
         }
-        let bearer = self
-            .identity
-            .bearer
-            .as_ref()
+        let bearer = self.identity.bearer.as_ref();
+        let bearer = bearer
+            .filter(|_| !self.identity.bearer_is_in_file)
             .and_then(|bearer| Claims::decode(bearer).ok());
         let certificate = self.identity.certificate.as_ref();
         let ends = [
@@ -84,6 +84,16 @@ mod tests {
     fn the_end_of_a_bearer_token(#[case] auth: Auth, #[case] claims: &str, #[case] end: Option<i64>) {
         let expires = minter(auth, jwt(claims).into()).expires();
         assert_eq!(expires.map(Timestamp::as_second), end);
+    }
+
+    /// A program may write a new token into the `tokenFile` of the kubeconfig.
+    #[test]
+    fn a_token_file_of_a_kubeconfig_has_no_end() {
+        let identity = Identity {
+            bearer_is_in_file: true,
+            ..jwt(r#"{"exp":1000}"#).into()
+        };
+        assert_eq!(minter(kubeconfig(None), identity).expires(), None);
     }
 
     #[test]

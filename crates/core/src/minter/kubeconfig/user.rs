@@ -28,8 +28,10 @@ pub(super) async fn identity(
     environment: &Environment,
 ) -> Result<(Identity, Option<PathBuf>), Error> {
     check(user, name)?;
+    let (bearer, bearer_is_in_file) = token(user, name)?;
     let mut identity = Identity {
-        bearer: token(user, name)?,
+        bearer,
+        bearer_is_in_file,
         certificate: certificate(user, name)?,
         impersonate: Some(user.impersonate.clone()).filter(|user| !user.is_empty()),
         impersonate_uid: Some(user.impersonate_uid.clone()).filter(|uid| !uid.is_empty()),
@@ -81,24 +83,26 @@ fn check(user: &User, name: &str) -> Result<(), Error> {
     user.exec.as_ref().map_or(Ok(()), |exec| exec::check(exec, name))
 }
 
-/// The token of a user. client-go reads the token file again and again, and prefers it to `token` while it
-/// can read the file.
-fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
+/// The token of a user, and whether it comes from the token file. client-go reads that file again and again,
+/// and prefers it to `token` while it can read the file.
+fn token(user: &User, name: &str) -> Result<(Option<Token>, bool), Error> {
     let inline = user.token.expose_secret();
     let in_file = match &*user.token_file {
         "" => None,
         path => match referred("tokenFile", path) {
             Ok(text) if !text.trim().is_empty() => {
-                return Token::read(&text).map(Some).map_err(|problem| {
-                    Error::input(
-                        "kubeconfig",
-                        format!(
-                            "has a `tokenFile` without a token for user `{}`: {problem}",
-                            harmless(name)
-                        ),
-                        "check that a program writes the token, and nothing else, into this file",
-                    )
-                });
+                return Token::read(&text)
+                    .map(|token| (Some(token), true))
+                    .map_err(|problem| {
+                        Error::input(
+                            "kubeconfig",
+                            format!(
+                                "has a `tokenFile` without a token for user `{}`: {problem}",
+                                harmless(name)
+                            ),
+                            "check that a program writes the token, and nothing else, into this file",
+                        )
+                    });
             }
             Ok(_) => Some(Error::input(
                 "kubeconfig",
@@ -110,7 +114,7 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
     };
     match (inline, in_file) {
         ("", Some(error)) => Err(error),
-        ("", None) => Ok(None),
+        ("", None) => Ok((None, false)),
         // A header cannot carry a token with line breaks. kubectl fails only when it sends the token, and its
         // message does not help.
         (token, _) if token.contains(['\r', '\n']) => Err(Error::input(
@@ -118,13 +122,15 @@ fn token(user: &User, name: &str) -> Result<Option<Token>, Error> {
             format!("has a token with line breaks for user `{}`", harmless(name)),
             "write the token on one line, after `token:` itself. Under `token: |`, YAML adds a line break",
         )),
-        (token, _) => Token::read(token).map(Some).map_err(|problem| {
-            Error::input(
-                "kubeconfig",
-                format!("has no token in `token` of user `{}`: {problem}", harmless(name)),
-                "write the token after `token:`, or name its file as `tokenFile`",
-            )
-        }),
+        (token, _) => Token::read(token)
+            .map(|token| (Some(token), false))
+            .map_err(|problem| {
+                Error::input(
+                    "kubeconfig",
+                    format!("has no token in `token` of user `{}`: {problem}", harmless(name)),
+                    "write the token after `token:`, or name its file as `tokenFile`",
+                )
+            }),
     }
 }
 
