@@ -159,6 +159,7 @@ where
             dry_run: self.dry_run,
             stop: Cell::new(false),
             unanswered: Cell::new(0),
+            unsure: Cell::new(false),
         };
         let mut summary = Summary::default();
         let outcome = {
@@ -204,7 +205,7 @@ where
         }
         summary.complete = !deletions.stop.get();
         match first_failure {
-            Some(error) => Err(still_there(summary.failed, &error)),
+            Some(error) => Err(still_there(summary.failed, deletions.unsure.get(), &error)),
             None => Ok(()),
         }
     }
@@ -251,6 +252,8 @@ struct Deletions<'a> {
     stop: Cell<bool>,
     /// The number of deletions without an answer.
     unanswered: Cell<u64>,
+    /// Whether a failed deletion may have deleted its anchor.
+    unsure: Cell<bool>,
 }
 
 impl Deletions<'_> {
@@ -274,18 +277,26 @@ impl Deletions<'_> {
             Ok(Deletion::Gone { repeated: false } | Deletion::AnotherUid) => Fate::Gone(reason),
             Ok(Deletion::Held) => Fate::Failed(reason, held(namespace, name)),
             Ok(Deletion::Refused(call, answer)) => {
+                self.unsure.set(self.unsure.get() || !answer.is_refusal());
                 let error = self.cluster.refused_to_see(&call, &answer, self.scope, SWEEPER);
                 Fate::Failed(reason, error)
             }
-            Err(unanswered) => Fate::Failed(reason, unanswered.error),
+            Err(unanswered) => {
+                self.unsure.set(self.unsure.get() || unanswered.maybe_done);
+                Fate::Failed(reason, unanswered.error)
+            }
         })
     }
 }
 
-fn still_there(number: u64, first: &Error) -> Error {
-    let what = match number {
-        1 => format!("1 anchor is still there: {}", first.message()),
-        _ => format!("{number} anchors are still there; the first: {}", first.message()),
+/// The error for anchors that the sweep should have deleted. `unsure` says whether one of them may be gone.
+fn still_there(number: u64, unsure: bool, first: &Error) -> Error {
+    let why = first.message();
+    let what = match (number, unsure) {
+        (1, false) => format!("1 anchor is still there: {why}"),
+        (1, true) => format!("1 anchor may still be there: {why}"),
+        (_, false) => format!("{number} anchors are still there; the first: {why}"),
+        (_, true) => format!("{number} anchors may still be there; the first: {why}"),
     };
     let error = Error::new(Kind::Revoke, what);
     match first.next_step() {
@@ -447,10 +458,16 @@ mod tests {
     }
 
     #[rstest]
-    #[case(1, "1 anchor is still there: no")]
-    #[case(2, "2 anchors are still there; the first: no")]
-    fn the_first_failure_says_what_to_do(#[case] number: u64, #[case] what: &str) {
-        let error = still_there(number, &Error::new(Kind::Refused, "no").help("ask for it"));
+    #[case(1, false, "1 anchor is still there: no")]
+    #[case(2, false, "2 anchors are still there; the first: no")]
+    #[case(1, true, "1 anchor may still be there: no")]
+    #[case(2, true, "2 anchors may still be there; the first: no")]
+    fn the_first_failure_says_what_to_do(#[case] number: u64, #[case] unsure: bool, #[case] what: &str) {
+        let error = still_there(
+            number,
+            unsure,
+            &Error::new(Kind::Refused, "no").help("ask for it"),
+        );
         assert_eq!(
             (error.kind(), error.message(), error.next_step()),
             (Kind::Revoke, what, Some("ask for it"))
