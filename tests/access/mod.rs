@@ -102,8 +102,8 @@ fn what_is_missing_is_shown_as_yaml_that_is_enough() {
     let require = "get pods\ncreate pods/exec target-pod\nlist nodes\nget configmaps -n kube-system";
     let step = step(&cluster, &[("require", require)]);
     let main = refused(&cluster, &step, 5);
-    let error = "::error title=jobpass::the token was not handed over: `create pods/exec target-pod` must be allowed (input `require`), but the API server denies it; \
-                 3 of 4 checks failed";
+    let error = "::error title=jobpass::the token was not handed over: `create pods/exec target-pod` is \
+                 required, but the API server denies it; 3 of 4 checks failed";
     assert!(main.log.contains(error), "{}", main.log);
     assert!(main.log.contains("  ok      require  get pods "), "{}", main.log);
     assert!(
@@ -128,7 +128,7 @@ fn what_is_forbidden_and_allowed_names_the_role() {
         cluster.namespace()
     );
     for text in [
-        "`get pods` must be denied (input `forbid`), but the API server allows it",
+        "`get pods` is forbidden, but the API server allows it",
         "FAILED  forbid  get pods ",
         &edit,
     ] {

@@ -215,7 +215,7 @@ fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     let ended = project.run();
     assert_eq!(ended.status, Status::Failed, "{}", ended.log());
     let texts = [
-        "`create pods/exec target-pod` must be allowed (input `require`), but the API server denies it",
+        "`create pods/exec target-pod` is required, but the API server denies it",
         "  ok      require  get pods ",
         "  ok      forbid   * * ",
         "resourceNames: [\"target-pod\"]",

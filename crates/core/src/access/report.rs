@@ -44,9 +44,9 @@ pub struct Finding {
 /// The verdict that a person expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// Input `require`.
+    /// The permission is required: by the input `require`, or by an argument of `jobpass check`.
     Allowed,
-    /// Input `forbid`.
+    /// The permission is forbidden, by the input `forbid`.
     Denied,
 }
 
@@ -127,19 +127,15 @@ impl Report {
             )));
         };
         let wanted = match first.expected {
-            Expected::Allowed => "allowed",
-            Expected::Denied => "denied",
+            Expected::Allowed => "required",
+            Expected::Denied => "forbidden",
         };
         let got = match first.verdict {
             Verdict::Allowed => "allows it",
             Verdict::Denied => "denies it",
             Verdict::Unknown => "gave no verdict on it",
         };
-        let mut what = format!(
-            "`{}` must be {wanted} (input `{}`), but the API server {got}",
-            first.permission,
-            first.expected.option()
-        );
+        let mut what = format!("`{}` is {wanted}, but the API server {got}", first.permission);
         if failed.len() > 1 {
             what += &format!("; {} of {} checks failed", failed.len(), self.findings.len());
         }
@@ -379,7 +375,7 @@ mod tests {
             .reporting(report.text(), report.markdown());
         assert_eq!(error.kind(), Kind::Claims);
         insta::assert_snapshot!(error, @r#"
-        the token was not handed over: `create pods/exec target-pod` must be allowed (input `require`), but the API server denies it; 3 of 5 checks failed
+        the token was not handed over: `create pods/exec target-pod` is required, but the API server denies it; 3 of 5 checks failed
 
           ok      require  get pods                     allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
           FAILED  require  create pods/exec target-pod  denied
