@@ -153,7 +153,7 @@ fn jobs_are_let_in_and_others_are_not(
 
     let doctor = trusting.doctor(&issuer).succeeded();
     assert!(
-        !doctor.log.contains("doctor cannot evaluate this rule"),
+        !doctor.log.contains("doctor cannot evaluate this expression"),
         "{}",
         doctor.log
     );

@@ -245,7 +245,8 @@ pub(crate) async fn run(
             Error::input(
                 "authentication-config",
                 "is given without `repository-id` or `project-id`",
-                "leave this option out: it is about jobs with ID tokens only",
+                "add the id of the repository (`repository-id`) or project (`project-id`) whose jobs may \
+                 mint: the file lets in these jobs",
             )
         })?;
         return output::result(configuration.trim_end());

@@ -82,8 +82,9 @@ impl AuthenticationConfig {
 
     fn parse(yaml: &str) -> Result<Self, Error> {
         let wrong = |problem: String| {
-            let allowed = "give the file of the API server's flag --authentication-config, which `jobpass \
-                           setup --authentication-config` prints";
+            let allowed = "give the file of the API server's flag --authentication-config. `jobpass setup \
+                           --authentication-config` prints one for the jobs of a repository \
+                           (`--repository-id`) or project (`--project-id`)";
             Error::input(INPUT, problem, allowed)
         };
         let config = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
@@ -175,7 +176,8 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
 const SUBJECT: &str = "GitHub writes `sub` in two forms. The newer form has the ids of owner and \
                        repository; repositories have it if they were created, renamed or moved after 15 \
                        July 2026, or if an administrator chose it. `repository_id` does not depend on the \
-                       form: `jobpass setup --authentication-config` writes a file with a rule for it";
+                       form: `jobpass setup --authentication-config --repository-id ID` prints a file with a \
+                       rule for it";
 
 /// The `sub` of a GitHub token.
 fn github_subject(claims: &Value) -> Option<Subject<'_>> {
@@ -212,8 +214,9 @@ impl Rule {
         failed("rule", said).fix(match in_other_form {
             true => SUBJECT,
             false => {
-                "run a job that matches the rule. To let this job in, write a new file with `jobpass setup \
-                 --authentication-config`"
+                "run a job that matches the rule. To let this job in, print a new file with `jobpass setup \
+                 --authentication-config` and the id of its repository (`--repository-id`) or project \
+                 (`--project-id`)"
             }
         })
     }
@@ -240,8 +243,8 @@ impl Username {
                 format!("is made from {}, which the token does not have", harmless(name)),
             )
             .fix(
-                "map the user name to a claim that the token has: `jobpass setup --authentication-config` \
-                 writes such a file",
+                "map the user name to a claim that the token has. `jobpass setup --authentication-config`, \
+                 with `--repository-id` or `--project-id`, prints such a file",
             ),
         }
     }
@@ -293,7 +296,7 @@ fn literal(text: &str) -> Option<&str> {
 
 /// The finding for an expression that doctor cannot evaluate, with the claims that the expression uses.
 fn unknown(check: &'static str, expression: &str, claims: &Value) -> Finding {
-    let mut said = format!("doctor cannot evaluate this rule: {}", harmless(expression));
+    let mut said = format!("doctor cannot evaluate this expression: {}", harmless(expression));
     let mut names = Vec::new();
     for (start, _) in expression.match_indices("claims.") {
         names.extend(
@@ -392,22 +395,22 @@ mod tests {
     #[case(
         "claims.ref_path in ['a,b', 'c']",
         "unknown",
-        "doctor cannot evaluate this rule: claims.ref_path in ['a,b', 'c']; in the token, ref_path is refs/heads/main"
+        "doctor cannot evaluate this expression: claims.ref_path in ['a,b', 'c']; in the token, ref_path is refs/heads/main"
     )]
     #[case(
         "claims.ref_path == 'a' || claims.none == 'b'",
         "unknown",
-        "doctor cannot evaluate this rule: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is missing"
+        "doctor cannot evaluate this expression: claims.ref_path == 'a' || claims.none == 'b'; in the token, ref_path is refs/heads/main; in the token, none is missing"
     )]
     #[case(
         "claims.ref_path == 'a\\'b'",
         "unknown",
-        "doctor cannot evaluate this rule: claims.ref_path == 'a\\'b'; in the token, ref_path is refs/heads/main"
+        "doctor cannot evaluate this expression: claims.ref_path == 'a\\'b'; in the token, ref_path is refs/heads/main"
     )]
     #[case(
         "claims.ref_path.startsWith('refs/')",
         "unknown",
-        "doctor cannot evaluate this rule: claims.ref_path.startsWith('refs/'); in the token, ref_path is refs/heads/main"
+        "doctor cannot evaluate this expression: claims.ref_path.startsWith('refs/'); in the token, ref_path is refs/heads/main"
     )]
     fn other_rules(#[case] expression: &str, #[case] result: &str, #[case] said: &str) {
         let file = json!({"kind": "AuthenticationConfiguration", "jwt": [{

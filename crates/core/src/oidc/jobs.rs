@@ -63,16 +63,18 @@ impl Oidc {
                     ("environment", &wanted.environment),
                 ];
                 let pointless = pointless.iter().find(|(_, value)| value.is_some());
-                return match pointless
-                    .map(|(name, _)| name)
-                    .or(of_github.map(|(name, _)| name))
-                {
-                    Some(name) => Err(Error::input(
+                return match (of_github, pointless) {
+                    (Some((name, _)), _) => Err(Error::input(
+                        name,
+                        "is given without `repository-id`",
+                        "add the id of the GitHub repository whose jobs may mint",
+                    )),
+                    (None, Some((name, _))) => Err(Error::input(
                         name,
                         "is given without `repository-id` (GitHub) or `project-id` (GitLab)",
                         "add the id of the repository or project whose jobs may mint",
                     )),
-                    None => Ok(None),
+                    (None, None) => Ok(None),
                 };
             }
             (ids, []) => (Platform::GitHub, "repository-id", ids),
