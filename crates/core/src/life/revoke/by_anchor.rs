@@ -51,17 +51,20 @@ impl AnchorName {
         })
     }
 
-    /// The error for an anchor that does not exist.
-    fn not_there(&self, why: &str) -> Error {
+    /// The error for an anchor that does not exist. `may_list` says whether the credential may list Secrets.
+    fn not_there(&self, why: &str, may_list: bool) -> Error {
         let Self { namespace, name } = self;
         Error::new(
             Kind::Refused,
             format!("there is no anchor {namespace}/{name}, so jobpass revoked nothing: {why}"),
         )
-        .help(format!(
-            "compare the name with `jobpass list --namespace {namespace}`. If the anchor was there before, \
-             somebody has deleted it, and its token is revoked"
-        ))
+        .help(match may_list {
+            true => format!("compare the name with `jobpass list --namespace {namespace}`"),
+            false => format!(
+                "compare the name with `jobpass list --namespace {namespace} --kubeconfig FILE`. FILE is an \
+                 administrator's kubeconfig: this credential may not list Secrets"
+            ),
+        } + ". If the anchor was there before, somebody has deleted it, and its token is revoked")
     }
 }
 
@@ -103,7 +106,10 @@ pub async fn by_anchor(
             state.receipt.expires = found.expires;
             false
         }
-        Ok(None) => return Err(anchor.not_there("the API server lists no Secret of this name and type")),
+        Ok(None) => {
+            let why = "the API server lists no Secret of this name and type";
+            return Err(anchor.not_there(why, true));
+        }
         // The minter has no permission to list Secrets, or its credential is invalid. The API server also
         // refuses the deletion if the credential is invalid.
         Err(error) if error.kind() == Kind::Refused => true,
@@ -167,7 +173,9 @@ async fn delete_unseen(
     loop {
         let deletion = anchor::delete(cluster, namespace, name, None, budget).await;
         match deletion.map_err(|unanswered| by_hand(unanswered.into(), state))? {
-            Deletion::Gone { repeated: false } => return Err(anchor.not_there("the API server answered 404")),
+            Deletion::Gone { repeated: false } => {
+                return Err(anchor.not_there("the API server answered 404", false));
+            }
             Deletion::Refused(call, answer) => match waits.next() {
                 Some(wait) if matches!(answer.status, 401 | 403) => tokio::time::sleep(*wait).await,
                 _ => {
@@ -213,7 +221,11 @@ mod tests {
     fn the_name_of_an_anchor_has_its_namespace() {
         let anchor = AnchorName::parse(&format!("ci/{NAME}")).expect("a name");
         assert_eq!((&*anchor.namespace, &*anchor.name), ("ci", NAME));
-        let error = anchor.not_there("the API server answered 404");
-        assert_eq!(error.kind(), Kind::Refused);
+        for (may_list, names_an_administrator) in [(true, false), (false, true)] {
+            let error = anchor.not_there("the API server answered 404", may_list);
+            assert_eq!(error.kind(), Kind::Refused);
+            let help = error.next_step().expect("a next step");
+            assert_eq!(help.contains("administrator"), names_an_administrator, "{help}");
+        }
     }
 }
