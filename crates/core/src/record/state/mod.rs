@@ -185,8 +185,15 @@ impl State {
                 format!("{name} has changed since jobpass minted the token"),
             )
             .help(format!(
-                "set {name} to its earlier value: it names the certificates by which jobpass recognises the \
-                 server that may get the credential"
+                "{}: it names the certificates by which jobpass recognises the server that may get the \
+                 credential",
+                match then(name) {
+                    Some(value) => format!(
+                        "set {name} to its earlier value, `{}`",
+                        text::path(Path::new(value))
+                    ),
+                    None => format!("unset {name}"),
+                }
             )));
         }
         Ok(PINNED_VARIABLES
