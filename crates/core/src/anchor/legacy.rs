@@ -101,8 +101,8 @@ impl LegacySecret {
     }
 }
 
-/// Warns if the Secret of a legacy token has neither a lifetime nor an owner: no program deletes it as long
-/// as its ServiceAccount exists. `None` otherwise, or if the user of `cluster` cannot read the Secret.
+/// Warns if the Secret of a legacy token has neither a lifetime nor an owner: `jobpass sweep` never deletes
+/// it. `None` otherwise, or if the user of `cluster` cannot read the Secret.
 pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Warning> {
     let (namespace, name) = (
         claims.legacy_namespace.as_deref()?,
@@ -124,8 +124,8 @@ pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> O
     (!kept).then(|| Warning {
         kind: "forgotten",
         why: format!(
-            "Secret {namespace}/{name} has neither a lifetime ({EXPIRATION}) nor an owner: no program \
-             deletes it as long as its ServiceAccount exists"
+            "Secret {namespace}/{name} has neither a lifetime ({EXPIRATION}) nor an owner: `jobpass sweep` \
+             never deletes it"
         ),
     })
 }

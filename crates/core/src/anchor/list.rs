@@ -131,8 +131,10 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Lists the Secrets of legacy tokens that no program deletes as long as their ServiceAccounts exist:
-    /// they have neither a lifetime nor an owner.
+    /// Lists the Secrets of legacy tokens that have neither a lifetime nor an owner. `jobpass sweep` does
+    /// not delete them. While their ServiceAccounts exist, Kubernetes deletes only those that the `secrets`
+    /// field of an account names, if they are unused for a long time
+    /// (`pkg/controller/serviceaccount/legacy_serviceaccount_token_cleaner.go`).
     pub(crate) fn forgotten(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
             types: &[TokenType::Legacy],

@@ -1,5 +1,5 @@
-//! The checks about legacy tokens: whether some of them would never be deleted, and whether a policy refuses
-//! new ones.
+//! The checks about legacy tokens: whether some of them have neither a lifetime nor an owner, and whether a
+//! policy refuses new ones.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -134,10 +134,10 @@ fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Fi
     };
     let said = format!("in namespace {namespace}, these neither expire nor have an owner: {names}{more}");
     Finding::new(CHECK, Health::Warning, said).fix(format!(
-        "such a token works until somebody deletes its Secret. Delete the unused tokens: the label \
-         kubernetes.io/legacy-token-last-used shows the last use. Replace the others with `jobpass rotate`, \
-         and give each an expiry, so that `jobpass sweep` deletes it:\n\n  kubectl annotate secret NAME \
-         --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
+        "such a token never expires, and `jobpass sweep` does not delete its Secret. Delete the unused \
+         tokens: the label kubernetes.io/legacy-token-last-used shows the last use. Replace the others with \
+         `jobpass rotate`, and give each an expiry, so that `jobpass sweep` deletes it:\n\n  kubectl \
+         annotate secret NAME --namespace {namespace} {EXPIRATION}=SECONDS_AFTER_CREATION"
     ))
 }
 
