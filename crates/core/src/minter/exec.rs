@@ -146,8 +146,8 @@ impl Plugin {
         let name = text::path(&self.program);
         let failed = |why: String, said: &str| {
             let step = format!(
-                "{said}\nrun `{name}` by hand, as the same user with the same variables, but not in a CI job: \
-                 it prints a credential"
+                "{said}\nrun `{name}` by hand with the `args` and `env` of the kubeconfig, as the same user \
+                 with the same variables, but not in a CI job: it prints a credential"
             );
             let problem = format!("has the exec plugin `{name}`, which {why}");
             Error::input("kubeconfig", problem, step)

@@ -335,7 +335,8 @@ mod tests {
         assert_eq!(is_secret(name), is);
     }
 
-    /// The log shows the other arguments, because they help to understand a failure.
+    /// jobpass masks only these arguments in the job's log. Others, such as a region, stay readable, because
+    /// they help to understand a failure.
     #[rstest]
     #[case::named(&["--client-secret=0123456789abcdef"], &["0123456789abcdef"])]
     #[case::after_its_name(&["--token", "0123456789abcdef"], &["0123456789abcdef"])]
@@ -403,7 +404,7 @@ mod tests {
         assert!(run().masker().is_some());
     }
 
-    /// If there are too many secrets, jobpass shows no part of a plugin's error.
+    /// If the secrets together are longer than [`MOST`], jobpass shows no part of a plugin's error.
     #[test]
     fn too_much_to_look_for_is_not_masked_in_part() {
         let mut secrets = Secrets::default();

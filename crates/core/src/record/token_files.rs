@@ -107,7 +107,7 @@ impl Files {
             (None, None) => {
                 return Err(Error::input(
                     Opt::RenewFor,
-                    "is given, but no file holds the token, so jobpass cannot renew it there",
+                    "is given, but no file holds the token: jobpass renews a token only in a file",
                     "add `token-file` or `kubeconfig-file`",
                 ));
             }

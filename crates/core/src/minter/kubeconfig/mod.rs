@@ -129,7 +129,10 @@ fn path_or_text(text: &str) -> Result<Found, Error> {
         return Err(Error::input(
             "kubeconfig",
             "is not a kubeconfig: it has neither clusters nor contexts",
-            format!("on your own machine, `{FLATTEN}` prints a kubeconfig with its credentials"),
+            format!(
+                "on your own machine, `{FLATTEN}` prints a kubeconfig with its credentials. Give the text \
+                 that it prints as this input, from a secret of the CI platform"
+            ),
         ));
     }
     Ok(Found {
