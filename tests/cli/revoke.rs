@@ -117,7 +117,8 @@ fn revoke_anchor(desk: &Desk, anchor: &str, kubeconfig: &str) -> Ended {
     desk.run(&["revoke", anchor, "--kubeconfig", kubeconfig])
 }
 
-/// A minter may not list Secrets, so jobpass decides by the anchor's name and the answer to the deletion.
+/// An administrator may list Secrets, so jobpass looks for the anchor first. A minter may not: only the
+/// answer to the deletion tells jobpass whether the anchor existed.
 #[rstest]
 #[case::an_administrator("admin.yaml", "the API server lists no Secret of this name and type")]
 #[case::a_minter("minter.yaml", "the API server answered 404")]

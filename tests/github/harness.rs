@@ -281,7 +281,8 @@ fn the_job_is_cancelled_while_it_uses_the_token() {
     over.assert_revoked(&ended);
 }
 
-/// Only the launcher gets SIGINT. The program then has 6 seconds.
+/// The runner sends SIGINT to the launcher alone, and the launcher passes it on. jobpass cleans up and ends
+/// before the runner's SIGTERM, which comes 7.5 s later.
 #[test]
 fn the_job_is_cancelled_while_it_mints() {
     for kind in [FaultKind::HoldBefore, FaultKind::HoldAfter] {

@@ -101,7 +101,7 @@ fn create_token_and_run_scan() {
     says(
         &log,
         &[
-            "`dotenv-mode: plain`: nothing masks SCAN_TOKEN",
+            "`dotenv-mode: plain`: runners do not mask SCAN_TOKEN",
             "every Pod is scanned",
             &format!("create_token:revoke > jobpass: {}", revoked(&project.cluster)),
         ],
@@ -181,8 +181,8 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
     project.assert_used_and_revoked(&log);
 }
 
-/// With `needs: [create_token]`, the job in `.post` would start right after that job. Without `needs`, it
-/// runs after the jobs that use the token.
+/// With `needs: [create_token]`, the job in `.post` would start as soon as `create_token` ends. Without
+/// `needs`, it runs after the jobs that use the token.
 #[test]
 fn the_token_works_until_the_last_stage_is_over() {
     let staged = CREATE_TOKEN_AND_RUN_SCAN.replace("  - scan\n\nvar", "  - scan\n  - report\n\nvar")

@@ -258,7 +258,7 @@ impl<'ast> Visit<'ast> for Imports<'_> {
         syn::visit::visit_path(self, path);
     }
 
-    /// A macro has no syntax tree, so this searches its text.
+    /// A macro has no syntax tree, so this searches its text, for `crate::` only.
     fn visit_macro(&mut self, item: &'ast syn::Macro) {
         let text = item.tokens.to_string().replace(' ', "");
         for rest in text.split("crate::").skip(1) {

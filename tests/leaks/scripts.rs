@@ -26,7 +26,7 @@ use jobpass_tests::{launch::tool, runner::github::Masker};
 use super::views::Random;
 use crate::{cli::Desk, cluster::Cluster, support};
 
-/// The kinds of outputs, in the order of `docs/masking.md`.
+/// The kinds of outputs. The test writes the tables of `docs/masking.md` in this order.
 const KINDS: [&str; 13] = [
     include_str!("scripts/plain.bash"),
     include_str!("scripts/clients.bash"),

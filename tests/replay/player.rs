@@ -31,7 +31,7 @@ pub(crate) struct Player<'a> {
     /// The claims of each token that Kubernetes issued, by the token of the dev cluster that it is paired
     /// with.
     tokens: HashMap<String, Value>,
-    /// The last token that the player sent for a token of the dev cluster.
+    /// For each token of the dev cluster, the last token that the player sent in its place.
     sent: HashMap<String, String>,
     signed: usize,
     compared: usize,

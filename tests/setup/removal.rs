@@ -25,8 +25,8 @@ fn left(desk: &Desk) -> Vec<String> {
     ours.map(str::to_owned).collect()
 }
 
-/// `setup` deletes the minters' RoleBinding first, and the policies later. Another set-up of the namespace
-/// stays whole.
+/// `setup --delete` deletes the minters' RoleBinding first, while the policies still limit the minters.
+/// Another set-up of the namespace stays whole.
 #[test]
 fn what_setup_made_goes_and_another_set_up_stays() {
     let desk = Desk::new();

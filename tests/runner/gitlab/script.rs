@@ -2,7 +2,7 @@
 
 use super::variables::{Kind, Variables};
 
-/// Green, the colour of a command in the log before it runs.
+/// Bold green: the runner prints each command in this colour, then runs it.
 const GREEN: &str = "\x1b[32;1m";
 const PLAIN: &str = "\x1b[0;m";
 

@@ -77,8 +77,8 @@ mod tests {
         connection
     }
 
-    /// A job can change its variables before it ends. jobpass then sends the password to no other proxy, and
-    /// adds no proxy.
+    /// A job can change its variables before it ends. The end of the job finds a password in the environment,
+    /// and sends it only to the recorded proxy. It adds no proxy.
     #[rstest]
     #[case::the_same(Some("http://u:p@proxy:3128"), Some("http://u:p@proxy:3128"), Some(("http://proxy:3128", true)))]
     #[case::another_proxy(Some("http://u:p@proxy:3128"), Some("http://u:p@evil:3128"), Some(("http://proxy:3128", false)))]

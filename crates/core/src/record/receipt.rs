@@ -53,7 +53,7 @@ pub struct Receipt {
     /// The time at which the revocation and its proof were complete, by this machine's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked: Option<jiff::Timestamp>,
-    /// The result of the request for a proof that the token is dead.
+    /// How jobpass knows that the token is dead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
 }

@@ -31,8 +31,10 @@ const PROPERTY: &str = "repo_property_";
 /// The greatest number of these claims that an error shows.
 const MOST_PROPERTIES: usize = 10;
 
-/// The claims of a CI platform's ID token, and the configuration with which an API server accepts it. `None`
-/// for other tokens. The result is not secret: it holds neither the token nor its signature.
+/// The claims of an ID token, and the likely reason for the refusal. Also a configuration with which an API
+/// server accepts the token, if GitHub or GitLab issued it and nothing else is wrong with it. `None` for
+/// tokens that Kubernetes issued, and for tokens that are not JWTs with an issuer. The result is not secret:
+/// it holds neither the token nor its signature.
 pub(super) fn explain(token: &Token) -> Option<String> {
     let claims: Value = claims::part(token, 1).ok()?;
     let issuer = claims["iss"].as_str()?;

@@ -37,7 +37,7 @@ pub(crate) struct Cluster {
     refused: Mutex<Vec<String>>,
 }
 
-/// The state that requests change.
+/// The stored objects and the cache of authentications. Requests change both.
 #[derive(Default)]
 struct State {
     store: Store,

@@ -157,7 +157,8 @@ fn role_rules(store: &Store, role: &Value, namespace: &str) -> std::result::Resu
     Ok(serde_json::from_value(role["rules"].clone()).unwrap_or_default())
 }
 
-/// The first subject of a binding that is this user.
+/// The first subject of a binding that names this user or one of the user's groups, as Kubernetes writes it
+/// in a reason.
 fn subject(binding: &Value, user: &User) -> Option<String> {
     binding["subjects"].as_array()?.iter().find_map(|subject| {
         let name = subject["name"].as_str()?;

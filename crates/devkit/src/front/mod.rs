@@ -251,7 +251,7 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// If the front is down, or if the API server does not answer.
+    /// If a real API server is behind the front, and the front is down or the API server does not answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         json(&self.send(Asked::by_admin(method, path, body)))
     }
@@ -280,7 +280,7 @@ impl Front {
     ///
     /// # Panics
     ///
-    /// As [`Front::ask`], and if a dev cluster is behind the front.
+    /// If a dev cluster is behind the front, if the front is down, or if the API server does not answer.
     pub fn user_of(&self, token: &str, audience: &str) -> Option<String> {
         let upstream = Arc::clone(self.upstream());
         let (token, audience) = (token.to_owned(), audience.to_owned());

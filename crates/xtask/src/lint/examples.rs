@@ -1,4 +1,5 @@
-//! The examples in Markdown, which users copy. xtask writes each to a file, for the linters of its kind.
+//! The examples in Markdown, which users copy. xtask writes each example that a linter can check to a file.
+//! If an example is only a part of a workflow, the file is a whole one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ struct Example<'t> {
     text: String,
 }
 
-/// Writes the examples of a Markdown text to `folder`. The name of each file tells where the example is.
+/// Writes the examples of a Markdown text to `folder`, for the linters. The name of each file tells where the
+/// example is. Parses JSON here, and leaves out text and diagrams.
 pub(super) fn write(
     markdown: &str,
     name: &str,
