@@ -77,6 +77,10 @@ impl Files {
                 "give each a name of its own",
             ));
         }
+        // For a renewal, the token's file may come from the name of the kubeconfig.
+        let names_token = token_file
+            .as_ref()
+            .map_or(Opt::KubeconfigFile, |_| Opt::TokenFile);
         let mut files = Self {
             token_file,
             kubeconfig_file,
@@ -86,10 +90,10 @@ impl Files {
             files.plan_renewal()?;
         }
         if let (true, Some(kubeconfig)) = (inputs.flag(Opt::Proxy)?, &files.kubeconfig_file) {
-            files.journal = Some(free(Opt::KubeconfigFile, with_suffix(kubeconfig, ".journal"))?);
+            files.journal = Some(free_beside(Opt::KubeconfigFile, kubeconfig, ".journal")?);
         }
         for (option, path) in [
-            (Opt::TokenFile, &files.token_file),
+            (names_token, &files.token_file),
             (Opt::KubeconfigFile, &files.kubeconfig_file),
         ] {
             if let Some(path) = path {
@@ -101,9 +105,12 @@ impl Files {
 
     /// Adds the files for a renewal. Clients read a token's file again and again, but a kubeconfig only once.
     fn plan_renewal(&mut self) -> Result<(), Error> {
-        let path = match (self.token_file.take(), &self.kubeconfig_file) {
-            (Some(path), _) => path,
-            (None, Some(kubeconfig)) => free(Opt::KubeconfigFile, with_suffix(kubeconfig, ".token"))?,
+        let (option, path) = match (self.token_file.take(), &self.kubeconfig_file) {
+            (Some(path), _) => (Opt::TokenFile, path),
+            (None, Some(kubeconfig)) => {
+                let option = Opt::KubeconfigFile;
+                (option, free_beside(option, kubeconfig, ".token")?)
+            }
             (None, None) => {
                 return Err(Error::input(
                     Opt::RenewFor,
@@ -112,7 +119,7 @@ impl Files {
                 ));
             }
         };
-        self.journal = Some(free(Opt::TokenFile, with_suffix(&path, ".journal"))?);
+        self.journal = Some(free_beside(option, &path, ".journal")?);
         self.token_file = Some(path);
         Ok(())
     }
@@ -250,9 +257,18 @@ impl Files {
 const LONGEST: u64 = 128 << 10;
 
 fn free(input: Opt, path: PathBuf) -> Result<PathBuf, Error> {
+    free_as(input, "is", path)
+}
+
+/// The path of a file beside the one that `input` names.
+fn free_beside(input: Opt, path: &Path, suffix: &str) -> Result<PathBuf, Error> {
+    free_as(input, "also needs the file", with_suffix(path, suffix))
+}
+
+fn free_as(input: Opt, verb: &str, path: PathBuf) -> Result<PathBuf, Error> {
     let shown = harmless(utf8(input.name(), &path)?);
     if path.symlink_metadata().is_ok() {
-        let problem = format!("is `{shown}`, which exists already");
+        let problem = format!("{verb} `{shown}`, which exists already");
         return Err(Error::input(
             input,
             problem,
@@ -389,6 +405,20 @@ mod tests {
         for name in ["taken", "link"] {
             let error = plan(folder.path(), name, "").expect_err("refused").to_string();
             assert!(error.contains("exists already"), "{error}");
+        }
+
+        for file in ["k.token", "k.token.journal"] {
+            let path = folder.path().join(file);
+            std::fs::write(&path, "mine").expect("written");
+            let renewed = [(Opt::KubeconfigFile, "k"), (Opt::RenewFor, "6h")];
+            let error = Files::plan(&Inputs::from(renewed), folder.path(), "jobpass-a").expect_err("refused");
+            let said = error.message();
+            let start = "input `kubeconfig-file` also needs the file `";
+            assert!(
+                said.starts_with(start) && said.ends_with(&format!("{file}`, which exists already")),
+                "{said}"
+            );
+            remove_file(path).expect("removed");
         }
 
         // Another process creates a file between `plan` and `write`.
