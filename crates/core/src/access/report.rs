@@ -4,7 +4,7 @@ use super::Escape;
 use crate::{
     claims::account::Account,
     error::{Error, Kind},
-    rbac::{self, Grantee, Line, Permission},
+    rbac::{self, Grantee, Line, Permission, Rule},
     text::{self, code},
 };
 
@@ -262,9 +262,15 @@ impl Report {
             rbac::role_yaml(&name, place, &rbac::lines(here), &grantee)
         });
         let manifests = manifests.collect::<Vec<_>>();
+        let mut missing = required.iter().filter(|(_, missing)| *missing);
+        // A person pastes the manifest, so it must not silently give more than the permission's words say.
+        let warning = missing.find_map(|(permission, _)| Rule::from(*permission).never_given());
+        let warning = warning.map_or_else(String::new, |(what, why)| {
+            format!("consider `{what}` well before you grant it: {why}\n\n")
+        });
         let help = "an administrator of the cluster can grant the required permissions with `kubectl apply -f \
             -` and this manifest:";
-        (!manifests.is_empty()).then(|| format!("{help}\n\n{}", manifests.join("\n---\n")))
+        (!manifests.is_empty()).then(|| format!("{warning}{help}\n\n{}", manifests.join("\n---\n")))
     }
 
     /// The rules that grant the forbidden permissions, as YAML. If the API server's reason names the role,
@@ -450,6 +456,18 @@ mod tests {
         | :x: | forbid | `get secrets` | allowed | `RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"` |
         | :white_check_mark: | forbid | `delete pods` | denied |  |
         "#);
+    }
+
+    /// In the namespace of the minter, whoever may create Pods can act as the minter.
+    #[test]
+    fn a_permission_that_leads_further_is_not_proposed_without_a_word() {
+        let warning = "consider `create pods` well before you grant it: a Pod may run as any ServiceAccount";
+        for (permission, warns) in [("create pods", true), ("list pods", false)] {
+            let report = report(&[(Expected::Allowed, permission, Verdict::Denied, "")]);
+            let error = report.verdict().expect_err("refused").to_string();
+            assert!(error.contains("kubectl apply -f -"), "{error}");
+            assert_eq!(error.contains(warning), warns, "{error}");
+        }
     }
 
     #[test]

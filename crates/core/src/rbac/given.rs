@@ -51,10 +51,9 @@ pub(super) const INSTEAD: &str = "if a job needs this, create a ServiceAccount, 
     namespace without anchors, and name the ServiceAccount with `service-account`";
 
 impl Rule {
-    /// The reason why jobs cannot get this rule. `None` if they can.
-    pub(super) fn never_given(&self) -> Option<String> {
-        let refused =
-            |what: &str, why: &str| Some(format!("has `{}`, which jobs cannot get: {why}", harmless(what)));
+    /// The part of this rule that jobs cannot get, and the reason. `None` if they can get the whole rule.
+    pub(crate) fn never_given(&self) -> Option<(String, String)> {
+        let refused = |what: &str, why: &str| Some((harmless(what), why.to_owned()));
         for (what, texts) in [
             ("verb", &self.verbs),
             ("group", &self.api_groups),

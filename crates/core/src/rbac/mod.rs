@@ -71,7 +71,11 @@ impl From<&Rule> for PolicyRule {
 pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     let rules = parse_any(option, text)?;
     match rules.iter().find_map(Rule::never_given) {
-        Some(problem) => Err(Error::input(option, problem, given::INSTEAD)),
+        Some((what, why)) => Err(Error::input(
+            option,
+            format!("has `{what}`, which jobs cannot get: {why}"),
+            given::INSTEAD,
+        )),
         None => Ok(rules),
     }
 }
