@@ -137,14 +137,20 @@ impl Oidc {
         }))
     }
 
-    /// The jobs of the repository or project in these claims of an ID token. `None` if the platform is
-    /// unknown, or if a claim has a wrong form.
+    /// The jobs of the repository or project, the ref and the environment in these claims of an ID token. `None`
+    /// if the platform is unknown, or if a claim has a wrong form.
     pub(crate) fn of(claims: &Value) -> Option<Self> {
-        let text = |name: &str| claims[name].as_str().map(str::to_owned);
+        let text = |name: &str| {
+            let text = claims[name].as_str().filter(|text| !text.is_empty());
+            text.map(str::to_owned)
+        };
         let wanted = Wanted {
             repository_ids: text("repository_id").into_iter().collect(),
             project_ids: text("project_id").into_iter().collect(),
             issuer: text("iss"),
+            // GitLab's claim `ref` lacks `refs/heads/`.
+            git_ref: text("ref_path").or_else(|| text("ref")),
+            environment: text("environment"),
             oidc_audience: audiences(claims).first().map(|audience| (*audience).to_owned()),
             ..Wanted::default()
         };

@@ -88,14 +88,12 @@ pub(super) fn explain(token: &Token) -> Option<String> {
                 Some(("repository", _)) => how_to_fetch(&audiences(&claims)),
                 Some(_) | None => String::new(),
             };
-            let narrower = match owner {
-                Some(("repository", _)) => "`--ref`, `--environment` or `--workflow-ref`",
-                Some(_) | None => "`--ref` or `--environment`",
-            };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nThis configuration, which `jobpass setup` writes, would accept the token. Add \
-                     {narrower} to accept fewer jobs:\n\n{}",
+                    "\n\nIf this job should mint, this configuration would accept its token. `jobpass setup` \
+                     writes it. An issuer can be in the file only once: if yours is there, compare the rules, and \
+                     change them only for jobs that should mint, because they decide about all of its \
+                     jobs:\n\n{}",
                     oidc.in_short()
                 )
             });
@@ -194,7 +192,7 @@ mod tests {
           echo "::add-mask::$KUBE_TOKEN"
           export KUBE_TOKEN
 
-        This configuration, which `jobpass setup` writes, would accept the token. Add `--ref`, `--environment` or `--workflow-ref` to accept fewer jobs:
+        If this job should mint, this configuration would accept its token. `jobpass setup` writes it. An issuer can be in the file only once: if yours is there, compare the rules, and change them only for jobs that should mint, because they decide about all of its jobs:
 
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration
@@ -205,6 +203,8 @@ mod tests {
           claimValidationRules:
           - claim: repository_id
             requiredValue: "2"
+          - claim: ref
+            requiredValue: "refs/heads/main"
           claimMappings:
             username:
               expression: "'ci:github:' + claims.repository_id"
@@ -248,15 +248,20 @@ mod tests {
     }
 
     #[test]
-    fn a_gitlab_job_is_offered_the_limits_of_gitlab() {
+    fn the_configuration_accepts_no_more_than_this_jobs_ref_and_environment() {
         let claims = json!({
             "iss": "https://gitlab.com", "aud": "k8s", "project_path": "team/app", "project_id": "7", "exp": i64::MAX,
+            "ref": "dev", "ref_path": "refs/heads/dev", "environment": "production",
         });
         let text = explained(&json!({"alg": "RS256"}), &claims).expect("explained");
-        assert!(
-            text.contains("Add `--ref` or `--environment` to accept fewer jobs"),
-            "{text}"
-        );
+        for (claim, value) in [
+            ("project_id", "7"),
+            ("ref_path", "refs/heads/dev"),
+            ("environment", "production"),
+        ] {
+            let rule = format!("  - claim: {claim}\n    requiredValue: \"{value}\"\n");
+            assert!(text.contains(&rule), "{claim}: {text}");
+        }
     }
 
     #[test]
