@@ -52,22 +52,43 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
     match left {
         Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
             let renew_for = spec.renew_for.map(|time| time.as_secs());
-            let is_token = identity.certificate.is_none();
-            ending(finding, is_token, left, spec.lifetime.seconds(), renew_for)
+            let kind = match (&identity.certificate, &identity.bearer) {
+                (None, Some(token)) if is_id_token(token) => Credential::IdToken,
+                (None, _) => Credential::Token,
+                (Some(_), _) => Credential::Certificate,
+            };
+            ending(finding, kind, left, spec.lifetime.seconds(), renew_for)
         }
         _ => finding,
     }
 }
 
-/// The finding about a stored credential that works for `left` seconds more. `lifetime` is the lifetime of a
+/// The kinds of credentials that expire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Credential {
+    Certificate,
+    /// A token that somebody stored for many jobs.
+    Token,
+    /// A CI platform's token for this job.
+    IdToken,
+}
+
+/// The finding about a credential that works for `left` seconds more. `lifetime` is the lifetime of a
 /// job's token, and `renew_for` is the time for which jobpass renews the token. Both are in seconds.
-fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_for: Option<u64>) -> Finding {
-    let fix = match is_token {
-        true => {
+fn ending(
+    mut finding: Finding,
+    kind: Credential,
+    left: i64,
+    lifetime: u64,
+    renew_for: Option<u64>,
+) -> Finding {
+    let renewal = match kind {
+        Credential::Token => Some(
             "store a new one. `jobpass setup --apply --minter-kubeconfig FILE` writes one for a minter that is \
-             a ServiceAccount"
-        }
-        false => "get a new client certificate and put it into the kubeconfig",
+             a ServiceAccount",
+        ),
+        Credential::Certificate => Some("get a new client certificate and put it into the kubeconfig"),
+        Credential::IdToken => None,
     };
     let (input, seconds) = match renew_for {
         Some(seconds) => ("renew-for", seconds),
@@ -86,11 +107,12 @@ fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_
                  token"
             ),
         };
-        finding.fix = format!("ask for a shorter `{input}`, or {fix}");
-    } else if is_token && left < TOKEN_SOON {
+        let renewal = renewal.map_or_else(String::new, |renewal| format!(", or {renewal}"));
+        finding.fix = format!("ask for a shorter `{input}`{renewal}");
+    } else if kind == Credential::Token && left < TOKEN_SOON {
         finding.health = Health::Warning;
         finding.said += SOON_IN_WORDS;
-        finding.fix = fix.to_owned();
+        finding.fix = renewal.unwrap_or_default().to_owned();
     }
     finding
 }
@@ -157,6 +179,14 @@ fn not_after(pem: &str) -> impl Iterator<Item = i64> {
         })
 }
 
+/// Whether this is a JWT that Kubernetes did not issue.
+fn is_id_token(token: &Token) -> bool {
+    // The issuer of legacy tokens.
+    let is_foreign =
+        |claims: Value| claims.get("kubernetes.io").is_none() && claims["iss"] != "kubernetes/serviceaccount";
+    claims::part(token, 1).is_ok_and(is_foreign)
+}
+
 fn of_token(token: &Token, now: Timestamp) -> Finding {
     let check = "credential";
     let Ok(claims) = claims::part::<Value>(token, 1) else {
@@ -168,11 +198,12 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
     };
     let text = |name: &str| claims[name].as_str().map(harmless).unwrap_or_default();
     let audiences = harmless(&audiences(&claims).join(", "));
-    let what = match claims.get("kubernetes.io") {
-        Some(_) => format!("token of {}", text("sub")),
-        // The issuer of legacy tokens.
-        None if claims["iss"] == "kubernetes/serviceaccount" => format!("token of {}", text("sub")),
-        None => format!("ID token of {} for {audiences}", text("iss")),
+    let (what, renewed) = match is_id_token(token) {
+        true => (
+            format!("ID token of {} for {audiences}", text("iss")),
+            ": each job gets a new one",
+        ),
+        false => (format!("token of {}", text("sub")), ""),
     };
     let begins = claims["nbf"].as_i64().unwrap_or_default();
     if begins > now.as_second() {
@@ -198,7 +229,7 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
         }
         Some(until) => {
             let left = in_words((until - now.as_second()).unsigned_abs());
-            Finding::new(check, Health::Ok, format!("{what}, expires in {left}"))
+            Finding::new(check, Health::Ok, format!("{what}, expires in {left}{renewed}"))
         }
     }
 }
@@ -241,40 +272,51 @@ mod tests {
 
     /// A job must be able to revoke its token, and people need some days to renew a credential.
     #[rstest]
-    #[case::long(true, 8 * 86_400, None, Health::Ok, "x")]
-    #[case::this_week(true, 6 * 86_400, None, Health::Warning, "x, which is soon")]
-    #[case::a_certificate_this_week(false, 6 * 86_400, None, Health::Ok, "x")]
+    #[case::long(Credential::Token, 8 * 86_400, None, Health::Ok, "x")]
+    #[case::this_week(Credential::Token, 6 * 86_400, None, Health::Warning, "x, which is soon")]
+    #[case::a_certificate_this_week(Credential::Certificate, 6 * 86_400, None, Health::Ok, "x")]
     #[case::before_the_token(
-        true,
+        Credential::Token,
         600,
         None,
         Health::Warning,
         "x. A token of 1 h that a job gets now would outlive it"
     )]
-    #[case::a_certificate_before_the_token(false, 600, None, Health::Warning, "x. A token of 1 h")]
+    #[case::a_certificate_before_the_token(
+        Credential::Certificate,
+        600,
+        None,
+        Health::Warning,
+        "x. A token of 1 h"
+    )]
     #[case::before_the_last_renewal(
-        true,
+        Credential::Token,
         7200,
         Some(10_800),
         Health::Warning,
         "x. A job whose token jobpass renews for 3 h from now would outlive it"
     )]
+    #[case::for_one_job(Credential::IdToken, 4000, None, Health::Ok, "x")]
+    #[case::for_a_shorter_job(Credential::IdToken, 600, None, Health::Warning, "x. A token of 1 h")]
     fn a_stored_credential_outlives_the_tokens(
-        #[case] is_token: bool,
+        #[case] kind: Credential,
         #[case] left: i64,
         #[case] renew_for: Option<u64>,
         #[case] health: Health,
         #[case] said: &str,
     ) {
         let finding = Finding::new("credential", Health::Ok, "x");
-        let finding = ending(finding, is_token, left, 3600, renew_for);
+        let finding = ending(finding, kind, left, 3600, renew_for);
         assert_eq!(finding.health, health);
         assert!(finding.said.starts_with(said), "{}", finding.said);
         assert_eq!(finding.fix.is_empty(), health == Health::Ok);
+        // Only a stored token can be replaced by another stored token.
+        let proposes = finding.fix.contains("--minter-kubeconfig");
+        assert_eq!(proposes, health != Health::Ok && kind == Credential::Token);
     }
 
     #[rstest]
-    #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Health::Ok, "ID token of https://i for k8s, expires in 1 min")]
+    #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Health::Ok, "ID token of https://i for k8s, expires in 1 min: each job gets a new one")]
     #[case(json!({"iss": "https://i", "aud": ["a", "b"], "exp": 1}), Health::Failed(Kind::Refused), "ID token of https://i for a, b, expired")]
     #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Health::Failed(Kind::Refused), "not valid for another 1 min")]
     #[case(json!({"sub": "system:serviceaccount:ci:m", "kubernetes.io": {}}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
