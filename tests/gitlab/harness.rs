@@ -48,6 +48,7 @@ include:
 run_scan:
   stage: scan
   extends: .create_token:use
+  needs: [create_token]
   script:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
   artifacts:
@@ -256,7 +257,7 @@ fn a_role_for_one_pipeline_is_gone_with_its_token() {
 fn a_token_in_plain() {
     let plain = CREATE_TOKEN_AND_RUN_SCAN
         .replace("SCAN_TOKEN\n", "SCAN_TOKEN\n      dotenv-mode: plain\n")
-        .replace("extends: .create_token:use", "needs: [create_token]")
+        .replace("  extends: .create_token:use\n", "")
         .replace(
             "- ./run_scan.sh \"$JOBPASS_TOKEN_FILE\"",
             "- echo \"$SCAN_TOKEN\" > token.env && ./run_scan.sh token.env",
@@ -279,6 +280,52 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
         &["every Pod is scanned", "ERROR: Job failed: exit code 3"],
     );
     project.assert_used_and_revoked(&ended);
+}
+
+/// A job of a later stage gets the token and the artifacts of earlier stages, and only if these succeed.
+#[rstest]
+#[case("true", Status::Success)]
+#[case("false", Status::Skipped)]
+fn a_job_of_a_later_stage_waits_for_the_earlier_ones(#[case] result: &str, #[case] expected: Status) {
+    let pipeline = CREATE_TOKEN_AND_RUN_SCAN
+        .replace("  - scan\n\nvar", "  - build\n  - test\n  - scan\n\nvar")
+        .replace("      stage: scan\n", "      stage: build\n")
+        .replace("  needs: [create_token]\n", "")
+        .replace("  script:\n", "  script:\n    - cat built.txt\n")
+        + &format!(
+            r#"
+build:
+  stage: build
+  script: [echo "it is built" > built.txt]
+  artifacts: {{paths: [built.txt]}}
+
+unit_tests:
+  stage: test
+  script: ["{result}"]
+"#
+        );
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.run();
+    assert_eq!(ended.job("run_scan").status, expected, "{}", ended.log());
+    if expected == Status::Success {
+        says(&ended, "run_scan", &["it is built", "every Pod is scanned"]);
+    }
+    project.assert_revoked(&ended);
+}
+
+/// Without `needs`, a job in the stage of the job that mints has no token. It says where to put it.
+#[test]
+fn a_job_of_the_same_stage_needs_the_job_that_mints() {
+    let pipeline = CREATE_TOKEN_AND_RUN_SCAN.replace("  needs: [create_token]\n", "");
+    let project = Project::with_pipeline(&pipeline);
+    let ended = project.run();
+    assert_eq!(ended.job("run_scan").status, Status::Failed, "{}", ended.log());
+    let texts = [
+        "no earlier job handed over",
+        "put this job into a later stage than the job that mints",
+    ];
+    says(&ended, "run_scan", &texts);
+    project.assert_revoked(&ended);
 }
 
 #[test]

@@ -67,6 +67,7 @@ include:
 run_scan:
   stage: scan
   extends: .create_token:use
+  needs: [create_token]
   script:
     - ./run_scan.sh "$JOBPASS_TOKEN_FILE"
 "#;
@@ -113,7 +114,7 @@ fn create_token_and_run_scan() {
 fn a_masked_token_reaches_the_scan_in_a_file() {
     let masked = CREATE_TOKEN_AND_RUN_SCAN
         .replace("      dotenv-mode: plain\n", "")
-        .replace("needs: [create_token]", "extends: .create_token:use")
+        .replace("needs: [create_token]", "needs: [create_token]\n  extends: .create_token:use")
         .replace("    - echo \"$SCAN_TOKEN\" > token.txt\n", "")
         .replace("run_scan.sh token.txt", "run_scan.sh \"$JOBPASS_TOKEN_FILE\"");
     let project = Project::with_pipeline(&masked);
@@ -288,7 +289,7 @@ fn without_the_program_a_job_says_what_is_missing() {
 
 /// The pipelines take the templates from this repository instead of from GitLab.
 #[rstest]
-fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize) {
+fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6, 7)] number: usize) {
     let readme = fs::read_to_string(support::root().join("gitlab-component/README.md")).expect("the README");
     let blocks = readme.split("```yaml\n").skip(1);
     let pipelines = blocks.filter_map(|block| block.split_once("```").map(|(pipeline, _)| pipeline));
@@ -296,7 +297,7 @@ fn the_pipelines_of_the_readme_run(#[values(0, 1, 2, 3, 4, 5, 6)] number: usize)
     let pipelines = pipelines
         .filter(|pipeline| pipeline.contains("include:"))
         .collect::<Vec<_>>();
-    assert_eq!(pipelines.len(), 7);
+    assert_eq!(pipelines.len(), 8);
     let pipeline = pipelines[number];
     let from_gitlab = "project: your-group/jobpass\n    ref: v0.1.0\n    file: ";
     assert!(pipeline.contains(from_gitlab), "{pipeline}");

@@ -48,7 +48,8 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         return Err(Error::input(
             "variable",
             format!("is `{name}`, which no earlier job handed over"),
-            "name the job that mints under `needs` or `dependencies`. Remove any project variable of that \
+            "put this job into a later stage than the job that mints. In the same stage, or if this job has \
+             `needs` or `dependencies`, name the job that mints there. Remove any project variable of that \
              name, even an empty one: it takes precedence",
         ));
     };

@@ -89,6 +89,14 @@ fn both_ends_of_a_handover_have_the_same_options() {
     assert_eq!(mint, revoke);
 }
 
+/// With `needs` from the template, a deployment would start before the tests of earlier stages are over.
+#[test]
+fn a_job_that_uses_the_token_waits_for_earlier_stages() {
+    let (_, jobs) = template("handover.yml");
+    let user = &jobs[".$[[ inputs.job-name ]]:use"];
+    assert!(user.get("needs").is_none() && user.get("dependencies").is_none());
+}
+
 fn path(file: &str) -> String {
     format!(
         "{}/../../gitlab-component/templates/{file}",
