@@ -114,7 +114,10 @@ fn create_token_and_run_scan() {
 fn a_masked_token_reaches_the_scan_in_a_file() {
     let masked = CREATE_TOKEN_AND_RUN_SCAN
         .replace("      dotenv-mode: plain\n", "")
-        .replace("needs: [create_token]", "needs: [create_token]\n  extends: .create_token:use")
+        .replace(
+            "needs: [create_token]",
+            "needs: [create_token]\n  extends: .create_token:use",
+        )
         .replace("    - echo \"$SCAN_TOKEN\" > token.txt\n", "")
         .replace("run_scan.sh token.txt", "run_scan.sh \"$JOBPASS_TOKEN_FILE\"");
     let project = Project::with_pipeline(&masked);
