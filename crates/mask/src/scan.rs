@@ -618,7 +618,7 @@ impl Digits {
             let eight = word(eight).unwrap_or_default();
             let at_least = |eight: u64, byte: u8| eight + EACH * u64::from(0x80 - byte);
             let numerals = at_least(eight, b'0') & !at_least(eight, b'9' + 1);
-            let small = eight | EACH * u64::from(b' ');
+            let small = eight | (EACH * u64::from(b' '));
             let letters = at_least(small, b'a') & !at_least(small, b'f' + 1);
             let line_breaks = at_least(eight, b'\n') & !at_least(eight, b'\n' + 1);
             digits.all |= upper_bits(numerals | letters) << (8 * at);

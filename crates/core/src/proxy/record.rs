@@ -31,7 +31,7 @@ const LONGEST_LINE: usize = 4 << 10;
 #[serde(untagged)]
 pub enum Line {
     /// A request.
-    Request(Recorded),
+    Request(Box<Recorded>),
     /// The record is incomplete from here on.
     Cut {
         /// Always `true`.
@@ -134,7 +134,7 @@ impl Drop for Pending {
         line.milliseconds = self.begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         let mut writer = self.record.writer.lock().unwrap_or_else(PoisonError::into_inner);
         // A full disk must not fail the job's request.
-        let _ = writer.write(&Line::Request(line));
+        let _ = writer.write(&Line::Request(Box::new(line)));
     }
 }
 

@@ -165,7 +165,7 @@ impl Runs {
             Line::Request(recorded) => {
                 let namespace = recorded.account.split('/').next();
                 self.accounts.extend(namespace.map(str::to_owned));
-                self.add(recorded.into());
+                self.add((*recorded).into());
             }
             Line::Cut { cut } => self.cut += u64::from(cut),
         }

@@ -65,7 +65,7 @@ fn line(request: &Request, status: Option<u16>) -> String {
         status,
         milliseconds: 1,
     };
-    serde_json::to_string(&Line::Request(recorded)).expect("JSON") + "\n"
+    serde_json::to_string(&Line::Request(Box::new(recorded))).expect("JSON") + "\n"
 }
 
 fn needs(record: &str) -> Needs {
