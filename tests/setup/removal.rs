@@ -81,9 +81,25 @@ fn what_setup_made_goes_and_another_set_up_stays() {
     );
     desk.setup(&[&OTHER, &MINTER, &SWEEPER, &["--diff"]]).succeeded();
 
+    let mistyped = ["--service-account", "othr"];
+    let warned = desk.setup(&[&mistyped, &MINTER, &SWEEPER, &DELETE]).succeeded();
+    let warning = "nothing of this set-up was there to delete. If you expected something, check";
+    assert!(warned.log.contains(warning), "{}", warned.log);
+    desk.setup(&[&OTHER, &MINTER, &SWEEPER, &["--diff"]]).succeeded();
+
+    let kept = desk.setup(&[&OTHER, &MINTER, &DELETE]).succeeded();
+    let line = format!(
+        "kept          CronJob {namespace}/jobpass-sweeper: this command does not name it. Add `--sweeper"
+    );
+    assert!(
+        kept.log.contains(&line) && !kept.log.contains(warning),
+        "{}",
+        kept.log
+    );
     desk.setup(&[&OTHER, &MINTER, &SWEEPER, &DELETE]).succeeded();
     assert!(left(&desk).is_empty(), "{:?}", left(&desk));
-    desk.setup(&[&OTHER, &MINTER, &SWEEPER, &DELETE]).succeeded();
+    let again = desk.setup(&[&OTHER, &MINTER, &SWEEPER, &DELETE]).succeeded();
+    assert!(again.log.contains(warning), "{}", again.log);
 }
 
 /// A job whose minter is gone could not revoke its token.
@@ -95,15 +111,20 @@ fn the_token_of_a_job_is_not_ended_by_surprise() {
     let mint = ["mint", "--kubeconfig", "jobpass-minter", "--token-file", "token"];
     desk.jobpass(&[&mint[..], &SCANNER].concat()).succeeded();
     let before = left(&desk);
-    let refused = desk.setup(&[&SCANNER, &MINTER, &DELETE]);
-    assert_eq!(refused.code(), 5, "{}", refused.log);
-    assert!(
-        refused
-            .log
-            .contains("nothing was deleted: 1 job has a token of this set-up"),
-        "{}",
-        refused.log
-    );
+    for more in [&[][..], &["--dry-run"]] {
+        let refused = desk.setup(&[&SCANNER, &MINTER, &DELETE, more]);
+        assert_eq!(refused.code(), 5, "{}", refused.log);
+        assert!(
+            refused
+                .log
+                .contains("nothing was deleted: 1 job has a token of this set-up"),
+            "{}",
+            refused.log
+        );
+    }
+    let shown = desk.setup(&[&SCANNER, &MINTER, &DELETE, &["--revoke", "--dry-run"]]);
+    let shown = shown.succeeded();
+    assert!(shown.log.contains("would-delete  anchor "), "{}", shown.log);
     assert_eq!((left(&desk), desk.cluster.anchors().len()), (before, 1));
 
     desk.setup(&[&SCANNER, &MINTER, &DELETE, &["--revoke"]])

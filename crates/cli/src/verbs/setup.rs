@@ -348,16 +348,18 @@ async fn delete(
     environment: &Environment,
 ) -> Result<(), Error> {
     let consent = match (matches.get_flag("dry-run"), matches.get_flag("revoke")) {
-        (true, _) => Consent::DryRun,
+        (true, revoke) => Consent::DryRun { revoke },
         (false, true) => Consent::Revoke,
         (false, false) => Consent::NoTokens,
     };
     let minter = Minter::resolve(inputs, environment).await?;
     let cluster = Cluster::connect(&minter)?;
     let (json, screen) = (output::is_json(matches), Screen::of_stdout(environment));
+    let mut nothing_to_delete = true;
     let print = |removal: Removal| {
+        nothing_to_delete &= removal.fate != Fate::Deleted;
         let (word, why) = match &removal.fate {
-            Fate::Deleted if consent == Consent::DryRun => ("would-delete", None),
+            Fate::Deleted if consent.is_dry_run() => ("would-delete", None),
             Fate::Deleted => ("deleted", None),
             Fate::Missing => ("missing", None),
             Fate::Kept(why) => ("kept", Some(why)),
@@ -385,6 +387,9 @@ async fn delete(
     setup
         .delete(&cluster, &Budget::new(TIME_LIMIT), consent, print)
         .await?;
+    if nothing_to_delete {
+        output::warning(&nothing_was_there(inputs));
+    }
     if setup.authentication().is_some() {
         output::warning(
             "the API server still trusts the issuer of the ID tokens: remove its entry from the API server's \
@@ -392,6 +397,17 @@ async fn delete(
         );
     }
     Ok(())
+}
+
+/// The warning for a deletion that found no object to delete: a mistyped name looks like a set-up that is gone.
+fn nothing_was_there(inputs: &Inputs) -> String {
+    let given = [Opt::ServiceAccount, Opt::RoleRules, Opt::Namespace].into_iter();
+    let given = given.filter(|option| inputs.get(*option).is_some());
+    let options = given.map(|option| format!("`--{option}`")).collect::<Vec<_>>();
+    format!(
+        "nothing of this set-up was there to delete. If you expected something, check {}",
+        options.join(" and ")
+    )
 }
 
 /// The options of the set-up, from the flags.
@@ -551,6 +567,16 @@ mod tests {
         ] {
             assert!(all.contains(text), "{text}\n{all}");
         }
+    }
+
+    #[test]
+    fn a_deletion_of_nothing_names_the_options_to_check() {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scaner"), (Opt::Namespace, "ci")]);
+        let warning = nothing_was_there(&inputs);
+        assert!(
+            warning.ends_with("check `--service-account` and `--namespace`"),
+            "{warning}"
+        );
     }
 
     #[rstest]

@@ -77,7 +77,7 @@ fn unreadable() -> Error {
 }
 
 impl SetupObject {
-    fn new(wanted: Value) -> Option<Self> {
+    pub(super) fn new(wanted: Value) -> Option<Self> {
         let collection = collection(wanted["kind"].as_str()?, wanted["metadata"]["namespace"].as_str())?;
         wanted["metadata"]["name"].as_str()?;
         Some(Self { wanted, collection })

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::{
     Resource as _,
     api::{
+        batch::v1::CronJob,
         core::v1::Namespace,
         core::v1::ServiceAccount,
         rbac::v1::{ClusterRoleBinding, RoleBinding},
@@ -16,7 +17,7 @@ use k8s_openapi::{
 };
 use kube::core::params::{DeleteParams, Preconditions};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
@@ -40,18 +41,38 @@ use crate::{
 /// The administrator's consent to a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Change nothing, and report the objects that a deletion would delete.
-    DryRun,
+    /// Change nothing, and report the objects that a deletion would delete. `revoke` is `true` if that deletion
+    /// would revoke the tokens of jobs. Otherwise, a job with a token is an error here as well.
+    DryRun {
+        /// Whether the deletion would revoke.
+        revoke: bool,
+    },
     /// Delete the objects, unless a job has a token.
     NoTokens,
     /// Delete the objects, and revoke the tokens of jobs.
     Revoke,
 }
 
+impl Consent {
+    /// Whether jobpass changes nothing.
+    pub fn is_dry_run(self) -> bool {
+        matches!(self, Self::DryRun { .. })
+    }
+
+    /// Whether the tokens of jobs may end.
+    fn revokes(self) -> bool {
+        match self {
+            Self::DryRun { revoke } => revoke,
+            Self::NoTokens => false,
+            Self::Revoke => true,
+        }
+    }
+}
+
 /// The fate of one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// jobpass deleted the object, or would delete it without [`Consent::DryRun`].
+    /// jobpass deleted the object, or would delete it without `DryRun`.
     Deleted,
     /// The object does not exist.
     Missing,
@@ -75,7 +96,7 @@ impl Setup {
     /// Deletes the objects of the set-up, and the anchors of its jobs. Reports each of them.
     ///
     /// # Errors
-    /// If a job has a token and `consent` is [`Consent::NoTokens`]. If somebody else may have made the
+    /// If a job has a token and `consent` does not allow to revoke it. If somebody else may have made the
     /// RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters any more. If
     /// the RoleBinding in the cluster binds a minter that this set-up does not name. In these cases, jobpass
     /// deletes nothing. Also if the API server refuses a request.
@@ -93,9 +114,10 @@ impl Setup {
         let fates = self.fates(&objects, &found, &bindings);
         self.refuse_foreign_bindings(&objects, &fates)?;
         loss::refuse_deletion(self, &objects, &found)?;
+        let sweeper = self.unnamed_sweeper(cluster, budget).await?;
         let anchors = self.anchors_of_jobs(cluster).await?;
         let live = anchors.iter().filter(|anchor| is_live(anchor)).count();
-        if live > 0 && consent == Consent::NoTokens {
+        if live > 0 && !consent.revokes() {
             return Err(self.tokens_left(live));
         }
 
@@ -104,7 +126,7 @@ impl Setup {
         let mut all = objects.iter().zip(&found).zip(&fates).rev().peekable();
         let mut unbound = false;
         while let Some(((object, found), fate)) = all.next_if(|((object, _), _)| self.binds_minters(object)) {
-            if consent != Consent::DryRun {
+            if !consent.is_dry_run() {
                 unbound |= remove(object, found.as_ref(), fate, cluster, budget).await?;
             }
             report(Removal::of(object, fate))?;
@@ -114,11 +136,11 @@ impl Setup {
         }
         // A minter may have minted another token before it lost its permissions.
         let anchors = match consent {
-            Consent::DryRun => anchors,
+            Consent::DryRun { .. } => anchors,
             Consent::NoTokens | Consent::Revoke => self.anchors_of_jobs(cluster).await?,
         };
         for anchor in anchors {
-            if consent != Consent::DryRun {
+            if !consent.is_dry_run() {
                 revoke(&anchor, cluster, budget).await?;
             }
             report(Removal {
@@ -129,12 +151,32 @@ impl Setup {
             })?;
         }
         for ((object, found), fate) in all {
-            if consent != Consent::DryRun {
+            if !consent.is_dry_run() {
                 remove(object, found.as_ref(), fate, cluster, budget).await?;
             }
             report(Removal::of(object, fate))?;
         }
-        Ok(())
+        sweeper.map_or(Ok(()), report)
+    }
+
+    /// The CronJob of a sweeper that is in the namespace, and that this set-up does not name.
+    async fn unnamed_sweeper(&self, cluster: &Cluster, budget: &Budget) -> Result<Option<Removal>, Error> {
+        if self.sweeper_image.is_some() {
+            return Ok(None);
+        }
+        let kept = Fate::Kept(
+            "this command does not name it. Add `--sweeper-image IMAGE` to delete it, with its ServiceAccount and \
+             its Role"
+                .to_owned(),
+        );
+        let manifest = json!({
+            "kind": CronJob::KIND, "metadata": { "name": SWEEPER, "namespace": self.namespace },
+        });
+        let Some(cronjob) = SetupObject::new(manifest) else {
+            return Ok(None);
+        };
+        let found = cronjob.found(cluster, budget).await?;
+        Ok(found.map(|_| Removal::of(&cronjob, &kept)))
     }
 
     /// The fate of each object.
@@ -364,11 +406,18 @@ impl Binding {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rstest::rstest;
-    use serde_json::json;
 
     use super::*;
-    use crate::inputs::setup::Wanted;
+    use crate::{
+        cluster::{
+            Identity,
+            scripted::{self, Fate as Reply},
+        },
+        inputs::setup::Wanted,
+    };
 
     fn setup() -> Setup {
         let wanted = Wanted {
@@ -482,5 +531,81 @@ mod tests {
         });
         let anchor = serde_json::from_value(anchor).expect("an anchor");
         assert_eq!(setup().is_of_a_job(&anchor), ours);
+    }
+
+    /// A job of the account `scanner` has a token, and the namespace has a sweeper. No other object exists.
+    fn cluster_with_a_job() -> (Cluster, scripted::Log) {
+        scripted::answering(&Identity::default(), |request| {
+            let anchor = json!({ "metadata": {
+                "namespace": "ci", "name": "jobpass-aaaaaaaaaaaaaaaaaaaa", "uid": "u",
+                "annotations": { "jobpass.dev/service-account": "scanner" },
+            }});
+            let path = request.split_once('?').map_or(request, |(path, _)| path);
+            let list = |items: &[Value]| {
+                let list = json!({ "kind": "PartialObjectMetadataList", "metadata": {}, "items": items });
+                Reply::answer(200, list.to_string())
+            };
+            match path.rsplit('/').next() {
+                Some("rolebindings" | "clusterrolebindings") => list(&[]),
+                Some("secrets") if request.contains("jobpass.dev") => list(&[anchor]),
+                Some("secrets") => list(&[]),
+                Some("jobpass-sweeper") if path.contains("/cronjobs/") => Reply::answer(200, "{}"),
+                _ => Reply::status(404, "NotFound", "x", "not found"),
+            }
+        })
+    }
+
+    /// A dry run has the verdict of the deletion, and names the sweeper that the deletion leaves.
+    #[rstest]
+    #[case::the_job_keeps_its_token(false, None)]
+    #[case::the_job_loses_its_token(true, Some(["anchor jobpass-aaaaaaaaaaaaaaaaaaaa", "CronJob jobpass-sweeper"]))]
+    #[tokio::test]
+    async fn a_dry_run_says_what_the_deletion_does(
+        #[case] revoke: bool,
+        #[case] expected: Option<[&str; 2]>,
+    ) {
+        let setup = Setup {
+            sweeper_image: None,
+            ..setup()
+        };
+        let (cluster, log) = cluster_with_a_job();
+        let mut left = Vec::new();
+        let report = |removal: Removal| {
+            if removal.fate != Fate::Missing {
+                left.push((format!("{} {}", removal.kind, removal.name), removal.fate));
+            }
+            Ok(())
+        };
+        let budget = Budget::new(Duration::from_secs(5));
+        let done = setup
+            .delete(&cluster, &budget, Consent::DryRun { revoke }, report)
+            .await;
+        match expected {
+            Some(expected) => {
+                done.expect("a dry run");
+                let names = left.iter().map(|(name, _)| &**name).collect::<Vec<_>>();
+                assert_eq!(names, expected);
+                assert_eq!(left[0].1, Fate::Deleted);
+                let kept =
+                    matches!(&left[1].1, Fate::Kept(why) if why.contains("Add `--sweeper-image IMAGE`"));
+                assert!(kept, "{:?}", left[1].1);
+            }
+            None => {
+                let error = done.expect_err("a job has a token");
+                assert_eq!(error.kind(), Kind::Claims);
+                assert!(
+                    error
+                        .message()
+                        .starts_with("nothing was deleted: 1 job has a token"),
+                    "{error}"
+                );
+                assert!(left.is_empty(), "{left:?}");
+            }
+        }
+        assert!(
+            log.lines().iter().all(|line| line.starts_with("GET ")),
+            "{:?}",
+            log.lines()
+        );
     }
 }
