@@ -244,7 +244,7 @@ fn is_proof(token: &Token, state: &State) -> bool {
 fn by_hand(error: Error, state: &State) -> Error {
     let (anchor, namespace) = (&state.receipt.anchor, &state.receipt.namespace);
     let why = if state.receipt.minted.is_some() {
-        "the token still works"
+        "the token may still work"
     } else {
         "the anchor may exist"
     };
@@ -413,7 +413,16 @@ impl Revocation<'_> {
         let receipt = &self.state.receipt;
         let permission =
             RequiredPermission::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
-        self.cluster.refused(call, answer, &permission)
+        let error = self.cluster.refused(call, answer, &permission);
+        match answer.status {
+            // The minter of a deleted set-up gets one of these. jobpass does not take a 401 to the token for a
+            // proof here: an API server in trouble gives it to everybody.
+            401 | 403 => error.help(
+                "if somebody deleted the set-up with `jobpass setup --delete --revoke`, the token is revoked \
+                 already",
+            ),
+            _ => error,
+        }
     }
 
     async fn ask_once(&self, token: Option<&Token>) -> Result<Proof, Error> {

@@ -130,7 +130,7 @@ fn no_token_that_cannot_be_read_is_a_proof() {
 }
 
 #[rstest]
-#[case::handed_over(true, "the token still works")]
+#[case::handed_over(true, "the token may still work")]
 #[case::perhaps_never_made(false, "the anchor may exist")]
 fn a_failure_names_the_command_and_keeps_the_cause(#[case] minted: bool, #[case] why: &str) {
     let mut state = least();
