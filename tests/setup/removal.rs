@@ -81,7 +81,7 @@ fn what_setup_made_goes_and_another_set_up_stays() {
     );
     desk.setup(&[&OTHER, &MINTER, &SWEEPER, &["--diff"]]).succeeded();
 
-    let mistyped = ["--service-account", "othr"];
+    let mistyped = ["--service-account", "another"];
     let warned = desk.setup(&[&mistyped, &MINTER, &SWEEPER, &DELETE]).succeeded();
     let warning = "nothing of this set-up was there to delete. If you expected something, check";
     assert!(warned.log.contains(warning), "{}", warned.log);

@@ -571,7 +571,7 @@ mod tests {
 
     #[test]
     fn a_deletion_of_nothing_names_the_options_to_check() {
-        let inputs = Inputs::from([(Opt::ServiceAccount, "scaner"), (Opt::Namespace, "ci")]);
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner1"), (Opt::Namespace, "ci")]);
         let warning = nothing_was_there(&inputs);
         assert!(
             warning.ends_with("check `--service-account` and `--namespace`"),
