@@ -754,7 +754,8 @@ mod tests {
             let is_digit = |c: char| c.is_ascii_hexdigit();
             let longest = run.split(|c| !is_digit(c)).max_by_key(|number| number.len()).unwrap_or_default();
             let others = run.chars().filter(|c| is_digit(*c)).count() - longest.len();
-            let is_hash = (DIGITS..MANY_DIGITS).contains(&longest.len())
+            let is_hash = run.len() <= 2 * MANY_DIGITS
+                && (DIGITS..MANY_DIGITS).contains(&longest.len())
                 && others < DIGITS
                 && longest.bytes().any(|byte| byte.is_ascii_alphabetic());
             let found = Digits::of(run.as_bytes()).and_then(Digits::hash);

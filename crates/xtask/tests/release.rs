@@ -418,11 +418,31 @@ fn a_builder_makes_the_files_of_its_own_platform_alone() {
             "more",
             "made something else than jobpass-github-linux-x64",
         ),
-        (checksums, &*two, "do not name jobpass-github-linux-x64 of version 0.1.0 alone"),
-        (checksums, &another_file, "do not name jobpass-github-linux-x64 of version 0.1.0 alone"),
-        (checksums, &line_break, "do not name jobpass-github-linux-x64 of version 0.1.0 alone"),
-        (checksums, &later, "do not name jobpass-github-linux-x64 of version 0.1.0 alone"),
-        (checksums, "{", "do not name jobpass-github-linux-x64 of version 0.1.0 alone"),
+        (
+            checksums,
+            &*two,
+            "do not name jobpass-github-linux-x64 of version 0.1.0 alone",
+        ),
+        (
+            checksums,
+            &another_file,
+            "do not name jobpass-github-linux-x64 of version 0.1.0 alone",
+        ),
+        (
+            checksums,
+            &line_break,
+            "do not name jobpass-github-linux-x64 of version 0.1.0 alone",
+        ),
+        (
+            checksums,
+            &later,
+            "do not name jobpass-github-linux-x64 of version 0.1.0 alone",
+        ),
+        (
+            checksums,
+            "{",
+            "do not name jobpass-github-linux-x64 of version 0.1.0 alone",
+        ),
         (
             "assets-linux-arm64/jobpass-linux-x64",
             "swapped",

@@ -195,7 +195,8 @@ pub(crate) fn command() -> Command {
             .requires("delete"),
             switch(
                 "dry-run",
-                "With --delete, delete nothing, and print the objects that jobpass would delete.",
+                "With --delete, delete nothing, and print the objects that jobpass would delete. Exit code 5: the \
+                 deletion would refuse, for example because a job has a token.",
             )
             .requires("delete"),
         ])
