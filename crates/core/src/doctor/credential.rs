@@ -52,43 +52,29 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
     match left {
         Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
             let renew_for = spec.renew_for.map(|time| time.as_secs());
-            let kind = match (&identity.certificate, &identity.bearer) {
-                (None, Some(token)) if is_id_token(token) => Credential::IdToken,
-                (None, _) => Credential::Token,
-                (Some(_), _) => Credential::Certificate,
-            };
-            ending(finding, kind, left, spec.lifetime.seconds(), renew_for)
+            match (&identity.certificate, &identity.bearer) {
+                // doctor does not know whether the end of the job gets a fresh ID token, as the action does. If
+                // not, mint warns.
+                (None, Some(token)) if is_id_token(token) => finding,
+                (certificate, _) => {
+                    let is_token = certificate.is_none();
+                    ending(finding, is_token, left, spec.lifetime.seconds(), renew_for)
+                }
+            }
         }
         _ => finding,
     }
 }
 
-/// The kinds of credentials that expire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Credential {
-    Certificate,
-    /// A token that somebody stored for many jobs.
-    Token,
-    /// A CI platform's token for this job.
-    IdToken,
-}
-
-/// The finding about a credential that works for `left` seconds more. `lifetime` is the lifetime of a
+/// The finding about a stored credential that works for `left` seconds more. `lifetime` is the lifetime of a
 /// job's token, and `renew_for` is the time for which jobpass renews the token. Both are in seconds.
-fn ending(
-    mut finding: Finding,
-    kind: Credential,
-    left: i64,
-    lifetime: u64,
-    renew_for: Option<u64>,
-) -> Finding {
-    let renewal = match kind {
-        Credential::Token => Some(
+fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_for: Option<u64>) -> Finding {
+    let fix = match is_token {
+        true => {
             "store a new one. `jobpass setup --apply --minter-kubeconfig FILE` writes one for a minter that is \
-             a ServiceAccount",
-        ),
-        Credential::Certificate => Some("get a new client certificate and put it into the kubeconfig"),
-        Credential::IdToken => None,
+             a ServiceAccount"
+        }
+        false => "get a new client certificate and put it into the kubeconfig",
     };
     let (input, seconds) = match renew_for {
         Some(seconds) => ("renew-for", seconds),
@@ -107,12 +93,11 @@ fn ending(
                  token"
             ),
         };
-        let renewal = renewal.map_or_else(String::new, |renewal| format!(", or {renewal}"));
-        finding.fix = format!("ask for a shorter `{input}`{renewal}");
-    } else if kind == Credential::Token && left < TOKEN_SOON {
+        finding.fix = format!("ask for a shorter `{input}`, or {fix}");
+    } else if is_token && left < TOKEN_SOON {
         finding.health = Health::Warning;
         finding.said += SOON_IN_WORDS;
-        finding.fix = renewal.unwrap_or_default().to_owned();
+        finding.fix = fix.to_owned();
     }
     finding
 }
@@ -272,47 +257,39 @@ mod tests {
 
     /// A job must be able to revoke its token, and people need some days to renew a credential.
     #[rstest]
-    #[case::long(Credential::Token, 8 * 86_400, None, Health::Ok, "x")]
-    #[case::this_week(Credential::Token, 6 * 86_400, None, Health::Warning, "x, which is soon")]
-    #[case::a_certificate_this_week(Credential::Certificate, 6 * 86_400, None, Health::Ok, "x")]
+    #[case::long(true, 8 * 86_400, None, Health::Ok, "x")]
+    #[case::this_week(true, 6 * 86_400, None, Health::Warning, "x, which is soon")]
+    #[case::a_certificate_this_week(false, 6 * 86_400, None, Health::Ok, "x")]
     #[case::before_the_token(
-        Credential::Token,
+        true,
         600,
         None,
         Health::Warning,
         "x. A token of 1 h that a job gets now would outlive it"
     )]
-    #[case::a_certificate_before_the_token(
-        Credential::Certificate,
-        600,
-        None,
-        Health::Warning,
-        "x. A token of 1 h"
-    )]
+    #[case::a_certificate_before_the_token(false, 600, None, Health::Warning, "x. A token of 1 h")]
     #[case::before_the_last_renewal(
-        Credential::Token,
+        true,
         7200,
         Some(10_800),
         Health::Warning,
         "x. A job whose token jobpass renews for 3 h from now would outlive it"
     )]
-    #[case::for_one_job(Credential::IdToken, 4000, None, Health::Ok, "x")]
-    #[case::for_a_shorter_job(Credential::IdToken, 600, None, Health::Warning, "x. A token of 1 h")]
     fn a_stored_credential_outlives_the_tokens(
-        #[case] kind: Credential,
+        #[case] is_token: bool,
         #[case] left: i64,
         #[case] renew_for: Option<u64>,
         #[case] health: Health,
         #[case] said: &str,
     ) {
         let finding = Finding::new("credential", Health::Ok, "x");
-        let finding = ending(finding, kind, left, 3600, renew_for);
+        let finding = ending(finding, is_token, left, 3600, renew_for);
         assert_eq!(finding.health, health);
         assert!(finding.said.starts_with(said), "{}", finding.said);
         assert_eq!(finding.fix.is_empty(), health == Health::Ok);
         // Only a stored token can be replaced by another stored token.
         let proposes = finding.fix.contains("--minter-kubeconfig");
-        assert_eq!(proposes, health != Health::Ok && kind == Credential::Token);
+        assert_eq!(proposes, health != Health::Ok && is_token);
     }
 
     #[rstest]
