@@ -27,7 +27,11 @@ use crate::{
 impl Setup {
     /// Warns about permissions with which the jobs' ServiceAccount can get other credentials, as minting does
     /// for each job. Also says whether the account of a minter is within their reach. Asks the API server as
-    /// the jobs' ServiceAccount, so the administrator needs the permission to impersonate it.
+    /// the jobs' ServiceAccount, so the administrator needs the permission to impersonate it. Without it, the
+    /// warning is that jobpass cannot tell.
+    ///
+    /// # Errors
+    /// If no header can carry the name of the ServiceAccount.
     pub async fn escape_of_jobs(&self, cluster: &Cluster, budget: &Budget) -> Result<Vec<String>, Error> {
         let Some(name) = self.service_account.clone() else {
             return Ok(Vec::new());
@@ -37,6 +41,7 @@ impl Setup {
         let user = format!("system:serviceaccount:{namespace}:{name}");
         let jobs = cluster.acting_as(&user, &[])?;
         let checks = Checks {
+            // The sentences for `warn` propose an input of jobs, which an administrator does not have.
             escape: EscapeCheck::Fail,
             ..Checks::default()
         };
@@ -47,14 +52,18 @@ impl Setup {
         let report = checks.ask(&jobs, &holder, &budget.at_most(access::WARN)).await;
         let mut warnings = report.warnings();
         if let (Some(warning), false) = (warnings.first_mut(), report.escape.ways.is_empty()) {
-            let in_reach = |minter: &&MinterSubject| matches!(minter, MinterSubject::ServiceAccount { namespace, .. } if *namespace == self.namespace);
+            let in_reach = |minter: &&MinterSubject| match minter {
+                MinterSubject::ServiceAccount { namespace, .. } => *namespace == self.namespace,
+                MinterSubject::User(_) | MinterSubject::Group(_) => false,
+            };
             if let Some(minter) = self.minters.iter().find(in_reach) {
                 warning.push_str(&format!(
-                    ". The minter `{minter}` is in the same namespace, so a job may get its token, too"
+                    ". The minter `{minter}` is in the same namespace, so a job may also get its token"
                 ));
             }
             warning.push_str(
-                ". Take away what the jobs do not need, or give the account these permissions in other namespaces only",
+                ". Take away what the jobs do not need, or give the account these permissions in other \
+                 namespaces only",
             );
         }
         Ok(warnings)
