@@ -25,6 +25,7 @@
 //! let (environment, mut interrupt) = (vars_os().collect::<Environment>(), Interrupt::listen()?);
 //! let plan = Plan::make(&inputs, Path::new("/tmp"), &environment, &mut interrupt).await?;
 //! let handover = Handover {
+//!     revoked_by: None,
 //!     record: |state: Option<&State>| state.map_or(Ok(()), |state| state.write(Path::new("/tmp/state"))),
 //!     open: Box::new(proxy::in_background),
 //!     mask: |_| Ok(()),

@@ -101,6 +101,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
         }
     };
     let handover = Handover {
+        revoked_by: None,
         record,
         open: Box::new(proxy::in_background),
         mask: commands::mask,

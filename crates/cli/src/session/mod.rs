@@ -80,6 +80,7 @@ impl<'a> Session<'a> {
         let proxy = Arc::new(Mutex::new(None));
         let opened = Arc::clone(&proxy);
         let handover = Handover {
+            revoked_by: None,
             record,
             open: Box::new(move |state, token| {
                 let proxy = JobProxy::open(state, token)?;

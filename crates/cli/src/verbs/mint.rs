@@ -100,6 +100,7 @@ pub(crate) async fn run(
     };
     // jobpass prints no part of the token, so there is nothing to mask.
     let handover = Handover {
+        revoked_by: None,
         record,
         open: Box::new(proxy::in_background),
         mask: |_| Ok(()),

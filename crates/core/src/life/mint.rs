@@ -63,8 +63,11 @@ pub struct HandedOver {
     pub cluster: Cluster,
 }
 
-/// The steps of a hand-over that only the front end can do.
+/// The steps of a hand-over that only the front end can do, and what only it knows.
 pub struct Handover<R, D> {
+    /// The time by which the front end revokes the token, however long the job runs. `None` if it does not
+    /// know when the CI platform ends the job, or if later jobs get the token.
+    pub revoked_by: Option<Timestamp>,
     /// Records the state: before jobpass creates the anchor, after the creation, and after the API server
     /// issued the token. `None` means that nothing is left to revoke.
     pub record: R,
@@ -152,9 +155,10 @@ impl Plan {
             origin.check_run_id = oidc::check_run_id(bearer);
         }
         state.receipt.check_run_id.clone_from(&origin.check_run_id);
+        let revoked_by = handover.revoked_by;
         match mint(&cluster, &spec, &origin, state, filter, handover, interrupt).await {
             Ok((state, mut warnings)) => {
-                warnings.extend(outlived(minter.expires(), &state));
+                warnings.extend(outlived(minter.expires(), revoked_by, &state));
                 Ok(HandedOver {
                     state,
                     warnings,
@@ -166,9 +170,9 @@ impl Plan {
     }
 }
 
-/// Warns if the minter's credential expires before the token does: the end of the job may then fail to
-/// revoke.
-fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
+/// Warns if the minter's credential expires before the token and before the front end revokes it: the end of
+/// the job may then fail to revoke.
+fn outlived(minter: Option<Timestamp>, revoked_by: Option<Timestamp>, state: &State) -> Option<String> {
     let receipt = &state.receipt;
     let renewed = receipt
         .minted
@@ -178,7 +182,7 @@ fn outlived(minter: Option<Timestamp>, state: &State) -> Option<String> {
             minted.checked_add(SignedDuration::from_secs(seconds)).ok()
         });
     let end = receipt.expires.or(receipt.swept).max(renewed)?;
-    let minter = minter.filter(|minter| *minter < end)?;
+    let minter = minter.filter(|minter| *minter < revoked_by.map_or(end, |by| by.min(end)))?;
     let (until, input) = match (renewed, receipt.expires) {
         (Some(_), _) => ("jobpass renews the token until", "renew-for"),
         (None, Some(_)) => ("the token expires at", "duration"),
@@ -203,6 +207,7 @@ async fn mint<R, D>(
         open,
         mask,
         deliver,
+        ..
     }: Handover<R, D>,
     interrupt: &mut Interrupt,
 ) -> Result<(State, Vec<String>), Error>

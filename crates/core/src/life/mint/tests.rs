@@ -9,14 +9,19 @@ fn at(hour: &str) -> Option<Timestamp> {
 
 /// In these cases, the API server issued the token at 10:00.
 #[rstest]
-#[case::sooner(at("10"), None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
-#[case::later(at("13"), None, at("12"), None)]
-#[case::together(at("12"), None, at("12"), None)]
-#[case::unknown(None, None, at("12"), None)]
-#[case::while_it_is_renewed(at("13"), Some(4), at("12"), Some(("2026-11-26 13:00", "2026-11-26 14:00")))]
-#[case::after_it_was_renewed(at("15"), Some(4), at("12"), None)]
+#[case::sooner(at("10"), None, None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
+#[case::later(at("13"), None, None, at("12"), None)]
+#[case::together(at("12"), None, None, at("12"), None)]
+#[case::unknown(None, None, None, at("12"), None)]
+#[case::after_the_job(at("11"), at("11"), None, at("12"), None)]
+#[case::before_the_job_ends(at("10"), at("11"), None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
+#[case::sooner_in_a_long_job(at("11"), at("13"), None, at("12"), Some(("2026-11-26 11:00", "2026-11-26 12:00")))]
+#[case::renewed_until_the_job_ends(at("13"), at("12"), Some(4), at("12"), None)]
+#[case::while_it_is_renewed(at("13"), None, Some(4), at("12"), Some(("2026-11-26 13:00", "2026-11-26 14:00")))]
+#[case::after_it_was_renewed(at("15"), None, Some(4), at("12"), None)]
 fn a_minter_that_expires_before_the_token_is_a_warning_with_both_times(
     #[case] minter: Option<Timestamp>,
+    #[case] revoked_by: Option<Timestamp>,
     #[case] renewed_for: Option<u64>,
     #[case] token: Option<Timestamp>,
     #[case] times: Option<(&str, &str)>,
@@ -28,7 +33,7 @@ fn a_minter_that_expires_before_the_token_is_a_warning_with_both_times(
         lifetime: Lifetime::parse("2h").expect("a lifetime"),
         seconds: hours * 3600,
     });
-    let warning = outlived(minter, &state);
+    let warning = outlived(minter, revoked_by, &state);
     assert_eq!(warning.is_some(), times.is_some(), "{warning:?}");
     if let (Some(warning), Some((minter, token))) = (warning, times) {
         assert!(warning.contains(minter) && warning.contains(token), "{warning}");
