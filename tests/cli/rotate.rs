@@ -408,7 +408,7 @@ fn stopped_in_the_grace_period(
     if signal == Signal::TERM {
         assert_eq!(stopped.code(), 143, "{}", stopped.log);
         assert!(
-            stopped.log.contains("the old one still works")
+            stopped.log.contains("the old one may still work")
                 && stopped
                     .log
                     .contains("`jobpass sweep` deletes the old Secret after its expiry"),

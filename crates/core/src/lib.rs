@@ -7,7 +7,7 @@
 //!
 //! The token is bound to an [anchor], an empty Secret: deleting the anchor revokes the token.
 //!
-//! A front end mints and revokes like this; the one here hands the token over in a file:
+//! This example mints and revokes as a front end does. It hands the token over in a file:
 //!
 //! ```no_run
 //! # async fn job() -> Result<(), jobpass_core::Error> {
@@ -39,10 +39,11 @@
 //! # }
 //! ```
 //!
-//! The modules below are layers, the topmost first: each imports only from the modules after it. The front
-//! ends (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`]. Only
-//! [`process`] and the command-line flags of [`inputs`] access the current process. Only the code about ID
-//! tokens (in `oidc`, `refusal` and [`doctor`]) treats CI platforms differently.
+//! The modules below are layers, the topmost first: each module imports only from the modules after it. The
+//! front ends (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`].
+//! Only [`process`] and the command-line flags of [`inputs`] read or change the state of the current process,
+//! such as its environment variables. CI platforms differ only in the table of options (in [`inputs`]) and in
+//! the code about ID tokens (in `oidc`, `refusal` and [`doctor`]).
 
 #![warn(missing_docs)]
 
@@ -51,22 +52,22 @@ pub mod life;
 
 // Checks whether minting works, and finds the reason if it does not.
 pub mod doctor;
-// The work around the jobs: setting a cluster up, rotating, sweeping, inspecting.
+// The commands around the jobs: `setup`, `sweep`, `rotate`, `inspect`, `learn` and `whoami`.
 pub mod maintenance;
 
-// The objects in the cluster that belong to a token. Their deletion revokes the token.
+// The anchor of a token, and the objects that the anchor owns. Deleting the anchor revokes the token.
 pub mod anchor;
-// The records of a job, and the files that it hands over.
+// The records about a job's token, and the files that hold the token.
 pub mod record;
 
-// The permissions of a token, as the API server answers them to the token itself.
+// The permissions of a token. jobpass asks the API server about them.
 pub mod access;
 // The identity that requests tokens.
 pub mod minter;
 // The reason why the API server refused a request, and the next step.
 mod refusal;
 
-// The server on the loopback address that holds the job's token.
+// The loopback proxy. It holds the job's token, so that the job never has the token.
 pub mod proxy;
 
 // Requests to the API server: connections, time limits, retries.

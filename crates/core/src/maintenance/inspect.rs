@@ -103,7 +103,7 @@ impl Signature {
                  cluster rotated its keys"
                     .into()
             }
-            Self::Bad => "wrong: somebody altered or forged the token".into(),
+            Self::Bad => "wrong: the token is incomplete, altered or forged".into(),
             Self::NotChecked(why) => format!("not checked: {why}"),
         }
     }
@@ -139,7 +139,7 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
         .into();
     }
     let why = match (signature, why_refused(claims, now)) {
-        (Signature::Bad, _) => "it was altered, or forged",
+        (Signature::Bad, _) => "it is incomplete, altered, or forged",
         (Signature::UnknownKey, _) => "it belongs to another cluster, or the cluster rotated its keys",
         (_, Some(why)) => why,
         (Signature::Good, None) => "it is revoked: its bound object or its ServiceAccount is gone",
@@ -148,7 +148,8 @@ fn meaning(claims: &Claims, accepted: bool, signature: &Signature, now: jiff::Ti
              cluster"
         }
     };
-    // Only a TokenReview for the token's own audience would show that.
+    // A token for another audience may be revoked as well. Only a TokenReview for that audience would show
+    // it.
     let unknown = if claims.is_for_others() {
         "; nothing shows whether it is revoked as well"
     } else {
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_counts() {
+    fn a_token_with_one_altered_byte_is_bad() {
         let (token, keys) = signed(&json!({"alg": "ES256", "kid": "a"}));
         let message = token.find('.').expect("a dot") + 1;
         for at in [message, token.len() - 40] {

@@ -1,8 +1,8 @@
-//! The sweep: jobpass deletes the anchors that outlived their jobs, and the Secrets of legacy tokens whose
-//! lifetime is over. It deletes nothing else.
+//! The sweep: jobpass deletes anchors whose token has expired, and anchors whose run or pipeline has ended.
+//! jobpass deletes nothing else. The Secret of a legacy token is the anchor of that token.
 //!
-//! A sweep keeps no record, because the cluster has everything that a sweep needs. So a person may stop a
-//! sweep at any time, start it again, or run two at once.
+//! A sweep stores nothing. So a person may stop a sweep at any time, start it again, or run two sweeps at
+//! once.
 
 use std::{cell::Cell, time::Duration};
 
@@ -21,12 +21,12 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time for which the sweep leaves an anchor alone after the expiry in its annotation. The token may
-/// expire up to 45 s later than that, because jobpass mints it after it creates the anchor. The rest of the
-/// time is for clocks that differ.
+/// The time for which the sweep leaves the anchor of a bound token alone after the expiry in the annotation.
+/// The token may expire up to 45 s later, because jobpass mints it after it creates the anchor. The rest of
+/// the time is for clocks that differ. A legacy token gets no such time.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// The least age of an anchor at which the sweep asks the CI platform about its run. A younger anchor belongs
-/// to a job that usually deletes it soon.
+/// The age above which the sweep asks the CI platform about the run of an anchor. A younger anchor usually
+/// belongs to a job that still runs.
 const GRACE: SignedDuration = SignedDuration::from_mins(5);
 /// The greatest number of deletions at a time.
 const CONCURRENT: usize = 32;
@@ -41,7 +41,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// The token has expired. For a legacy token, the time in its annotation has passed.
+    /// The token has expired. For a legacy token, the lifetime in the annotation is over.
     Expired,
     /// The CI platform says that the anchor's run or pipeline has ended.
     Ended,
@@ -52,7 +52,7 @@ pub enum Reason {
 pub enum Expiry {
     /// The token may be in use.
     Pending,
-    /// The token has expired.
+    /// The token has expired. For a legacy token, the lifetime in the annotation is over.
     Passed,
     /// The anchor has no credible expiry, or jobpass did not create it. The text is the reason.
     Unclear(&'static str),
@@ -93,13 +93,13 @@ pub struct Summary {
     pub failed: u64,
     /// Deletions without an answer when the sweep ended.
     pub unanswered: u64,
-    /// Whether the sweep has seen all anchors.
+    /// Whether the sweep ran to its end. If not, it may not have seen all anchors.
     pub complete: bool,
 }
 
 /// A sweep before it runs, with the two functions that it calls.
 pub struct Sweeper<A, R> {
-    /// Tells for each anchor whether its run or pipeline has ended. Returns `true` only if that is certain.
+    /// Returns, for each anchor, whether its run or pipeline has ended: `true` only if that is certain.
     pub ended: A,
     /// Receives each outcome as soon as it is known.
     pub report: R,
@@ -108,7 +108,7 @@ pub struct Sweeper<A, R> {
 }
 
 /// The expiry of an anchor, at the time `now` by the API server's clock. For a legacy token, the annotation
-/// decides, whoever created the Secret, because the token works until somebody deletes its Secret.
+/// alone decides, even if jobpass did not create the Secret: the token itself has no expiry.
 pub fn expiry(anchor: &ListedAnchor, now: Timestamp) -> Expiry {
     if anchor.token_type == TokenType::Legacy {
         return match anchor.expires.filter(|_| anchor.is_plain()) {
@@ -210,7 +210,8 @@ where
         }
     }
 
-    /// Picks the anchors on a page that the sweep deletes.
+    /// Picks, from the anchors on a page, those to delete. Reports the unclear anchors, and counts those that
+    /// the sweep keeps.
     async fn judge<'p>(
         &mut self,
         page: &'p Page,
@@ -336,7 +337,7 @@ mod tests {
     #[case::live("2026-11-24T10:00:00Z", Expiry::Pending)]
     #[case::expired_just_now("2026-11-24T11:05:00Z", Expiry::Pending)]
     #[case::expired("2026-11-24T11:05:01Z", Expiry::Passed)]
-    fn an_anchor_goes_five_minutes_after_its_expiry(#[case] now: &str, #[case] expected: Expiry) {
+    fn an_anchor_is_expired_five_minutes_after_its_expiry(#[case] now: &str, #[case] expected: Expiry) {
         let time = |text: &str| text.parse::<Timestamp>().expect("a time");
         let expires = Some(time("2026-11-24T11:00:00Z"));
         assert_eq!(

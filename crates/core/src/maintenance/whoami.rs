@@ -38,7 +38,7 @@ impl From<UserInfo> for User {
     }
 }
 
-/// A user, and how jobpass learned of it.
+/// A user, and how jobpass learned the user's name.
 #[derive(Debug, Clone, Serialize)]
 pub struct Whoami {
     /// The user.

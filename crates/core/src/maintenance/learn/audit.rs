@@ -76,13 +76,15 @@ impl Event {
         Some(namespace)
     }
 
-    /// Whether this is the last event of its request.
+    /// Whether the answer was complete at the time of this event. kube-apiserver can also log earlier events
+    /// of the same request.
     pub(super) fn is_complete(&self) -> bool {
         self.stage == "ResponseComplete"
     }
 
     /// The calls for which the user of this event needs rights: the request, or the impersonation of another
-    /// user. After an impersonation, kube-apiserver checks the request against the impersonated user.
+    /// user. After an impersonation, kube-apiserver checks whether the impersonated user may make the
+    /// request.
     pub(super) fn calls(&self) -> Vec<Call> {
         let Some(request) = self.request() else {
             return Vec::new();
@@ -141,7 +143,8 @@ fn call(request: Request, outcome: Outcome) -> Call {
 impl User {
     /// The rights that kube-apiserver requires before it treats a request as a request of this user
     /// (`k8s.io/apiserver/pkg/endpoints/filters/impersonation`). `constraint` is the verb of constrained
-    /// impersonation. With it, kube-apiserver also requires a right for the request itself.
+    /// impersonation, or empty. With constrained impersonation, kube-apiserver also requires a right for the
+    /// request itself.
     fn impersonation(&self, constraint: &str, request: Request) -> Vec<Request> {
         let (verb, group) = match constraint {
             "" => ("impersonate", ""),

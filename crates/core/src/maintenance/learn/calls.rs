@@ -43,7 +43,7 @@ pub struct Runs {
 pub(super) struct Call {
     pub(super) request: Request,
     pub(super) outcome: Outcome,
-    /// Whether the answer was 201: the request has created an object.
+    /// Whether the API server answered 201 (Created).
     pub(super) has_created: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Call {
 pub(super) enum Outcome {
     Allowed,
     Denied,
-    /// No answer shows a decision.
+    /// There is no answer, or the answer shows no decision.
     Unknown,
 }
 
@@ -83,8 +83,9 @@ impl Runs {
     /// `audit.k8s.io/v1`). From an audit log, adds only the requests with one of the credential ids in `ids`.
     ///
     /// # Errors
-    /// If jobpass cannot read the file, or if a line is neither a request nor an event. Also if the file is
-    /// an audit log in which no event has one of the ids.
+    /// If jobpass cannot read the file, or if a line is longer than 16 MiB, or is neither a line of a record
+    /// nor an event. After other lines, the last line may be incomplete. Also if the file is an audit log in
+    /// which no event has one of the ids.
     pub fn read(&mut self, path: &Path, ids: &[String]) -> Result<(), Error> {
         let name = text::path(path);
         let file = files::open(path).map_err(|error| unreadable(&name, &error))?;
@@ -203,7 +204,8 @@ impl Runs {
         }
     }
 
-    /// The namespace of the ServiceAccounts that made the requests. `None` if they are in several namespaces.
+    /// The namespace of the ServiceAccounts that made the requests. `None` if they are in several namespaces,
+    /// or if there are none.
     pub(super) fn account_namespace(&self) -> Option<&str> {
         let only = self.accounts.first().filter(|_| self.accounts.len() == 1);
         only.map(String::as_str)
@@ -271,7 +273,7 @@ impl From<Recorded> for Call {
 
 impl Outcome {
     /// The decision behind a status. kube-apiserver answers 401 and 429 before it decides, and a proxy or a
-    /// gateway answers 502, 503 and 504.
+    /// gateway may answer 502, 503 and 504 itself.
     pub(super) fn of(status: Option<u16>) -> Self {
         match status {
             Some(403) => Self::Denied,

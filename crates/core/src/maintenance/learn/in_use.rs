@@ -71,11 +71,12 @@ impl InUse {
     }
 
     /// Parses rules as in the input `role-rules`, the output of `jobpass learn`, or manifests of Roles and
-    /// ClusterRoles. Rules without a namespace apply in the namespace `own`.
+    /// ClusterRoles. The rules of a ClusterRole, and rules for paths, apply in the whole cluster. Other rules
+    /// without a namespace apply in the namespace `own`.
     ///
     /// # Errors
-    /// If the text has no rules, or rules that are wrong. Also if a rule names no namespace and `own` is
-    /// `None`.
+    /// If the text has no rules, or rules that are wrong. Also if a rule needs a namespace, but the text
+    /// names none and `own` is `None`.
     pub fn parse(text: &str, own: Option<&str>) -> Result<Self, Error> {
         let mut in_use = Self::default();
         let is_yaml = text
@@ -247,8 +248,8 @@ impl InUse {
     }
 }
 
-/// For a right with a wildcard: the permissions in it that the runs used. If only the verb is a wildcard,
-/// only their verbs.
+/// Returns, for a right with a wildcard, the permissions in it that the runs used. If only the verb is a
+/// wildcard, returns only the verbs that the runs used.
 fn used_in_words(right: &Granted, needs: &Needs, verbs: &[String], own: Option<&str>) -> String {
     let is_verb_alone = right
         .rule

@@ -74,8 +74,8 @@ fn deed(right: &Request) -> Deed {
     (right.group.clone(), resource, right.verb.clone())
 }
 
-/// The rules for these deeds. A rule grants each of its verbs for each of its resources and names. So this
-/// merges verbs only if they need the same names, and resources only if they need the same verbs and names.
+/// The rules for these deeds. A rule grants each of its verbs for each of its resources and names. So verbs
+/// share a rule only if they need the same names, and resources only if they need the same verbs and names.
 fn rules(deeds: BTreeMap<Deed, Names>) -> Vec<Rule> {
     let mut verbs = BTreeMap::<(String, String, Names), Vec<String>>::new();
     for ((group, resource, verb), names) in deeds {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! lines -> calls -> needs -> least rules -> text to paste
-//!                     \-> rules in use -> rights that no run used
+//! needs and rules in use -> unused rights and missing rights
 //! ```
 
 mod audit;

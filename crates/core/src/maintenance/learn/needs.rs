@@ -23,7 +23,7 @@ const ISSUER: [&str; 3] = [
     "/openid/v1/jwks",
     "/openid/v1/jwks/",
 ];
-/// The subresources for which a `get` also needs `create`, from Kubernetes 1.35 on
+/// The subresources of Pods for which a `get` also needs `create`, from Kubernetes 1.35 on
 /// (`AuthorizePodWebsocketUpgradeCreatePermission`).
 const STREAMS: [&str; 3] = ["attach", "exec", "portforward"];
 /// The greatest length of a part of a rule, in bytes: the longest name of a Kubernetes object.
@@ -79,7 +79,8 @@ impl Needs {
         needs
     }
 
-    /// The namespace of the ServiceAccounts that made the requests. `None` if they are in several namespaces.
+    /// The namespace of the ServiceAccounts that made the requests. `None` if they are in several namespaces,
+    /// or if there are none.
     pub fn own_namespace(&self) -> Option<&str> {
         self.own.as_deref()
     }
@@ -108,8 +109,8 @@ fn rights(call: &Call) -> Vec<Request> {
     std::iter::once(right.clone()).chain(create).collect()
 }
 
-/// Removes the name from a right that no rule can limit by name: a `create` has the name in the body, and a
-/// `deletecollection` has none.
+/// Removes the name from a right that no rule can limit by name. A `create` without a subresource has the
+/// name in the body, and a `deletecollection` has no name.
 fn without_useless_name(request: &Request) -> Request {
     let mut right = request.clone();
     let has_none = match &*right.verb {

@@ -39,7 +39,7 @@ impl<'a> Report<'a> {
         let mut text = format!("# The least rules for {requests} in {files}.\n");
         let documents = self.documents();
         if documents.is_empty() {
-            text.push_str("# No request needed a rule.\n");
+            text.push_str("# There is nothing to write into a rule.\n");
         }
         text.push_str(&documents.join("---\n"));
         self.remarks(&mut text);
@@ -97,8 +97,9 @@ impl<'a> Report<'a> {
         shown.partition(|text| Permission::parse(text).is_ok_and(|parsed| parsed.to_string() == *text))
     }
 
-    /// The rights that the least rules of a place grant. They may be fewer than the needs: a right to all
-    /// objects replaces the rights to single objects.
+    /// The rights that the least rules of a place grant. `place` is a namespace, or empty for the whole
+    /// cluster. The rights may be fewer than the needs: a right to all objects replaces the rights to single
+    /// objects.
     fn granted(&self, place: &str) -> Vec<Request> {
         let rules = match place {
             "" => Some(&self.least.cluster),
@@ -235,7 +236,7 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// Whether no run needed a rule.
+    /// Whether the report has no rule.
     pub fn is_empty(&self) -> bool {
         self.least.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Properties of the least rules, for generated jobs.
+//! Tests of `learn`. Some check properties of the least rules, for generated jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -217,8 +217,8 @@ fn of(method: &str, uri: &str, status: u16) -> String {
 
 const PODS: &str = "/api/v1/namespaces/ci/pods";
 
-/// The ServiceAccount is in namespace `ci`, and the job works in another one. Without `-n`, `require` would ask
-/// about `ci`, and the rules would be for the namespace of the minter.
+/// The ServiceAccount is in namespace `ci`, and the job works in namespace `shop`. Without `-n`, `require`
+/// would ask about `ci`. As the input `role-rules`, the rules would apply in `ci`.
 #[test]
 fn rules_for_another_namespace_say_so() {
     let needs = needs(&of("GET", "/apis/apps/v1/namespaces/shop/deployments", 200));
@@ -536,7 +536,7 @@ fn a_job_without_a_request_needs_no_rule() {
     let yaml = Report::of(&needs, None, None).yaml();
     assert_eq!(
         yaml,
-        "# The least rules for 0 requests in 1 file.\n# No request needed a rule."
+        "# The least rules for 0 requests in 1 file.\n# There is nothing to write into a rule."
     );
 }
 

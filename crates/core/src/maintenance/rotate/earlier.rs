@@ -63,7 +63,7 @@ pub(super) async fn find(
     Ok((found, None))
 }
 
-/// The value of [`ROTATED_FROM`] in the successor of `old`.
+/// The value of [`ROTATED_FROM`] in the new Secret that replaces `old`.
 pub(super) fn from(old: &OldSecret) -> String {
     format!("{}/{}", old.name, old.secret.metadata.uid)
 }

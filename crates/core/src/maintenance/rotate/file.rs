@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(found.as_deref(), expected);
     }
 
-    /// The message names the file that a person must correct, and the place of its name.
+    /// The message names the wrong token file, and the field of the kubeconfig that names this file.
     #[rstest]
     #[case::not_there(
         None,

@@ -49,7 +49,8 @@ pub const ROTATE: Duration = Duration::from_secs(60);
 const WRITE: Duration = Duration::from_secs(30);
 /// The time that a write gets to finish after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-/// The time limit for reading the Secret again, if jobpass does not know whether it wrote the new token.
+/// The time limit for reading the Secret with the copy again, if jobpass does not know whether it wrote the
+/// new token.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A rotation that can go ahead: jobpass has read everything that it needs, and changed nothing yet.
@@ -154,8 +155,9 @@ impl<'a> Rotation<'a> {
         })
     }
 
-    /// Creates a new token, and writes it over the old one. After a failure, the old token still works.
-    /// jobpass deletes the new Secret if this call created it and its token is certainly not in the place.
+    /// Creates a new token, and writes it over the old one. Leaves out the steps that an interrupted rotation
+    /// has done. After a failure, the old token still works. jobpass deletes the new Secret if this call
+    /// created it and its token is certainly not in the place.
     ///
     /// # Errors
     /// The first failure, or the signal that stopped the rotation. If jobpass could not delete the new
@@ -272,8 +274,8 @@ fn names_in(claims: &Claims) -> Option<(String, String, String)> {
 fn not_legacy(place: &Place) -> Error {
     let what = format!("the token in {} is not a legacy token", place.in_words());
     Error::new(Kind::Input, what).help(
-        "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Other tokens \
-         expire: `jobpass inspect` shows when",
+        "only the token of a Secret of type kubernetes.io/service-account-token needs rotation. Tokens \
+         from a TokenRequest expire: `jobpass inspect` shows when",
     )
 }
 

@@ -59,7 +59,7 @@ pub(super) enum Place {
 
 /// A failed attempt to write the new token over the old one.
 pub(super) enum WriteFailure {
-    /// The place still holds the old token.
+    /// jobpass has not written to the place.
     Unchanged(Error),
     /// jobpass does not know which token the place holds.
     Unknown(Error),
@@ -114,7 +114,7 @@ impl Place {
                     Error::input(
                         "key",
                         format!(
-                            "is `{}`, and the Secret has no token there: {problem}",
+                            "is `{}`, and the Secret has no token under this key: {problem}",
                             harmless(key)
                         ),
                         "give the key under which the Secret holds the token",
@@ -262,7 +262,7 @@ fn copy_in(
         Error::input(
             "key",
             format!("is `{key}`: the Secret {why}"),
-            "give the key under which it holds the token",
+            "give the key under which the Secret holds the token",
         )
     })?;
     let place = Place::Secret {

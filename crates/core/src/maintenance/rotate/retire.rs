@@ -31,9 +31,9 @@ pub struct Replaced<'a> {
     pub(super) old_uid: String,
     pub(super) old_token: Option<Token>,
     pub(super) old_created: Timestamp,
-    /// The expiry that the old Secret had before the rotation.
+    /// The expiry that the old Secret had when jobpass read it.
     pub(super) old_expires: Option<Timestamp>,
-    /// Whether the old Secret has an expiry, set before the rotation or by [`Replaced::retire`].
+    /// Whether the old Secret has an expiry: it had one when jobpass read it, or [`Replaced::retire`] set it.
     pub(super) retired: bool,
     /// The report for a person or a program.
     pub report: Rotated,
@@ -129,7 +129,7 @@ impl Replaced<'_> {
             _ => Kind::Revoke,
         };
         let what = format!(
-            "the new token is in {place}, but the old one still works: {}",
+            "the new token is in {place}, but the old one may still work: {}",
             error.message()
         );
         let unfinished = Error::new(kind, what);
@@ -167,7 +167,7 @@ mod tests {
     #[case::an_earlier_expiry(300, Some(100), 100)]
     #[case::a_later_expiry(300, Some(900), 300)]
     #[case::expired_already(300, Some(-900), 0)]
-    fn the_old_secret_goes_after_the_grace_period_or_its_own_expiry(
+    fn the_old_secret_expires_after_the_grace_period_or_earlier(
         #[case] grace: u64,
         #[case] expires: Option<i64>,
         #[case] expected: i64,

@@ -1,5 +1,5 @@
-//! The new Secret. jobpass records its name in the old Secret, creates it, and verifies its token. After a
-//! failure, jobpass deletes it.
+//! The new Secret. jobpass records the name of the new Secret in the old one. Then jobpass creates the new
+//! Secret, and verifies the token in it. After a failure, jobpass deletes the new Secret.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -420,7 +420,7 @@ mod tests {
     #[case::perhaps_created(Some(None), Kind::Unreachable, vec![gone()], &[DELETE])]
     #[case::refused(Some(None), Kind::Refused, vec![gone()], &[DELETE, OLD])]
     #[tokio::test(start_paused = true)]
-    async fn after_a_failure_the_new_secret_goes(
+    async fn after_a_failure_the_new_secret_is_deleted(
         #[case] created: Option<Option<&str>>,
         #[case] kind: Kind,
         #[case] fates: Vec<Fate>,
