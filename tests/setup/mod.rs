@@ -266,7 +266,7 @@ fn a_sweeper_in_the_cluster_is_found() {
     let namespace = desk.cluster.namespace();
     let setup = |more: &[&str]| desk.setup(&[&SCANNER, &MINTER, more]);
     let missing =
-        format!("no CronJob in the cluster runs `jobpass sweep` in namespace `{namespace}`. If a runner");
+        format!("no CronJob in the cluster runs `jobpass sweep` for namespace `{namespace}`. If a runner");
     for action in ["--apply", "--diff"] {
         let ended = setup(&[action]).succeeded();
         assert!(ended.log.contains(&missing), "{}", ended.log);

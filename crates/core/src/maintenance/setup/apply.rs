@@ -1,7 +1,8 @@
 //! Applies a set-up to a cluster.
 //!
-//! The order of the steps guarantees two things. At no moment may a minter do more than its policies allow.
-//! Nobody loses a permission unless the administrator asked for that (`replace`).
+//! A new minter gets its permissions only after jobpass has seen that the policies are in effect. If jobpass
+//! cannot see that, it waits for 10 s instead. Nobody loses a permission unless the administrator asked for
+//! that (`replace`).
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl Setup {
     /// # Errors
     /// If a job could get a minter's token, or if a minter or job would lose a permission and `replace` is
     /// not set: jobpass then changes nothing. If the policies do not come into effect: jobpass then binds no
-    /// new minter. Also if the API server refuses a request.
+    /// new minter. Also if the API server does not answer, or refuses a request, or if `report` fails.
     pub async fn apply(
         &self,
         cluster: &Cluster,
@@ -187,11 +188,12 @@ impl Setup {
             let groups = [group].into_iter().chain(of).collect::<Vec<_>>();
             let mut calls = vec![enforcement::other_secret(namespace)?];
             match grant {
-                // Except for the longest lifetime, only the new version of this account's policy refuses this.
+                // An earlier version of this policy, which allows a longer lifetime, would allow this request.
                 Grant::Account(account) => {
                     calls.push(enforcement::token(namespace, account, self.violation())?)
                 }
-                // Every namespace has this account. Unless this set-up names it, no job gets a token of it.
+                // Every namespace has the ServiceAccount `default`. The policy refuses its tokens, unless a
+                // set-up names it.
                 Grant::Jobs(_) => calls.extend([
                     match self.service_account.as_deref() {
                         Some("default") => enforcement::token(namespace, "default", Violation::Unpinned)?,
@@ -219,8 +221,9 @@ impl Setup {
         Ok(probes)
     }
 
-    /// The request that the new version of the policy refuses. An earlier version allows it, except for the
-    /// longest possible lifetime.
+    /// The violation for a probe: a lifetime that is one second longer than the policy allows. An earlier
+    /// version of the policy that allows a longer lifetime does not refuse it. If the policy allows the
+    /// longest possible lifetime, the violation is a missing uid, which every version refuses.
     fn violation(&self) -> Violation {
         match self.lifetime.seconds() {
             // No API server issues a token with a longer lifetime.
@@ -242,13 +245,14 @@ struct Probe {
 enum NotRefused {
     /// The API server allowed the request.
     Allowed,
-    /// The probe got no answer, or an answer that does not show whether a policy refused it. Holds that
-    /// answer or error.
+    /// The probe got no answer, or an answer that does not show whether a policy refused it. The text is the
+    /// answer or the error.
     Unknown(String),
 }
 
 impl Probe {
-    /// Sends the request until a policy refuses it.
+    /// Sends the request again and again until a policy refuses it. Gives up at `until`, or after an answer
+    /// that will not change.
     async fn until_refused(&self, until: Instant, budget: &Budget) -> Result<(), NotRefused> {
         loop {
             let not_refused = match self.cluster.send(&self.call, budget).await {

@@ -49,12 +49,13 @@ pub struct Written {
 }
 
 impl Setup {
-    /// Plans the kubeconfig of the minter at `path`, with a token that lives for `lifetime`.
+    /// Plans the kubeconfig of the minter at `path`, with a token that lives for `lifetime`. Creates the
+    /// folder of the kubeconfig.
     ///
     /// # Errors
     /// If not exactly one of the minters is a ServiceAccount that this set-up creates, or if the lifetime is
     /// wrong. If anything other than an earlier kubeconfig of this minter is at `path`, or if jobpass cannot
-    /// create its folder.
+    /// create the folder.
     pub fn minter_kubeconfig(&self, path: PathBuf, lifetime: &str) -> Result<MinterKubeconfig, Error> {
         let lifetime = match lifetime::time("minter-lifetime", lifetime)?.as_secs() {
             seconds @ Lifetime::LEAST..=Lifetime::MOST => seconds,
@@ -62,7 +63,7 @@ impl Setup {
                 return Err(Error::input(
                     "minter-lifetime",
                     format!(
-                        "is `{}`: no API server issues such a token",
+                        "is `{}`: no API server issues a token with this lifetime",
                         text::harmless(lifetime)
                     ),
                     "use `10m` or more, and not more than 2^32 seconds, for example `720h`",

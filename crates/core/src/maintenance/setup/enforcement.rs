@@ -24,7 +24,7 @@ pub(crate) enum Enforcement {
     Enforced,
     /// No policy refused the request.
     NotEnforced,
-    /// The API server refused for another reason, which hides whether a policy would refuse.
+    /// The API server gave another answer, which does not show whether a policy of `setup` would refuse.
     Unknown,
 }
 

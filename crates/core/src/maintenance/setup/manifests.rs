@@ -88,7 +88,7 @@ impl Setup {
             Grant::Jobs(_) => {
                 "# All permissions of a minter for jobs with rules: create and delete anchors without reading Secrets, create tokens,\n\
                  # and create and delete the ServiceAccounts and roles of single jobs. The policies limit all of these. The minter\n\
-                 # also holds every rule that jobs may get, because Kubernetes lets nobody grant permissions that they do not have.\n"
+                 # also holds every rule that jobs may get, because Kubernetes lets it grant only permissions that it has.\n"
                     .into()
             }
         };

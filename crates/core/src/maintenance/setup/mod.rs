@@ -1,8 +1,8 @@
-//! The set-up of a cluster for jobpass, which a maintainer reviews and applies once.
+//! The set-up of a cluster for jobpass. A maintainer reviews the set-up and applies it.
 //!
 //! jobpass parses every value before it writes anything. `setup` prints the text of [`Setup::manifests`], and
-//! `--diff` and `--apply` parse that same text. So jobpass applies exactly the objects that it prints, and
-//! only adds a label.
+//! `--diff`, `--apply` and `--delete` parse that same text. So jobpass applies exactly the objects that it
+//! prints, and only adds a label to new ones.
 
 mod apply;
 mod binding;
@@ -59,8 +59,8 @@ pub struct Setup {
 enum Grant<'a> {
     /// The minters may get tokens of this ServiceAccount.
     Account(&'a str),
-    /// The minters may create ServiceAccounts for single jobs, with these rules and no others, and get their
-    /// tokens.
+    /// The minters may create ServiceAccounts for single jobs, with these rules and no others, and get tokens
+    /// of these ServiceAccounts.
     Jobs(&'a [Rule]),
 }
 

@@ -226,7 +226,8 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
         401 => error.help(cluster.unauthorized_to_administer()),
         403 => error.help(
             "an administrator of the cluster must run this command, with their kubeconfig (`--kubeconfig`). \
-             They can also run it without `--apply`, and apply the manifests that it then prints",
+             To apply the set-up by hand, they can run it without `--apply`, and apply the manifests that it \
+             prints",
         ),
         404 if title.starts_with("ValidatingAdmissionPolicy") && !answer.is_not_found() => error.help(
             "this API server does not know ValidatingAdmissionPolicy, which needs Kubernetes 1.30 or later. \

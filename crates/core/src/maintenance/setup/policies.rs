@@ -30,7 +30,7 @@ pub(super) const AUDIENCES: &str = "object.spec.audiences.all(audience, audience
 struct Policy {
     /// The subject of the policy, such as `tokens`. It is a part of the policy's name.
     about: &'static str,
-    /// The YAML comment above it.
+    /// The YAML comment above the policy.
     why: &'static str,
     operations: &'static str,
     /// API groups, each with its resources.

@@ -41,10 +41,10 @@ use crate::{
 /// The administrator's consent to a deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
-    /// Change nothing, and report the objects that a deletion would delete. `revoke` is `true` if that deletion
-    /// would revoke the tokens of jobs. Otherwise, a job with a token is an error here as well.
+    /// Change nothing, and report the objects that a deletion would delete. `revoke` is `true` if that
+    /// deletion would revoke the tokens of jobs. Otherwise, a job with a token is an error here as well.
     DryRun {
-        /// Whether the deletion would revoke.
+        /// Whether the deletion would revoke the tokens of jobs.
         revoke: bool,
     },
     /// Delete the objects, unless a job has a token.
@@ -59,7 +59,8 @@ impl Consent {
         matches!(self, Self::DryRun { .. })
     }
 
-    /// Whether the tokens of jobs may end.
+    /// Whether the administrator allows jobpass to revoke the tokens of jobs. For a dry run, whether the
+    /// deletion would be allowed to.
     fn revokes(self) -> bool {
         match self {
             Self::DryRun { revoke } => revoke,
@@ -99,7 +100,7 @@ impl Setup {
     /// If a job has a token and `consent` does not allow to revoke it. If somebody else may have made the
     /// RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters any more. If
     /// the RoleBinding in the cluster binds a minter that this set-up does not name. In these cases, jobpass
-    /// deletes nothing. Also if the API server refuses a request.
+    /// deletes nothing. Also if the API server does not answer, or refuses a request, or if `report` fails.
     pub async fn delete(
         &self,
         cluster: &Cluster,
@@ -315,8 +316,8 @@ fn is_live(anchor: &ListedAnchor) -> bool {
     anchor.expires.is_none_or(|expires| expires > Timestamp::now())
 }
 
-/// Deletes an object whose fate is [`Fate::Deleted`]. Returns `true` if the deletion left no object of this
-/// name.
+/// Deletes an object whose fate is [`Fate::Deleted`]. Returns `true` if the API server deleted the object, or
+/// if the object was gone already.
 async fn remove(
     object: &SetupObject,
     found: Option<&Value>,
@@ -554,7 +555,8 @@ mod tests {
         })
     }
 
-    /// A dry run has the verdict of the deletion, and names the sweeper that the deletion leaves.
+    /// A dry run fails if a job has a token that the deletion would refuse to revoke. Otherwise it names the
+    /// objects that the deletion deletes, and the sweeper that the deletion leaves.
     #[rstest]
     #[case::the_job_keeps_its_token(false, None)]
     #[case::the_job_loses_its_token(true, Some(["anchor jobpass-aaaaaaaaaaaaaaaaaaaa", "CronJob jobpass-sweeper"]))]

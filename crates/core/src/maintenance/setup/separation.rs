@@ -25,10 +25,10 @@ use crate::{
 };
 
 impl Setup {
-    /// Warns about permissions with which the jobs' ServiceAccount can get other credentials, as minting does
-    /// for each job. Also says whether the account of a minter is within their reach. Asks the API server as
-    /// the jobs' ServiceAccount, so the administrator needs the permission to impersonate it. Without it, the
-    /// warning is that jobpass cannot tell.
+    /// Warns about permissions with which the jobs' ServiceAccount can get other credentials. The questions
+    /// are those of the input `escape-check`. The warning also names a minter whose token a job may get with
+    /// these permissions. jobpass asks the API server as the jobs' ServiceAccount, so the administrator needs
+    /// the permission to impersonate it. Without this permission, the warning says that jobpass cannot tell.
     ///
     /// # Errors
     /// If no header can carry the name of the ServiceAccount.

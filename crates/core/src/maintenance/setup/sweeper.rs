@@ -23,7 +23,7 @@ impl Setup {
             Some((cluster, budget)) => match all::<CronJob, CronJob>(cluster, budget).await {
                 Ok(jobs) if jobs.iter().any(|job| sweeps(job, &self.namespace)) => return None,
                 Ok(_) => format!(
-                    "no CronJob in the cluster runs `jobpass sweep` in namespace `{}`",
+                    "no CronJob in the cluster runs `jobpass sweep` for namespace `{}`",
                     self.namespace
                 ),
                 Err(error) => format!(
@@ -39,7 +39,7 @@ impl Setup {
     }
 }
 
-/// Whether a CronJob runs `jobpass sweep` in this namespace.
+/// Whether a CronJob runs `jobpass sweep` for this namespace. The CronJob may be in another one.
 fn sweeps(job: &CronJob, namespace: &str) -> bool {
     let own = job.metadata.namespace.as_deref();
     let spec = job.spec.as_ref().filter(|spec| spec.suspend != Some(true));
@@ -57,7 +57,7 @@ fn sweeps(job: &CronJob, namespace: &str) -> bool {
 enum Swept<'a> {
     All,
     Namespace(&'a str),
-    /// The namespace of the container's own ServiceAccount.
+    /// The namespace of the CronJob.
     Own,
 }
 

@@ -103,7 +103,7 @@ fn what_the_api_server_reads() {
     );
 }
 
-/// Every condition on GitHub's jobs. Some allow several values of a claim.
+/// Conditions on GitHub's jobs. Some allow several values of a claim.
 #[test]
 fn what_the_api_server_reads_about_workflows() {
     let workflows = Wanted {
@@ -143,8 +143,8 @@ fn an_administrator_is_told_how_many_may_mint(#[case] wanted: Wanted, #[case] no
 
 const WORKFLOW: &str = "team/app/.github/workflows/scan.yml@refs/heads/main";
 
-/// Each platform numbers its projects independently. A project with the same id on another platform must not
-/// become the same user.
+/// Each instance of GitHub numbers its repositories independently. A repository with the same id on another
+/// instance must not become the same user.
 #[test]
 fn the_same_id_of_two_issuers_is_two_users() {
     let issuers = [

@@ -79,10 +79,11 @@ async fn a_probe_waits_for_the_policies(
     assert_eq!((outcome, log.lines().len()), (expected, times));
 }
 
-/// An earlier version of the policy would also refuse a much longer lifetime. So the probe requests a
-/// lifetime that is one second longer than the new version allows.
+/// The probe requests a lifetime that is one second longer than the new version of the policy allows. An
+/// earlier version with a longer lifetime allows this request. A probe with a much longer lifetime would not
+/// distinguish the two versions.
 #[test]
-fn only_the_new_version_of_the_policy_refuses_the_probe() {
+fn a_probe_asks_for_a_lifetime_that_is_a_second_too_long() {
     assert!(matches!(set_up("1h").violation(), Violation::Lifetime(3601)));
     let longest = format!("{}s", Lifetime::MOST);
     assert!(matches!(set_up(&longest).violation(), Violation::Unpinned));
@@ -101,8 +102,8 @@ fn cluster(found: impl Fn(&str) -> Option<Value> + Send + 'static, probe: Fate) 
     })
 }
 
-/// The changes in order, equal neighbours once. Each is the last part of its path, `probe`, or `bind` with
-/// the subjects of a RoleBinding. `*` stands for the group of the probes.
+/// The changes in order. Equal changes in a row appear once. Each change is the last part of its path,
+/// `probe`, or `bind` with the subjects of a RoleBinding. `*` stands for the group of the probes.
 fn changes(log: &Log) -> Vec<String> {
     let changes = log
         .requests()
