@@ -24,7 +24,8 @@ pub struct Verified {
     pub server: String,
     /// Whether the API server accepts the token.
     pub accepted: bool,
-    /// Whether the token is for another audience. If so, the API server refuses it even if it is valid.
+    /// Whether the token is for another audience. If so, the API server refuses even a valid token, unless
+    /// its flag `--api-audiences` names that audience.
     pub for_others: bool,
     /// Whether one of the cluster's keys signed the token.
     pub signature: Signature,

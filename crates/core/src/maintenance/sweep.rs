@@ -141,7 +141,7 @@ where
     A: AsyncFnMut(&[&ListedAnchor]) -> Vec<bool>,
     R: AsyncFnMut(&ListedAnchor, &Fate) -> Result<(), Error>,
 {
-    /// Sweeps page by page. After a signal, it starts no more deletions and ends within 4 s.
+    /// Sweeps page by page. After a signal, the sweep starts no more deletions and ends within 4 s.
     ///
     /// # Errors
     /// If jobpass could not delete an anchor: the sweep still tries the others, until 100 deletions have

@@ -171,8 +171,8 @@ fn is_plain(right: &Request) -> bool {
     is_free && is_shown && is_whole && !has_slash && !verb.is_empty()
 }
 
-/// Whether kube-apiserver checks rights that the request does not name: those that a Role or a binding
-/// grants, or the signer of a certificate.
+/// Whether kube-apiserver checks rights that the request does not name: the rights that a Role or a binding
+/// grants, or a right to the signer of a certificate.
 fn has_hidden_checks(request: &Request) -> bool {
     let is_change = matches!(&*request.verb, "create" | "update" | "patch");
     is_change

@@ -438,8 +438,8 @@ mod tests {
         assert_eq!(log.lines(), requests);
     }
 
-    /// The token of the new Secret never expires. So if it may exist, jobpass exits with the code for a token
-    /// that is not revoked.
+    /// The token of the new Secret never expires. So if the new Secret may exist, jobpass exits with the code
+    /// for a token that is not revoked.
     #[rstest]
     #[case::created(Kind::Claims, Some("u-2"), Kind::Revoke)]
     #[case::perhaps_created(Kind::Unreachable, None, Kind::Revoke)]

@@ -188,7 +188,7 @@ impl Setup {
             let groups = [group].into_iter().chain(of).collect::<Vec<_>>();
             let mut calls = vec![enforcement::other_secret(namespace)?];
             match grant {
-                // An earlier version of this policy, which allows a longer lifetime, would allow this request.
+                // An earlier version of this policy with a longer lifetime would allow this request.
                 Grant::Account(account) => {
                     calls.push(enforcement::token(namespace, account, self.violation())?)
                 }

@@ -1,4 +1,4 @@
-//! The objects as YAML for a reviewer. The comment above each object says what it is for.
+//! The objects as YAML for a reviewer. The comment above each object says what the object is for.
 
 use super::{Grant, Setup};
 use crate::{

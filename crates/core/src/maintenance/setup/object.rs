@@ -74,6 +74,7 @@ fn unreadable() -> Error {
         Kind::Internal,
         "the manifests that `setup` prints cannot be parsed",
     )
+    .help("this is a defect: report it to https://github.com/jobpass/jobpass/issues")
 }
 
 impl SetupObject {

@@ -111,8 +111,8 @@ impl Setup {
         Policy {
             about: "tokens",
             why: "# RBAC can limit a minter to certain ServiceAccounts, but cannot limit the tokens that it \
-                  gets. jobpass can neither list\n# nor revoke a token without an anchor, and that token \
-                  outlives its job. A request without the anchor's uid could bind\n# the token to a Secret \
+                  gets. jobpass can neither list\n# nor revoke a token without an anchor, so the token \
+                  can outlive its job. A request without the anchor's uid could bind\n# the token to a Secret \
                   that somebody else created with the anchor's name.\n",
             operations: "\"CREATE\"",
             resources: &[("", "\"serviceaccounts/token\"")],

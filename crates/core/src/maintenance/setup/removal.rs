@@ -59,8 +59,8 @@ impl Consent {
         matches!(self, Self::DryRun { .. })
     }
 
-    /// Whether the administrator allows jobpass to revoke the tokens of jobs. For a dry run, whether the
-    /// deletion would be allowed to.
+    /// Whether the deletion may revoke the tokens of jobs. For a dry run: whether the real deletion may do
+    /// so.
     fn revokes(self) -> bool {
         match self {
             Self::DryRun { revoke } => revoke,
@@ -97,7 +97,7 @@ impl Setup {
     /// Deletes the objects of the set-up, and the anchors of its jobs. Reports each of them.
     ///
     /// # Errors
-    /// If a job has a token and `consent` does not allow to revoke it. If somebody else may have made the
+    /// If a job has a token and `consent` does not cover revoking it. If somebody else may have made the
     /// RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters any more. If
     /// the RoleBinding in the cluster binds a minter that this set-up does not name. In these cases, jobpass
     /// deletes nothing. Also if the API server does not answer, or refuses a request, or if `report` fails.

@@ -37,7 +37,7 @@ impl Setup {
             return Ok(Vec::new());
         };
         let namespace = self.namespace.clone();
-        // Without a group, kube-apiserver adds those of the ServiceAccount.
+        // jobpass names no group, so kube-apiserver adds the groups of the ServiceAccount.
         let user = format!("system:serviceaccount:{namespace}:{name}");
         let jobs = cluster.acting_as(&user, &[])?;
         let checks = Checks {
