@@ -25,11 +25,11 @@ pub(crate) struct Answer {
     pub(crate) body: Zeroizing<Vec<u8>>,
     /// Whether the body was longer than expected. Then `body` is empty.
     pub(crate) too_long: bool,
-    /// The time by the server's clock, to the second. `None` if the answer has no date.
+    /// The time by the server's clock, to the second. `None` if the answer has no valid `Date` header.
     pub(crate) date: Option<jiff::Timestamp>,
     /// Whether the API server may have carried out an earlier attempt at the same call.
     pub(crate) repeated: bool,
-    /// The Status object in an answer that is not a success. Empty for other answers.
+    /// The Status of a refusal or a failure, as [`status_object`] reads it. Empty for a success.
     status_object: Status,
 }
 
@@ -134,7 +134,8 @@ impl Answer {
         )
     }
 
-    /// The continue token that the API server offers after a list has expired.
+    /// The continue token with which a list can go on after the API server refused an expired one. `None` if
+    /// the answer has no such token.
     pub(crate) fn resume_at(&self) -> Option<&str> {
         self.status_object.metadata.as_ref()?.continue_.as_deref()
     }
@@ -171,8 +172,8 @@ impl Answer {
             || self.denial().is_some()
     }
 
-    /// The next step if a proxy, and not Kubernetes, refused the request: Kubernetes sends a Status with each
-    /// refusal.
+    /// The next step if a proxy, and not Kubernetes, refused the request. Kubernetes' own 401 and 403 answers
+    /// state a reason.
     pub(crate) fn refused_by_another(&self) -> Option<&'static str> {
         (matches!(self.status, 401 | 403) && self.status_object.reason.is_empty()).then_some(
             "this answer does not come from Kubernetes: a gateway, a login page or a proxy in front of the \
@@ -181,7 +182,7 @@ impl Answer {
         )
     }
 
-    /// Whether the object has another uid than the precondition. kube-apiserver compares them before it
+    /// Whether the object has another uid than the precondition. kube-apiserver compares the two before it
     /// deletes the object (k8s.io/apiserver, `rest.BeforeDelete`), and again in the storage
     /// (`pkg/storage/interfaces.go`). Other conflicts have other messages.
     pub(crate) fn is_uid_mismatch(&self) -> bool {
@@ -203,8 +204,8 @@ impl Answer {
         self.says(404, reason::NOT_FOUND).then_some(&*details.kind)
     }
 
-    /// Whether the API server itself gives this reason. An admission webhook may refuse with any status,
-    /// reason and details.
+    /// Whether the API server itself answers with this status and this reason. An admission webhook may
+    /// refuse with any status, reason and details, so the answer of a webhook does not count.
     ///
     /// This is stricter than `Status::is_not_found` of kube-core, which accepts a 404 with an unknown reason.
     fn says(&self, status: u16, reason: &str) -> bool {

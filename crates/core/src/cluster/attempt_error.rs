@@ -1,8 +1,8 @@
-//! The reason why an attempt at a call got no answer, in words that lead a person to the cause.
+//! The reason why an attempt at a call got no usable answer, in words that lead a person to the cause.
 
 use crate::text::harmless;
 
-/// The reason why an attempt got no answer.
+/// The reason why an attempt got no usable answer.
 pub(crate) struct AttemptError {
     pub(crate) why: String,
     pub(crate) help: &'static str,
@@ -131,8 +131,8 @@ mod tests {
         }
     }
 
-    /// The attempt's error for a TLS error. rustls puts the TLS error into an io::Error, inside an error of
-    /// the connector.
+    /// The attempt's error for a TLS error. tokio-rustls wraps the TLS error in an io::Error, and the HTTP
+    /// client wraps that error in its own.
     fn of(tls: Tls) -> AttemptError {
         AttemptError::of(&Outer("client error (Connect)", io::Error::other(tls)), false)
     }

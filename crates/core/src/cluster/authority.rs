@@ -4,7 +4,7 @@
 //! webpki builds and checks the chains. This module differs where Go differs from webpki:
 //!
 //! - jobpass trusts a server without a chain if the server's certificate is one of the given certificates.
-//! - A given certificate proves no other certificate if it is not allowed to sign others, or has expired.
+//! - jobpass does not accept a given certificate as an issuer if it may not sign others, or is not valid now.
 //! - The certificate of a server may itself be an authority.
 
 use std::sync::Arc;

@@ -63,7 +63,7 @@ impl Call {
         })
     }
 
-    /// Requests a path that does not belong to an object, such as `/version`.
+    /// Builds a request for a path that does not belong to an object, such as `/version`.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -71,8 +71,8 @@ impl Call {
         Self::of(doing, http::Request::get(path))
     }
 
-    /// Requests the cluster's public keys. kube-apiserver answers 406 unless the request accepts the media
-    /// type of JSON Web Key Sets.
+    /// Builds a request for the cluster's public keys. kube-apiserver answers 406 unless the request accepts
+    /// the media type of JSON Web Key Sets.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -84,7 +84,8 @@ impl Call {
         )
     }
 
-    /// Creates an object. Some requests, such as a SelfSubjectAccessReview, have the form of an object.
+    /// Builds a request that creates an object. A question such as a SelfSubjectAccessReview also has the
+    /// form of an object.
     ///
     /// # Errors
     /// As [`Call::new`], and if JSON cannot represent the object.
@@ -95,8 +96,8 @@ impl Call {
         Self::post(doing, namespace, object, &PostParams::default())
     }
 
-    /// Creates an object in a dry run: the API server checks the request and applies its policies, but
-    /// creates nothing.
+    /// Builds a request that creates an object in a dry run: the API server checks the request and applies
+    /// its policies, but creates nothing.
     ///
     /// # Errors
     /// As [`Call::new`], and if JSON cannot represent the object.
@@ -115,8 +116,8 @@ impl Call {
         Self::post(doing, namespace, object, &params)
     }
 
-    /// Requests a token of a ServiceAccount. From Kubernetes 1.34 on, an API server refuses the request if
-    /// the account has another uid than `account_uid`.
+    /// Builds a request for a token of a ServiceAccount. From Kubernetes 1.34 on, an API server refuses the
+    /// request if the account has another uid than `account_uid`.
     ///
     /// # Errors
     /// As [`Call::new`], and if JSON cannot represent the object.
@@ -143,7 +144,8 @@ impl Call {
         )
     }
 
-    /// Lists the metadata of objects. No other part of them leaves the API server.
+    /// Builds a request that lists the metadata of objects. No other part of the objects leaves the API
+    /// server.
     ///
     /// # Errors
     /// As [`Call::new`].
@@ -187,8 +189,8 @@ impl Call {
         self.request.method()
     }
 
-    /// The path and the query. kube-core writes a superfluous `?` or `&` before the first parameter; this
-    /// function removes that character.
+    /// The path and the query. kube-core writes a superfluous `?` if there is no parameter, and a superfluous
+    /// `&` before the first parameter. This function removes them.
     pub(super) fn path(&self) -> String {
         let uri = self.request.uri();
         match uri.query().map_or("", |query| query.trim_start_matches('&')) {

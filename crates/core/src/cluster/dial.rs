@@ -92,13 +92,13 @@ impl Dial {
             Some(name) => {
                 let name = ServerName::try_from(name.clone()).map_err(|_| {
                     let problem = format!(
-                        "is `{}`, which is neither a host name nor an address",
+                        "has the `tls-server-name` `{}`, which is neither a host name nor an address",
                         harmless(name)
                     );
                     Error::input(
-                        "tls-server-name",
+                        "kubeconfig",
                         problem,
-                        "give the name that the server's certificate carries",
+                        "give the name that the server's certificate carries, without `https://` and port",
                     )
                 })?;
                 Arc::new(FixedServerNameResolver::new(name))
@@ -143,7 +143,8 @@ impl Dial {
         tcp.enforce_http(false);
         // Requests are small and follow each other. Nagle's algorithm would delay them.
         tcp.set_nodelay(true);
-        // jobpass must notice a dead peer on a connection that is idle for hours, such as that of a shell.
+        // jobpass must notice a dead peer on a connection that is idle for hours. `kubectl exec` can have
+        // such a connection through the job's proxy.
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE));
         let Some(proxy) = &self.proxy else {

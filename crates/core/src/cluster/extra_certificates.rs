@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// The variable that names the file of these certificates. JavaScript actions run on Node.js, which reads
-/// this variable and not the system's certificates. So runners in a network with its own certificate
-/// authority have the variable already.
+/// this variable and, by default, not the system's certificates. So runners in a network with its own
+/// certificate authority usually have the variable already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.
@@ -22,7 +22,8 @@ pub struct ExtraCertificates {
 }
 
 impl ExtraCertificates {
-    /// The file that the environment names. `None` if there is no such variable, or no such file.
+    /// The file that the environment names. `None` if there is no such variable, or if jobpass cannot read
+    /// the file.
     ///
     /// # Errors
     /// If the variable is not UTF-8, or jobpass cannot make the path absolute.

@@ -61,7 +61,7 @@ pub struct Cluster {
     transport: Transport,
     /// Whether the connections carry a client certificate.
     certified: bool,
-    /// The identity, as each request states it.
+    /// The headers that state the identity in each request.
     headers: HeaderMap,
     connection: Connection,
     bearer: Option<Token>,
@@ -74,8 +74,8 @@ impl Cluster {
         Account::of(self.bearer.as_ref()?)
     }
 
-    /// Whether the bearer token is bound to an anchor. Only jobs have such tokens; a minter has another
-    /// credential.
+    /// Whether the bearer token is bound to a Secret with the name of an anchor. Only jobs have tokens of
+    /// this kind: a minter has another credential.
     pub(crate) fn asks_as_a_job(&self) -> bool {
         let claims = self
             .bearer
@@ -113,8 +113,9 @@ impl Cluster {
         })
     }
 
-    /// Returns the same server, for requests as `user`. The identity needs the permission to impersonate
-    /// `user`. If the identity impersonates somebody already, `user` and `groups` replace that user.
+    /// Returns the same server, for requests as `user` in `groups`. The identity needs the permission to
+    /// impersonate this user and these groups. If the identity impersonates a user already, `user` and
+    /// `groups` replace everything that it sends about that user.
     ///
     /// # Errors
     /// If a header cannot carry one of the names.

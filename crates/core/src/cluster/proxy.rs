@@ -26,9 +26,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// The proxy that HTTPS_PROXY names, unless NO_PROXY lists the server. The upper-case variables take
-    /// precedence over the lower-case ones. Like kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY. It also
-    /// ignores a value that is not the address of a proxy.
+    /// The proxy that HTTPS_PROXY names. `None` if NO_PROXY lists the server, or if the server is `localhost`
+    /// or a loopback address. The upper-case variables take precedence over the lower-case ones. Like
+    /// kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY. It also ignores a value that is not the address of
+    /// a proxy.
     pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
         let variable = |name: &str| {
             let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
@@ -90,8 +91,8 @@ impl Proxy {
     }
 
     /// The `proxy-url` for the kubeconfig of a job. Leaves out a proxy that a variable names: clients read
-    /// the same variable. Leaves out a proxy with a password, because the job's log does not mask the
-    /// password.
+    /// the same variable. Leaves out a proxy with a password: the kubeconfig must not contain the password,
+    /// and the proxy would refuse a client without it.
     pub(crate) fn for_kubeconfig(&self) -> Option<&str> {
         (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
     }

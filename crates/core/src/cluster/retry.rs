@@ -30,7 +30,7 @@ pub(super) fn pause(attempt: u32, retry_after: Option<Duration>) -> Duration {
         .min(LONGEST_RETRY_AFTER)
 }
 
-/// The wait grows: 0.25 s, 0.5 s, 1 s, and so on. jobpass adds a random part of up to half, so that the jobs
+/// The wait doubles from 0.25 s to at most 4 s. jobpass adds a random part of up to half, so that the jobs
 /// of one pipeline do not repeat their calls at the same moment.
 fn backoff(attempt: u32) -> Duration {
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! A `Transport` that answers from a list. Tests use it in place of an API server.
+//! A `Transport` with prepared answers. Tests use it in place of an API server.
 
 use std::{
     collections::VecDeque,
@@ -43,7 +43,7 @@ impl Fate {
     }
 }
 
-/// The requests that arrived, such as `POST /path`.
+/// The requests that arrived, such as `POST /path`, each with its body.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<(String, String)>>>);
 

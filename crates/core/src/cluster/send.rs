@@ -24,18 +24,20 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// The failure of a call that got no usable answer.
 pub(crate) struct NoAnswer {
     pub(crate) error: Error,
-    /// Whether the API server may have carried out the request although no usable answer came. `false` if
-    /// there was no connection.
+    /// Whether the API server may have carried out the request although no usable answer came. `false` if no
+    /// attempt can have reached the API server.
     pub(crate) maybe_done: bool,
 }
 
 impl Cluster {
-    /// Sends a call. Repeats it as often as the budget allows: after connection errors and time-outs, and
-    /// after 429, 500, 502, 503 and 504. So the API server may carry out the call twice, and that must do no
-    /// harm. Between two attempts, jobpass waits as long as a Retry-After demands, but at most 10 s.
+    /// Sends a call. Repeats it as often as the budget allows: after connection errors and time-outs, after
+    /// 429, 500, 502, 503 and 504, and if an admission webhook does not answer. Does not repeat it after a
+    /// refusal by admission, whatever the status. The API server may carry out a repeated call more than
+    /// once, and that must do no harm. Between two attempts, jobpass waits as long as a Retry-After demands,
+    /// but at most 10 s.
     ///
     /// # Errors
-    /// If no attempt gets a usable answer before the budget ends, or if another attempt would not help, such
+    /// If no attempt that the budget allows gets a usable answer, or if another attempt would not help, such
     /// as after a wrong certificate.
     pub(crate) async fn send(&self, call: &Call, budget: &Budget) -> Result<Answer, NoAnswer> {
         let started = Instant::now();

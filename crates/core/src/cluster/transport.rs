@@ -1,5 +1,5 @@
-//! The interface between the requests and the connections: a `tower::Service`. Tests put a list of answers in
-//! its place.
+//! The interface between the requests and the connections: a `tower::Service`. Tests put prepared answers
+//! in its place.
 
 use http_body_util::Full;
 use hyper::body::Bytes;

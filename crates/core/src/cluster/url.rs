@@ -186,7 +186,8 @@ fn host_and_port(scheme: &str, host: &str) -> Option<String> {
             }
             let allowed =
                 |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:[]<>\"".contains(c);
-            // Go decodes only the escapes of bytes that are not ASCII.
+            // In a host name, Go refuses the escapes of ASCII characters other than `%`. No host has a `%` in
+            // its name.
             let decoded = match host.contains('%') {
                 true if is_escaped(host) && !escapes(host).any(|byte| byte < 0x80) => {
                     percent_decode_str(host).decode_utf8().ok()?.into_owned()
