@@ -139,8 +139,8 @@ pub(super) fn header_of(name: &str) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(name).map_err(|_| {
         Error::new(
             Kind::Input,
-            "a line break or another control character is in the name, the uid, a group or an extra field of the \
-             user to impersonate",
+            "a line break or another control character is in the name, the uid, a group or an extra field of \
+             the user to impersonate",
         )
         .help(
             "correct `as`, `as-uid`, `as-groups` or `as-user-extra` in the kubeconfig, or the minter's name in \
@@ -238,8 +238,8 @@ mod tests {
     #[case::extra(Identity { impersonate_extra: BTreeMap::from([("k".into(), vec!["\0".into()])]), ..Identity::default() })]
     fn no_name_adds_a_header(#[case] identity: Identity) {
         let error = identity.headers().expect_err("refused");
-        let problem = "a line break or another control character is in the name, the uid, a group or an extra \
-                       field of the user to impersonate";
+        let problem = "a line break or another control character is in the name, the uid, a group or an \
+                       extra field of the user to impersonate";
         assert_eq!((error.kind(), error.message()), (Kind::Input, problem));
         let help = error.next_step().expect("a next step");
         assert!(

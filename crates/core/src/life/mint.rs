@@ -69,7 +69,7 @@ pub struct Handover<R, D> {
     /// know when the CI platform ends the job, or if later jobs get the token.
     pub revoked_by: Option<Timestamp>,
     /// Records the state: before jobpass creates the anchor, after the creation, and after the API server
-    /// issued the token. `None` means that nothing is left to revoke.
+    /// issued the token. jobpass passes `None` after a failure that leaves nothing to revoke.
     pub record: R,
     /// For a state with a proxy, opens the proxy that keeps the token. The job, `mask` and `deliver` get the
     /// bearer of the proxy in place of the token.
@@ -86,8 +86,9 @@ pub type Open = Box<dyn FnOnce(&State, &Token) -> Result<Door, Error> + Send>;
 
 impl Plan {
     /// Reads the inputs, including those for the end of the job, so that a wrong input fails before jobpass
-    /// creates anything in the cluster. Relative paths of the token's files begin at `folder`. If the minter
-    /// needs it, runs its exec plugin, or requests an ID token from the CI platform.
+    /// creates anything in the cluster. Relative paths of the token's files begin at `folder`. Runs the
+    /// minter's exec plugin, or requests an ID token from the CI platform, if the minter's credential comes
+    /// from one of these.
     ///
     /// # Errors
     /// If an input or a variable is wrong, if jobpass finds no minter or gets no credential for it, if the
@@ -309,8 +310,8 @@ async fn finish_or_stop(
     interrupt: &mut Interrupt,
 ) -> Delivery {
     let interrupted = tokio::select! {
-        // If both are ready, the delivery takes precedence: the job has its token, and the next caller gets
-        // the signal.
+        // If both are ready, the delivery takes precedence: the job has its token, and the next caller of
+        // `interrupt` gets the signal.
         biased;
         delivered = &mut delivery => {
             return match delivered {
@@ -338,11 +339,11 @@ struct Progress {
 /// The objects that the API server may have created so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Creation {
-    /// None: jobpass sent no request for the anchor, or the API server refused that request.
+    /// No object: jobpass sent no request for the anchor, or the API server refused that request.
     Impossible,
-    /// The anchor alone.
+    /// The anchor, and perhaps the job's own role, but no token.
     OfAnchor,
-    /// The anchor and the token.
+    /// The anchor, perhaps the job's own role, and the token.
     OfToken,
 }
 
@@ -425,8 +426,8 @@ where
     Ok(minted)
 }
 
-/// Warns if the minter has all permissions. Asks the API server as the minter. `None` if `escape-check` is
-/// `off`, or if no answer comes in time.
+/// Asks the API server, as the minter, whether the minter has all permissions. Returns a warning if so. Asks
+/// nothing if `escape-check` is `off`. Gives no warning if no answer comes in time.
 async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     if spec.checks.escape == EscapeCheck::Off {
         return None;
@@ -436,8 +437,12 @@ async fn mighty_minter(cluster: &Cluster, spec: &Spec, budget: &Budget) -> Optio
     (verdict == Verdict::Allowed).then(|| format!("{}; {}", advice::MIGHTY, advice::lesser_minter(spec)))
 }
 
-/// Asks the API server for the token's permissions, with the token itself. Does not ask if the input
-/// `audiences` is given, because the API server answers 401 to a token for other audiences.
+/// Asks the API server for the token's permissions, with the token itself. Does not ask if the inputs demand
+/// no check and no role, or if the input `audiences` is given: the API server answers 401 to a token for
+/// other audiences.
+///
+/// # Errors
+/// If a check fails, or if the job's server does not accept the token.
 async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budget) -> Result<(), Error> {
     if spec.checks.is_empty() && spec.rules.is_empty() || !spec.audiences.is_empty() {
         return Ok(());

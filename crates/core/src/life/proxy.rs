@@ -50,7 +50,8 @@ impl JobProxy {
     /// Opens the proxy that `state` records. The proxy sends `token` to the API server.
     ///
     /// # Errors
-    /// If the state has no proxy, or if jobpass cannot create its journal. Also as [`LoopbackProxy::start`].
+    /// If the state has no proxy, or if jobpass cannot create the proxy's journal. Also as
+    /// [`LoopbackProxy::start`].
     pub fn open(state: &State, token: &Token) -> Result<Self, Error> {
         let (Some(settings), Some(path), Some(renewal)) =
             (&state.proxy, &state.files.journal, &state.renewal)
@@ -157,7 +158,8 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
 }
 
 /// Starts a process that runs the proxy of `state`: this program with [`renew::VERB`]. The process ends when
-/// `duration` is over, or when the end of the job removes the journal.
+/// `duration` is over, when the anchor or the journal is gone, or after a signal other than SIGHUP. The end
+/// of the job removes both.
 ///
 /// # Errors
 /// As [`message`]. Also if the process does not start, ends at once, is not ready within 5 s, or does not say

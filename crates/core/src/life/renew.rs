@@ -90,8 +90,9 @@ pub fn in_background(state: &State) -> Result<(), Error> {
 /// Runs the renewer or the job's proxy. Writes to `ready` when the renewer or the proxy is ready.
 ///
 /// # Errors
-/// If `message` holds no state, or after a signal. Also as [`renew_until_end`] for the renewer, and as
-/// [`JobProxy::open`](proxy::JobProxy::open) and [`JobProxy::serve`](proxy::JobProxy::serve) for a proxy.
+/// If `message` holds no state, or after a signal other than SIGHUP. Also as [`renew_until_end`] for the
+/// renewer, and as [`JobProxy::open`](proxy::JobProxy::open) and [`JobProxy::serve`](proxy::JobProxy::serve)
+/// for a proxy.
 pub async fn run(
     message: impl Read,
     ready: impl io::Write,

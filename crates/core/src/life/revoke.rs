@@ -224,8 +224,8 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
 }
 
 /// Whether a 401 to `token` proves that the token of `state` is dead. The 401 proves nothing if a step of the
-/// job put another token into the file, or if the token is for another audience: then the API server always
-/// answers 401.
+/// job put another token into the file. It also proves nothing if the token is for another audience, because
+/// the API server answers 401 to every such token.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
@@ -274,7 +274,7 @@ impl Retries {
         }
     }
 
-    /// The wait after this answer. `None` if the answer is final.
+    /// The wait after this answer. `None` if the answer is final, or if no wait is left.
     fn after(&mut self, deletion: &Deletion) -> Option<Duration> {
         match deletion {
             Deletion::Gone { .. } => self.late.next().copied(),
@@ -415,8 +415,8 @@ impl Revocation<'_> {
             RequiredPermission::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
         let error = self.cluster.refused(call, answer, &permission);
         match answer.status {
-            // The minter of a deleted set-up gets one of these. jobpass does not take a 401 to the token for a
-            // proof here: an API server in trouble gives it to everybody.
+            // The minter of a deleted set-up gets one of these answers. jobpass does not take a 401 to the
+            // token for a proof here: an API server in trouble answers 401 to everybody.
             401 | 403 => error.help(
                 "if somebody deleted the set-up with `jobpass setup --delete --revoke`, the token is revoked \
                  already",
