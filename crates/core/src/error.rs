@@ -31,8 +31,8 @@ pub enum Kind {
     /// (policy or validation). Also if a quota or an admission webhook refused the request, with any status.
     Refused = 4,
     /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also if a
-    /// comparison or a test fails, such as `setup --diff` or `check`, or if `setup` would take something from
-    /// somebody (`docs/reference.md`).
+    /// comparison or a test fails, such as `setup --diff` or `check`, or if `setup` would take a permission
+    /// or a token from a minter or a job (`docs/reference.md`).
     Claims = 5,
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it. Also if jobpass
     /// cannot write another result, or cannot start the command that it was to run.

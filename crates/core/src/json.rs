@@ -1,4 +1,5 @@
-//! Writes JSON. Also reads JSON that Go programs wrote: the API server, and external signers of its tokens.
+//! Writes JSON. Also prepares JSON from Go programs for serde: answers of the API server, and the claims of
+//! tokens, which an external signer may have written.
 
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ pub fn text(value: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| unwritable(&error))
 }
 
-/// Converts to a JSON value, to which the caller can add members.
+/// Converts `value` to a JSON value, to which the caller can add members.
 ///
 /// # Errors
 /// As [`text`].
@@ -29,7 +30,7 @@ fn unwritable(error: &serde_json::Error) -> Error {
     Error::new(Kind::Internal, format!("cannot write JSON: {why}"))
 }
 
-/// Removes every member whose value is `null`. Go writes `null` for an empty list or map, and reads `null` as
+/// Removes every member whose value is `null`. Go writes `null` for a nil slice or map, and reads `null` as
 /// an absent member. serde would refuse `null` for a list or a map.
 pub(crate) fn remove_nulls(json: &mut Vec<u8>) {
     // The start of the current member, or of the comma before it.

@@ -302,7 +302,7 @@ mod tests {
         }
     }
 
-    /// Texts that other programs print, such as Python, Go, Java and openssl.
+    /// Texts that other programs print, for example programs in Python, Go or Java, and openssl.
     #[test]
     fn texts_of_one_string_are_masks() {
         let (token, signature, decoded) = jwt();

@@ -109,7 +109,7 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// Checks that a value is one line of at most [`LONGEST_TEXT`] bytes, without invisible characters or
+/// Checks that a value is one line of 1 to [`LONGEST_TEXT`] bytes, without invisible characters or
 /// superfluous spaces.
 pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
@@ -125,7 +125,8 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// The label of the objects that jobpass creates for jobs and for `jobpass setup`, with the value `jobpass`.
+/// The key of a label that has the value `jobpass`. The objects that jobpass creates for jobs have this
+/// label, and so do the objects of `jobpass setup`.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 #[cfg(test)]

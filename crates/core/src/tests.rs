@@ -1,4 +1,4 @@
-//! Reads the answers of an API server with `null` for its lists and maps, and without them.
+//! Tests that serde can read an API server's answers if the lists and maps in them are `null` or absent.
 
 use k8s_openapi::{
     List,

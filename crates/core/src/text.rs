@@ -68,8 +68,8 @@ fn not_a_command(text: String) -> String {
 /// may give a secret as the wrong input, and an opaque token looks like any text.
 ///
 /// The characters `./:=_,` divide a word into parts. A word could be a secret if a part of 16 characters or
-/// more has a digit or a `+`, and is not a number. No name of Kubernetes, path or variable that a person
-/// writes by hand is likely to have such a part.
+/// more has a digit or a `+`, and is not a number. This also hides some harmless names, such as
+/// `scanner-prod-eu-west-1`.
 pub fn wrong(value: &str) -> String {
     let could_be_secret = |part: &str| {
         let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
@@ -103,7 +103,7 @@ pub fn markdown(text: &str) -> String {
         let next = after.chars().next();
         let is_plain = match c {
             '"' | '\'' | ',' | ';' | '/' | '(' | ')' | '?' | '%' => true,
-            // A dash begins a list, and a colon belongs to a link or an emoji.
+            // A dash can begin a list, and a colon can belong to a link or an emoji.
             '-' => before.ends_with(char::is_alphanumeric) && next.is_some_and(char::is_alphanumeric),
             ':' => next.is_none_or(char::is_whitespace) && !before.ends_with(char::is_whitespace),
             // GitHub makes links of words that begin with `www.` (GFM, section 6.9).
@@ -136,8 +136,8 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Replaces the text between the two frames of a private key in PEM. If the second frame is missing, replaces
-/// all text after the first.
+/// Replaces the text between the BEGIN line and the END line of a private key in PEM. If the END line is
+/// missing, replaces all text after the BEGIN line.
 fn without_private_keys(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "PRIVATE KEY-----";
     let mut out = String::new();
@@ -148,7 +148,7 @@ fn without_private_keys(text: &str) -> Cow<'_, str> {
         let (frame, after) = key.split_at(length);
         out.push_str(before);
         out.push_str(if frame.is_empty() { "" } else { "<redacted>" });
-        // The second frame ends in the same characters as the first.
+        // The END line ends in the same characters as the BEGIN line.
         let end = after.find(BEGIN).map_or(0, |end| end + BEGIN.len());
         out.push_str(&after[..end]);
         rest = &after[end..];

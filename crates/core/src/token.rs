@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Error;
 
-/// A bearer token: the one that jobpass mints, or the minter's own.
+/// A bearer token, such as the one that jobpass mints, or the minter's own.
 ///
 /// It holds only characters that an HTTP header can carry, and no spaces or line breaks. `Debug` redacts the
 /// token, there is no `Display`, and dropping the token wipes its memory.
