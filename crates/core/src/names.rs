@@ -126,7 +126,7 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
 }
 
 /// The key of a label that has the value `jobpass`. The objects that jobpass creates for jobs have this
-/// label, and so do the objects of `jobpass setup`.
+/// label, and so do the objects that `jobpass setup --apply` creates.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 #[cfg(test)]
