@@ -41,9 +41,9 @@ pub enum Kind {
     /// failure. Also if jobpass cannot read a state, because it then cannot revoke that state's token. Also
     /// if jobpass cannot remove a file of a revoked token.
     Revoke = 7,
-    /// 130: SIGINT stopped jobpass. jobpass revoked the token that it had minted.
+    /// 130: SIGINT stopped jobpass. If jobpass had minted a token, it revoked the token.
     Interrupted = 130,
-    /// 143: SIGTERM, SIGHUP or SIGQUIT stopped jobpass. jobpass revoked the token that it had minted.
+    /// 143: SIGTERM, SIGHUP or SIGQUIT stopped jobpass. If jobpass had minted a token, it revoked the token.
     Terminated = 143,
 }
 

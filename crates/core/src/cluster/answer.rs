@@ -115,7 +115,8 @@ impl Answer {
         )
     }
 
-    /// The message of a Kubernetes Status, harmless. Empty if the answer is not a Status.
+    /// The message of a Status, or of a similar object such as Rancher's. Harmless text. Empty if the answer
+    /// has no such message, or is a success.
     pub(crate) fn message(&self) -> String {
         harmless(&self.status_object.message)
     }
@@ -218,8 +219,8 @@ impl Answer {
     }
 }
 
-/// Reads a Status, or an empty one from any other body. Servers in front of Kubernetes, such as Rancher, send
-/// the same members with other types. From such a body, this keeps the message.
+/// Reads a Status. Servers in front of Kubernetes, such as Rancher, send the same members with other types:
+/// from their answers, this function reads only the message. From any other body, it returns an empty Status.
 fn status_object(body: &[u8]) -> Status {
     #[derive(Deserialize)]
     struct Foreign {

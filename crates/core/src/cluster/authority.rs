@@ -3,7 +3,7 @@
 //!
 //! webpki builds and checks the chains. This module differs where Go differs from webpki:
 //!
-//! - jobpass trusts a server without a chain if the server's certificate is one of the given certificates.
+//! - If the server's certificate is itself one of the given certificates, it needs no chain.
 //! - jobpass does not accept a given certificate as an issuer if it may not sign others, or is not valid now.
 //! - The certificate of a server may itself be an authority.
 
@@ -203,7 +203,7 @@ impl Verifier {
 
     /// Whether a given certificate signed `certificate`, directly or through intermediates. `above` is the
     /// number of certificates between the issuer of `certificate` and the server's certificate. webpki does
-    /// not accept an authority as a server's certificate, so jobpass checks the chain of an authority itself.
+    /// not accept an authority as a server's certificate, so this function checks the chain in that case.
     fn is_signed(
         &self,
         certificate: &X509Certificate,
@@ -232,7 +232,8 @@ impl Verifier {
         is_given || above < LONGEST_CHAIN && intermediates.iter().any(|der| parsed(der, &through))
     }
 
-    /// Checks everything except the chain.
+    /// Checks the server's certificate apart from its chain: the time, the purpose, the critical extensions
+    /// and the name.
     fn check_leaf(
         &self,
         certificate: &CertificateDer,

@@ -1,4 +1,4 @@
-//! A request to the API server, built by kube-core.
+//! The requests to an API server. kube-core builds most of them.
 
 use http::{Method, header, request::Builder};
 use k8s_openapi::{
@@ -24,7 +24,8 @@ use crate::{
     text::harmless,
 };
 
-/// The greatest length of an answer, in bytes. The answer to a TokenRequest is a few thousand bytes long.
+/// The greatest length of an answer that is not a list, in bytes. The answer to a TokenRequest is a few
+/// thousand bytes long.
 const LONGEST_OBJECT: usize = 1 << 20;
 /// The greatest length of a list, in bytes. The metadata of 500 anchors is half a megabyte long.
 const LONGEST_LIST: usize = 4 << 20;

@@ -55,7 +55,7 @@ struct Tunnel {
     tls: Arc<ClientConfig>,
 }
 
-/// A new connection.
+/// A new connection, by its version of HTTP.
 pub(super) enum HttpConnection {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
@@ -70,7 +70,7 @@ pub(crate) enum Offer {
     Http1,
 }
 
-/// The bytes of a connection.
+/// A connection as a stream of bytes.
 pub(crate) trait Stream: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> Stream for T {}
 
@@ -78,7 +78,9 @@ impl Dial {
     /// Prepares a connection.
     ///
     /// # Errors
-    /// If jobpass cannot use the certificates, the key, the server's URL or name, or the URL of the proxy.
+    /// If jobpass cannot use the certificates, the key, the URL of the server or of the proxy, or the name
+    /// that the server's certificate must carry. Also if jobpass should trust this system's authorities, but
+    /// the system has none.
     pub(crate) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         let server = connection.server.parse::<Uri>().map_err(|error| {
             unusable("the URL of the server", &error)
@@ -177,7 +179,7 @@ impl Dial {
         C::Future: Send + 'static,
         C::Error: Into<Failure>,
     {
-        // The connector is always ready, because each of its parts is always ready.
+        // This does not call `poll_ready`: each part of the connector is always ready.
         let tls = match offer {
             Offer::Both => &self.tls,
             Offer::Http1 => &self.tls_http1,
@@ -381,11 +383,11 @@ mod tests {
             &Identity::default(),
         );
         // The proxy closes the connection after the greeting.
-        assert!(dial.expect("a way").dial().await.is_err());
+        assert!(dial.expect("a dial").dial().await.is_err());
         let offered = tokio::time::timeout(Duration::from_secs(10), offered).await;
         assert_eq!(
             offered
-                .expect("the proxy was asked as it wants")
+                .expect("the proxy accepted a greeting in time")
                 .expect("offered"),
             expected
         );

@@ -35,7 +35,7 @@ const NOT_IN_HEADER_NAME: &AsciiSet = &NON_ALPHANUMERIC
 /// The credentials of a client. Each part may be absent. A client without any part is anonymous.
 #[derive(Clone, Default)]
 pub struct Identity {
-    /// A token.
+    /// A bearer token.
     pub bearer: Option<Token>,
     /// Whether the token comes from a file that jobpass reads again when it needs the token again.
     pub bearer_is_in_file: bool,

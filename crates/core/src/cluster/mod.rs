@@ -149,9 +149,9 @@ impl Cluster {
         &self.connection.server
     }
 
-    /// Prepares a connection to a server that is not an API server, such as the endpoint for ID tokens.
-    /// Messages call the server `name`. The same limits apply as for an API server. jobpass follows no
-    /// redirect.
+    /// Prepares a connection to another server than the minter's API server: the endpoint for ID tokens, or
+    /// the API server that the job uses. Messages call this server `name`. The same limits apply as for the
+    /// minter's API server. jobpass follows no redirect.
     ///
     /// # Errors
     /// As [`Cluster::connect`].

@@ -288,12 +288,12 @@ mod tests {
     async fn a_connection_that_may_be_dead_is_not_used_again() {
         let (ours, _theirs) = tokio::io::duplex(1 << 16);
         let handshake = http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(ours)).await;
-        let (sender, _connection) = handshake.expect("nobody has to answer");
+        let (sender, _connection) = handshake.expect("a handshake needs no answer");
         let http2 = |idle, failed| Http2 {
             sender: sender.clone(),
             used: Instant::now()
                 .checked_sub(idle)
-                .expect("this machine is on for longer"),
+                .expect("this machine started earlier"),
             failed: Arc::new(AtomicBool::new(failed)),
         };
         assert!(http2(Duration::ZERO, false).is_usable());

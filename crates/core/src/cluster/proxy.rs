@@ -54,8 +54,8 @@ impl Proxy {
         Some(Self::of_url(&url.or_else(|| GoUrl::parse(text))?))
     }
 
-    /// Parses the URL of a proxy from a kubeconfig (`proxy-url`) or from a record of jobpass. The URL must
-    /// have a scheme.
+    /// Parses the URL of a proxy from a kubeconfig (`proxy-url`), from the state, or from the message to the
+    /// process that runs a job's loopback proxy. The URL must have a scheme.
     ///
     /// # Errors
     /// If the text is not the URL of a proxy.
@@ -124,7 +124,7 @@ impl Proxy {
         }
     }
 
-    /// The user and the password, decoded.
+    /// The user and the password, without percent-encoding. `None` if the proxy's URL had no user.
     pub(super) fn credentials(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let credentials = self.credentials.as_ref()?.expose_secret();
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));

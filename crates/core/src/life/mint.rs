@@ -74,7 +74,8 @@ pub struct Handover<R, D> {
     /// For a state with a proxy, opens the proxy that keeps the token. The job, `mask` and `deliver` get the
     /// bearer of the proxy in place of the token.
     pub open: Open,
-    /// Masks the token before jobpass writes it into the job's files or the log.
+    /// Masks the token in the job's log, if the platform has a command for this. jobpass calls this before it
+    /// writes the token into the job's files.
     pub mask: fn(&Minted) -> Result<(), Error>,
     /// Delivers the token, after jobpass has written the token's files. `open`, `mask` and `deliver` run on a
     /// separate thread: a write to the log can block, which must not delay the reaction to a signal.
