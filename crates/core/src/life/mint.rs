@@ -93,7 +93,7 @@ impl Plan {
     ///
     /// # Errors
     /// If an input or a variable is wrong, if jobpass finds no minter or gets no credential for it, if the
-    /// journal of the log filter is gone or not safe, or if a signal arrives.
+    /// journal of the log filter is gone or open to another user, or if a signal arrives.
     pub async fn make(
         inputs: &Inputs,
         folder: &Path,

@@ -158,8 +158,8 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
 }
 
 /// Starts a process that runs the proxy of `state`: this program with [`renew::VERB`]. The process ends when
-/// `duration` is over, when the anchor or the journal is gone, or after a signal other than SIGHUP. The end
-/// of the job removes both.
+/// `duration` is over, when the anchor or the journal is gone (the end of the job removes both), or after a
+/// signal other than SIGHUP.
 ///
 /// # Errors
 /// As [`message`]. Also if the process does not start, ends at once, is not ready within 5 s, or does not say

@@ -87,8 +87,8 @@ pub struct Revoked {
 /// is not bound to the anchor. After a signal, 5 s are left for the deletion.
 ///
 /// The caller may repeat this: a missing anchor counts as revoked. The deletion uses background propagation,
-/// which sets no finalizer. While a finalizer holds the Secret, the API server accepts a bound token for up
-/// to a minute.
+/// which sets no finalizer. While a finalizer holds the Secret, the API server still accepts a bound token
+/// for up to a minute.
 ///
 /// # Errors
 /// If the anchor may still exist, if jobpass cannot prove that the token is dead, if a signal arrives first,
