@@ -83,7 +83,7 @@ fn a_token_in_a_file_is_renewed_until_it_is_revoked() {
     let group_of_mint = mint.id();
     let minted = Ended::of(mint).succeeded();
     assert!(
-        minted.log.contains("; renewed before, for 1 h\n"),
+        minted.log.contains("; renewed before then, for 1 h\n"),
         "{}",
         minted.log
     );

@@ -31,7 +31,7 @@ impl Job {
         let main = step.start("main", Stdio::piped());
         let leader = main.id();
         let main = Ended::of(main).succeeded();
-        let says = ", after 1 s; renewed before, for 6 h; revoked at the end of this job";
+        let says = ", after 1 s; renewed before then, for 6 h; revoked at the end of this job";
         assert!(main.log.contains(says), "{}", main.log);
         Self {
             cluster,

@@ -45,7 +45,7 @@ fn a_long_job_shows_none_of_its_tokens(#[case] shell: &str) {
             "token 4: [MASKED]",
             // A filter that starts after a renewal also masks the first token.
             "late: 9 bytes",
-            "; renewed before, for 6 h;",
+            "; renewed before then, for 6 h;",
             " renewal",
         ],
     );

@@ -2,9 +2,9 @@
 //!
 //! A filter masks the output of a job or of a command. Meanwhile, the script may get more tokens, for example
 //! with `mint` or `rotate`. So the filter creates a journal, and names it in the variable
-//! [`JOBPASS_MASK_JOURNAL`](FilterJournal::VARIABLE). Each jobpass process of the script announces a token
-//! there before it hands the token over. The filter reads the journal before it shows more text. A filter
-//! inside another filter uses the same journal, so that both know all tokens.
+//! [`JOBPASS_MASK_JOURNAL`](FilterJournal::VARIABLE). Each jobpass process of the script announces a token in
+//! the journal before it hands the token over. The filter reads the journal before it shows more text. A
+//! filter inside another filter uses the same journal, so that both learn all tokens.
 //!
 //! The journal has mode 0600, and only this user can change its folder. jobpass refuses any other journal.
 
@@ -43,8 +43,8 @@ impl FilterJournal {
     /// The journal that the environment names. `None` if no filter masks the output of this process.
     ///
     /// # Errors
-    /// If another user could read the journal or write to it, if the journal is gone, if jobpass cannot open
-    /// it, or if its path is not UTF-8.
+    /// If another user could read or change the journal, or change its folder. Also if the journal is gone, is
+    /// not a regular file or has a second name, if jobpass cannot open it, or if its path is not UTF-8.
     pub fn of(environment: &Environment) -> Result<Option<Self>, Error> {
         let Some(path) = environment.utf8(Self::VARIABLE)? else {
             return Ok(None);
@@ -74,17 +74,18 @@ impl FilterJournal {
     /// Tells the filter about a token. The caller must do this before it writes the token anywhere else.
     ///
     /// # Errors
-    /// As [`FilterJournal::of`]. Also if the write fails, or if the token is too short or too long for a log
-    /// filter.
+    /// If the journal is gone or no longer safe, if jobpass cannot open it, if the write fails, or if the token
+    /// is too short or too long for a log filter.
     pub fn announce(&self, token: &Token) -> Result<(), Error> {
         write(&self.path, token).map_err(|error| refused(&self.path, &error))
     }
 
-    /// Like [`FilterJournal::announce`], for the renewer of a token, which may outlive the filter. If the
-    /// journal is gone, no filter is left, and this does nothing.
+    /// Like [`FilterJournal::announce`], for the renewer of a token, which may outlive the filter. Does
+    /// nothing if `environment` names no journal, or if the journal is gone: then no filter is left.
     ///
     /// # Errors
-    /// As [`FilterJournal::announce`], except for a journal that is gone.
+    /// As [`FilterJournal::announce`], except for a journal that is gone. Also if the path of the journal is
+    /// not UTF-8.
     pub(crate) fn announce_renewed(environment: &Environment, token: &Token) -> Result<(), Error> {
         let Some(path) = environment.utf8(Self::VARIABLE)?.map(Path::new) else {
             return Ok(());
@@ -101,7 +102,7 @@ impl FilterJournal {
     }
 }
 
-/// Opens a journal. Fails if another user may read it or write to it.
+/// Opens a journal. Fails if another user may read it, write to it, or change its folder.
 fn open(path: &Path) -> io::Result<File> {
     let denied = |why: String| io::Error::new(ErrorKind::PermissionDenied, why);
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -187,7 +188,7 @@ mod tests {
         learned
     }
 
-    /// A journal in a private folder, and the folder above, in which a test can put other files.
+    /// A journal in a private folder, and the folder above. Dropping the folder above removes both.
     fn journal() -> (FilterJournal, tempfile::TempDir) {
         let above = tempfile::tempdir().expect("a folder");
         let folder = above.path().join("filter");
@@ -218,7 +219,8 @@ mod tests {
         );
     }
 
-    /// Another user could have written these journals, or could read the tokens in them.
+    /// Another user could have written these journals, or could read the tokens in them. In the last case,
+    /// the journal is gone.
     #[rstest]
     #[case::for_others_to_write(|path: &Path| set(path, 0o602), "other users may write to it (mode 602)")]
     #[case::for_a_group_to_write(|path: &Path| set(path, 0o620), "other users may write to it (mode 620)")]
@@ -279,8 +281,8 @@ mod tests {
         assert_eq!(learned(&mut reader), [TOKEN]);
     }
 
-    /// The filtered command itself can write to the journal. An entry that is too short for a token hides no
-    /// word.
+    /// The filtered command itself can write to the journal. An entry that is too short or too long for a
+    /// token hides no word.
     #[test]
     fn an_entry_that_is_not_as_long_as_a_token_does_not_count() {
         let (journal, _above) = journal();

@@ -41,8 +41,8 @@ pub(crate) const TOKEN: RangeInclusive<usize> = 32..=16 << 10;
 /// The number of latest tokens that a filter learns even if they seem to have expired: the clock of this
 /// machine may be wrong.
 const LATEST: usize = 16;
-/// The time for which a filter still learns an expired token. kube-apiserver accepts the token for a minute
-/// more, by its own clock.
+/// The time for which a filter still learns an expired token. kube-apiserver accepts a token until a minute
+/// after its expiry, by its own clock.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(5);
 
 /// An entry of the journal.
@@ -97,7 +97,7 @@ impl Journal {
     /// Creates the journal of a proxy, without a token, and locks it.
     ///
     /// # Errors
-    /// If the file exists, if jobpass cannot create it, or if the end of the job has removed it.
+    /// If the file exists, if jobpass cannot create or lock it, or if the end of the job has removed it.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         let created = create_private_log(path);
         let locked = created.and_then(|file| Ok(file.try_lock().map(|()| file)?));
@@ -241,8 +241,8 @@ impl Reader {
         file.is_some_and(|file| matches!(files::why_not_only_ours(file), Ok(None)))
     }
 
-    /// The entries since the last call. Ignores other lines: other processes of the job may have written
-    /// them.
+    /// The entries since the last call. Ignores lines that are not entries: other processes of the job may
+    /// have written them.
     pub fn news(&mut self) -> Vec<Entry> {
         (0..PIECES).map_while(|_| self.piece()).flatten().collect()
     }

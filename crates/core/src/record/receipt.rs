@@ -11,8 +11,8 @@ use crate::{
     text::{self, in_words},
 };
 
-/// The receipt of a token. Each stage of the token's life fills its part. A field is absent while its event
-/// has not happened.
+/// The receipt of a token. Each stage of the token's life fills fields of its own. Until then, these fields
+/// are absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Receipt {
@@ -150,7 +150,8 @@ impl Receipt {
         self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
     }
 
-    /// The text that the log shows after the hand-over to `places`. `ends` is the text after the expiry.
+    /// The text that the log shows after the hand-over to `places`. It contains `ends` behind the time of the
+    /// token's expiry.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {
             (Some(swept), _) => format!(

@@ -19,10 +19,11 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// The text that the log shows after a token's expiry. Empty without renewal.
+    /// The text about the renewal. The log shows it on the line with the token's expiry, after the time.
+    /// Empty without renewal.
     pub fn in_words(this: Option<&Self>) -> String {
         this.map_or_else(String::new, |renewal| {
-            format!("; renewed before, for {}", in_words(renewal.seconds))
+            format!("; renewed before then, for {}", in_words(renewal.seconds))
         })
     }
 }

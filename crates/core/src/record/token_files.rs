@@ -52,7 +52,7 @@ impl Files {
     /// # Errors
     /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8 or has control
     /// characters, if both inputs name the same file, if an input is a word such as `no` that may be a
-    /// boolean or a file, or if no input names a file for a renewed token.
+    /// boolean or a file, if no input names a file for a renewed token, or if `proxy` is not a boolean.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -77,7 +77,8 @@ impl Files {
                 "give each a name of its own",
             ));
         }
-        // For a renewal, the token's file may come from the name of the kubeconfig.
+        // A renewal without `token-file` puts the token's file beside the kubeconfig. An error about its folder
+        // must then name the input `kubeconfig-file`.
         let names_token = token_file
             .as_ref()
             .map_or(Opt::KubeconfigFile, |_| Opt::TokenFile);
@@ -168,8 +169,8 @@ impl Files {
     }
 
     fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
-        // Some client libraries, such as `@kubernetes/client-node`, ignore `tokenFile`. The others prefer it
-        // to `token`.
+        // client-go prefers `tokenFile` to `token`, and so follows each renewal. Other client libraries prefer
+        // `token` (Python's `kubernetes`) or ignore `tokenFile` (`@kubernetes/client-node`).
         let token_file = match (&self.token_file, &self.journal) {
             (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
             _ => None,
@@ -220,7 +221,8 @@ impl Files {
         }
     }
 
-    /// Reads the token from the files of the hand-over. `None` if they hold no token.
+    /// Reads the token from the files of the hand-over. `None` if they hold no token, or if jobpass cannot
+    /// read them.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
             (Some(path), _) => read_at_most(LONGEST, path).ok()?,
@@ -243,7 +245,9 @@ impl Files {
             match remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     let (path, why) = (text::path(&file), harmless(&error.to_string()));
-                    failure = Err(Error::new(Kind::Revoke, format!("cannot remove `{path}`: {why}")));
+                    let what = format!("cannot remove `{path}`: {why}");
+                    failure = Err(Error::new(Kind::Revoke, what)
+                        .help("remove the file by hand: it may hold a token"));
                 }
                 _ => {}
             }
@@ -490,7 +494,7 @@ mod tests {
         assert_eq!(read(&kubeconfig), "mine");
         remove_file(&kubeconfig).expect("removed");
         files.renew(&third, &[]).expect("renewed");
-        assert!(!kubeconfig.exists(), "what the job has removed stays so");
+        assert!(!kubeconfig.exists(), "a file that the job has removed stays removed");
     }
 
     /// jobpass, kubectl and other tools write these forms.

@@ -28,8 +28,8 @@ pub use self::reconstruct::lost;
 /// ones. The states of 0.1 have no number.
 ///
 /// jobpass ignores an unknown field. A later jobpass adds a field under the same number only if a revocation
-/// that ignores the field leaves nothing behind. Any other change raises the number, such as another object
-/// to delete or another kind of authentication. If the number is higher than this one, jobpass refuses the
+/// that ignores the field leaves nothing behind. Any other change, such as another object to delete or another
+/// kind of authentication, raises the number. If the number is higher than this one, jobpass refuses the
 /// state, and shows the command that deletes the anchor. At the end of a CI job, the front end warns, and
 /// deletes the anchor itself.
 const VERSION: u32 = 1;
@@ -67,7 +67,7 @@ pub struct State {
     /// The API server that the job uses. `None` if the job uses the minter's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_server: Option<Connection>,
-    /// The token's life so far, with its namespace, anchor and uid.
+    /// The token's life so far, with its namespace, and the name and uid of its anchor.
     pub receipt: Receipt,
     /// Whether the token is for the API server itself. Only then is a 401 a proof: the API server answers 401
     /// to every token for another audience.
@@ -94,7 +94,7 @@ pub struct State {
 }
 
 /// The variables that later steps must not change for the end of the job. [`State::pinned`] restores their
-/// values, or refuses.
+/// values, or returns an error.
 const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 impl State {

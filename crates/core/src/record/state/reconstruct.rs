@@ -13,7 +13,7 @@ use crate::{
     text::harmless,
 };
 
-/// The label of an anchor that holds the id of the run or pipeline.
+/// The anchor's label for the id of the run or pipeline.
 const RUN_ID: &str = "jobpass.dev/run-id";
 
 impl State {
@@ -93,8 +93,8 @@ pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
         ),
     };
     error.help(format!(
-        "if jobpass minted a token, that token works until it expires. A legacy token never expires. Revoke it by hand:\n\n  \
-         {commands}"
+        "if jobpass minted a token, that token works until it expires. A legacy token never expires. Revoke the \
+         token by hand:\n\n  {commands}"
     ))
 }
 
@@ -130,7 +130,8 @@ mod tests {
         .await
     }
 
-    /// The options decide which other objects belong to the token, and whether a 401 to the token is a proof.
+    /// The options decide whether objects other than the anchor belong to the token, and whether a 401 to the
+    /// token is a proof.
     #[rstest]
     #[case::shared_account(&[(Opt::ServiceAccount, "scanner")], "scanner", false, true)]
     #[case::for_others(&[(Opt::ServiceAccount, "scanner"), (Opt::Audiences, "vault")], "scanner", false, false)]
