@@ -21,12 +21,12 @@ const LONGEST_REASON: u64 = 4096;
 const LONGEST_LINE: u64 = 64 << 10;
 
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
-/// [`ready`]. The new process inherits the environment but no open files. So neither a job's log nor a runner
-/// waits for the end of the new process.
+/// [`ready`]. The new process inherits the environment, but no open files of this process. So a runner that
+/// reads the job's log to its end does not wait for the new process.
 ///
 /// # Errors
-/// If the process does not start, ends, prints something else, or is not ready within 5 s. The error then
-/// contains the output of the process.
+/// If the process does not start, or if it ends, or prints anything, before it calls [`ready`]. Also if it is
+/// not ready within 5 s. The error contains what the process printed, but no more than 4 KiB.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
@@ -161,7 +161,8 @@ mod tests {
         assert_eq!(words.expect("read"), shown);
     }
 
-    /// jobpass itself killed this process. Its status would make a person look for an out-of-memory killer.
+    /// jobpass itself kills a process that gives no answer. The status of that process would make a person
+    /// look for an out-of-memory killer.
     #[rstest]
     #[case(true, "", "signal: 9 (SIGKILL)")]
     #[case(false, "", "the process was not ready within 5 s")]

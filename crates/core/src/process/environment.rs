@@ -1,5 +1,6 @@
 //! The environment variables of a front end. This crate gets them as a value. Only the command-line flags
-//! read the variables of the process itself.
+//! (`JOBPASS_*`) and the TLS library (`SSL_CERT_FILE`, `SSL_CERT_DIR`) read the variables of the process
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,8 +28,8 @@ impl Environment {
         self.raw(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of `name`, for callers that need it as text: it is the path of a file, or the state records
-    /// it. A value that is not UTF-8 is an error here; [`Environment::get`] would treat it as absent.
+    /// The value of `name`, for callers that open it as a path, or record it in the state. A value that is
+    /// not UTF-8 is an error here; [`Environment::get`] would treat it as absent.
     ///
     /// # Errors
     /// If the value is not UTF-8.

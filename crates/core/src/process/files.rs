@@ -17,15 +17,15 @@ use crate::{
     token::Token,
 };
 
-/// The length of the longest file that jobpass reads as a whole, in bytes. Every kubeconfig, certificate,
-/// token or state is far shorter.
+/// The length of the longest file that jobpass reads as a whole, in bytes. Kubeconfigs, certificates, tokens
+/// and states are usually far shorter.
 pub(crate) const LONGEST: u64 = 1 << 20;
 
 /// Reads the text of a regular file.
 ///
 /// # Errors
-/// If `path` is not a regular file, is not UTF-8, is larger than 1 MiB, or jobpass cannot read it. The error
-/// quotes no part of the file.
+/// If `path` is not a regular file, if the content is not UTF-8 or larger than 1 MiB, or if jobpass cannot
+/// read it. The error quotes no part of the file.
 pub fn read(path: &Path) -> io::Result<String> {
     read_at_most(LONGEST, path)
 }
@@ -33,7 +33,7 @@ pub fn read(path: &Path) -> io::Result<String> {
 /// Reads the text of a regular file of at most `longest` bytes.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read`], with `longest` in place of 1 MiB.
 pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
     String::from_utf8(read_bytes(longest, path)?).map_err(|_| io::Error::from(ErrorKind::InvalidData))
 }
@@ -54,7 +54,7 @@ pub(crate) fn read_own(path: &Path) -> io::Result<String> {
 /// Reads the content of a regular file of at most `longest` bytes.
 ///
 /// # Errors
-/// If `path` is not a regular file, is larger, or jobpass cannot read it.
+/// If `path` is not a regular file, if the file is larger, or if jobpass cannot read it.
 pub(crate) fn read_bytes(longest: u64, path: &Path) -> io::Result<Vec<u8>> {
     read_open(longest, open(path)?)
 }
@@ -190,11 +190,11 @@ pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
     put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
 }
 
-/// Writes a file under another name, then gives it its own name with `rename`.
+/// Writes a file under another name, then gives it its own name with `rename_new`.
 ///
-/// Some file systems cannot rename without replacing (NFS, most of FUSE), and many have no hard links. There,
-/// this creates the file under its own name at once. That is safe, because readers learn the name only after
-/// the write.
+/// Some file systems cannot rename without replacing (NFS, most of FUSE). After a failure, this creates the
+/// file under its own name at once. That is safe, because readers learn the name only after the write. Hard
+/// links are no way out: many of these file systems have none.
 fn put_by(
     rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
     path: &Path,

@@ -1,4 +1,4 @@
-//! Runs a program in a process group of its own. The group does not outlive this process.
+//! Runs a program in a process group of its own. If this process ends before the program, the group ends.
 
 use std::{
     cell::Cell,

@@ -19,8 +19,8 @@ pub enum Signal {
 
 /// The signals that this process has received since [`Interrupt::listen`].
 ///
-/// Each signal goes to one caller: the first that waits, even if nobody was waiting when the signal arrived.
-/// Two slots change that:
+/// Each signal reaches one caller: the first that waits, even if nobody was waiting when the signal arrived.
+/// With two slots, a second caller can also learn about it:
 ///
 /// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills
 ///   this slot, for a signal that two callers need: it stops a command, and then leaves less time for the
@@ -34,7 +34,8 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts to listen. From now on, none of these signals ends the process.
+    /// Starts to listen. From now on, none of these signals ends the process. Exception: after the end of the
+    /// console or of the system, Windows ends the process within seconds.
     ///
     /// # Errors
     /// If the kernel refuses the handler.

@@ -1,4 +1,5 @@
-//! Runs a program in a job object of its own. The job object does not outlive this process.
+//! Runs a program in a job object of its own. If this process ends before the program, Windows ends all
+//! processes in the job object.
 
 use tokio::process::{Child, Command};
 use win32job::{ExtendedLimitInfo, Job};

@@ -43,8 +43,8 @@ impl FilterJournal {
     /// The journal that the environment names. `None` if no filter masks the output of this process.
     ///
     /// # Errors
-    /// If another user could read or change the journal, or change its folder. Also if the journal is gone, is
-    /// not a regular file or has a second name, if jobpass cannot open it, or if its path is not UTF-8.
+    /// If another user could read or change the journal, or change its folder. Also if the journal is gone,
+    /// is not a regular file or has a second name, if jobpass cannot open it, or if its path is not UTF-8.
     pub fn of(environment: &Environment) -> Result<Option<Self>, Error> {
         let Some(path) = environment.utf8(Self::VARIABLE)? else {
             return Ok(None);
@@ -74,8 +74,8 @@ impl FilterJournal {
     /// Tells the filter about a token. The caller must do this before it writes the token anywhere else.
     ///
     /// # Errors
-    /// If the journal is gone or no longer safe, if jobpass cannot open it, if the write fails, or if the token
-    /// is too short or too long for a log filter.
+    /// If the journal is gone or no longer safe, if jobpass cannot open it, if the write fails, or if the
+    /// token is too short or too long for a log filter.
     pub fn announce(&self, token: &Token) -> Result<(), Error> {
         write(&self.path, token).map_err(|error| refused(&self.path, &error))
     }

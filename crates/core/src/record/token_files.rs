@@ -77,8 +77,8 @@ impl Files {
                 "give each a name of its own",
             ));
         }
-        // A renewal without `token-file` puts the token's file beside the kubeconfig. An error about its folder
-        // must then name the input `kubeconfig-file`.
+        // A renewal without `token-file` puts the token's file beside the kubeconfig. An error about its
+        // folder must then name the input `kubeconfig-file`.
         let names_token = token_file
             .as_ref()
             .map_or(Opt::KubeconfigFile, |_| Opt::TokenFile);
@@ -169,8 +169,8 @@ impl Files {
     }
 
     fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
-        // client-go prefers `tokenFile` to `token`, and so follows each renewal. Other client libraries prefer
-        // `token` (Python's `kubernetes`) or ignore `tokenFile` (`@kubernetes/client-node`).
+        // client-go prefers `tokenFile` to `token`, and so follows each renewal. Python's `kubernetes` prefers
+        // `token`. Some libraries, such as `@kubernetes/client-node`, ignore `tokenFile`.
         let token_file = match (&self.token_file, &self.journal) {
             (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
             _ => None,
@@ -246,8 +246,8 @@ impl Files {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     let (path, why) = (text::path(&file), harmless(&error.to_string()));
                     let what = format!("cannot remove `{path}`: {why}");
-                    failure = Err(Error::new(Kind::Revoke, what)
-                        .help("remove the file by hand: it may hold a token"));
+                    let step = "remove the file by hand: it may hold a token";
+                    failure = Err(Error::new(Kind::Revoke, what).help(step));
                 }
                 _ => {}
             }
@@ -494,7 +494,7 @@ mod tests {
         assert_eq!(read(&kubeconfig), "mine");
         remove_file(&kubeconfig).expect("removed");
         files.renew(&third, &[]).expect("renewed");
-        assert!(!kubeconfig.exists(), "a file that the job has removed stays removed");
+        assert!(!kubeconfig.exists(), "a removed file stays removed");
     }
 
     /// jobpass, kubectl and other tools write these forms.

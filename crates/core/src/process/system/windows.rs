@@ -100,7 +100,7 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
 /// read, rename and remove the file meanwhile, which a file of [`create_private`] does not allow.
 ///
 /// # Errors
-/// As [`create_private`]. Also if another program replaces the file before this opens it again.
+/// If jobpass cannot create the file or open it again, or if another program replaces it in between.
 pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
     let created = Identity::of(&create_private(path)?)?;
     // Windows locks no file that a process can only append to, so this also asks for the right to read.
@@ -150,8 +150,8 @@ pub(crate) fn why_open_to_others(path: &Path) -> Option<String> {
     Some(format!("Windows did not limit the access to it ({refused})"))
 }
 
-/// Changes the access list of a file with `icacls`. Rust searches the system folders of Windows before
-/// `PATH`, so no other program of this name runs.
+/// Changes the access list of a file with `icacls`. Rust searches the folder of jobpass and the system
+/// folders of Windows before `PATH`, so no program of this name in `PATH` runs.
 fn icacls(path: &Path, arguments: [&str; 3]) -> io::Result<()> {
     let status = Command::new("icacls.exe")
         .arg(path)
@@ -178,8 +178,9 @@ pub(crate) fn is_readable_to_others(_: &Metadata) -> bool {
     false
 }
 
-/// Whether every user may rename files in the folder. Always false: only its owner can rename a folder of
-/// [`create_private_folder`].
+/// Whether every user may rename files in the folder. Always false: jobpass asks before it creates a folder
+/// in it with [`create_private_folder`], and the access list of the new folder keeps other users from
+/// renaming it.
 pub fn anybody_may_rename_in(_: &Path) -> bool {
     false
 }
@@ -324,7 +325,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Starts to listen. From now on, none of the signals ends the process.
+    /// Starts to listen. From now on, neither Ctrl-C nor Ctrl-Break ends the process. After the end of the
+    /// console or of the system, Windows ends the process within seconds.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             c: ctrl_c()?,

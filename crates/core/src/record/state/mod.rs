@@ -28,9 +28,9 @@ pub use self::reconstruct::lost;
 /// ones. The states of 0.1 have no number.
 ///
 /// jobpass ignores an unknown field. A later jobpass adds a field under the same number only if a revocation
-/// that ignores the field leaves nothing behind. Any other change, such as another object to delete or another
-/// kind of authentication, raises the number. If the number is higher than this one, jobpass refuses the
-/// state, and shows the command that deletes the anchor. At the end of a CI job, the front end warns, and
+/// that ignores the field leaves nothing behind. Any other change, such as another object to delete or
+/// another kind of authentication, raises the number. If the number is higher than this one, jobpass refuses
+/// the state, and shows the command that deletes the anchor. At the end of a CI job, the front end warns, and
 /// deletes the anchor itself.
 const VERSION: u32 = 1;
 

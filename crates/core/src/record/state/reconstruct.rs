@@ -93,8 +93,8 @@ pub fn lost(cause: &Error, anchor: &str, run_id: Option<&str>) -> Error {
         ),
     };
     error.help(format!(
-        "if jobpass minted a token, that token works until it expires. A legacy token never expires. Revoke the \
-         token by hand:\n\n  {commands}"
+        "if jobpass minted a token, that token works until it expires. A legacy token never expires. Revoke \
+         the token by hand:\n\n  {commands}"
     ))
 }
 
