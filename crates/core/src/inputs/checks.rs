@@ -33,8 +33,8 @@ impl Checks {
     /// Parses the inputs.
     ///
     /// # Errors
-    /// If a line or `escape-check` is wrong, if a permission of `forbid` has one wildcard, or if `audiences`
-    /// is given together with `require` or `forbid`.
+    /// If a line or `escape-check` is wrong, if a permission of `forbid` has a wildcard only for the verb or
+    /// only for the resource, or if `audiences` is given together with `require` or `forbid`.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let permissions =
             |option: Opt| parse_all(option.name(), inputs.get(option).unwrap_or_default(), FORMS, Ok);

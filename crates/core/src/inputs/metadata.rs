@@ -14,8 +14,8 @@ use crate::{
 /// The values of the inputs `anchor-labels` and `anchor-annotations`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    /// The labels. They are valid. No key is below `jobpass.dev/`, `kubernetes.io/` or `k8s.io/`, or is
-    /// `app.kubernetes.io/managed-by`.
+    /// The labels. The API server accepts them. No key has the domain `jobpass.dev`, a domain below it,
+    /// `kubernetes.io` or `k8s.io`, and no key is `app.kubernetes.io/managed-by`.
     pub labels: BTreeMap<String, String>,
     /// The annotations. Their keys follow the rules for labels. A value may be any string.
     pub annotations: BTreeMap<String, String>,
@@ -26,7 +26,8 @@ impl Metadata {
     ///
     /// # Errors
     /// If a line is not `KEY=VALUE`, if the API server would refuse its key or value, if its key is one of
-    /// those that [`Metadata::labels`] excludes, or if two lines have the same key.
+    /// those that [`Metadata::labels`] excludes, or if two lines have the same key. Also if a YAML list has
+    /// an entry that is not a string.
     pub fn parse(inputs: &Inputs) -> Result<Self, Error> {
         let parse = |option: Opt, is_value| pairs(option, inputs.get(option).unwrap_or_default(), is_value);
         Ok(Self {

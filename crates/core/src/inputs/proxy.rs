@@ -16,8 +16,8 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// The input `allow`: the list of the requests that the proxy passes on. Without a list, the proxy passes
-    /// on every request.
+    /// The input `allow`: the list of the requests that the proxy passes on. Without a list, the proxy limits
+    /// neither verbs nor resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<String>,
     /// The file for the record of the requests.
@@ -45,8 +45,8 @@ const SENSELESS: [(Opt, &str, &str); 3] = [
 ];
 
 impl Settings {
-    /// Parses `proxy`, `allow` and `record`. `None` without a proxy. A relative path begins in the working
-    /// directory.
+    /// Parses `proxy`, `allow` and `record`. `None` without a proxy. A relative path in `record` begins in
+    /// the working directory.
     ///
     /// # Errors
     /// If one of them is wrong, if another input contradicts them, if there is no `kubeconfig-file`, if the

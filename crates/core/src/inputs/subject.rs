@@ -99,7 +99,7 @@ pub(crate) fn namespace(input: &str, name: &str) -> Result<String, Error> {
 
 pub(crate) fn account(input: &str, name: &str) -> Result<String, Error> {
     if is_ours(name) {
-        let problem = format!("is `{name}`: jobpass gives such names to the accounts of single jobs");
+        let problem = format!("is `{name}`: jobpass gives names of this form to the accounts of single jobs");
         return Err(Error::input(input, problem, "choose another name"));
     }
     if name == SWEEPER {

@@ -401,8 +401,8 @@ mod tests {
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
-        // This is a shell script and not a binary: `sh` reads it, so the fork of another test cannot hold it
-        // open for writing (ETXTBSY).
+        // `sh` reads this script. A program of its own could not start while the fork of another test still
+        // has its file open for writing (ETXTBSY).
         std::fs::write(
             folder.path().join("plugin.sh"),
             format!("echo run >> runs\ncat said >&2\n{script}"),
@@ -593,7 +593,7 @@ mod tests {
         }
     }
 
-    /// A masker for a megabyte of secrets would need more time than the plugin.
+    /// A masker for so many secrets would need too much time and memory.
     #[tokio::test]
     async fn what_cannot_be_searched_is_not_shown() {
         let script = "i=0; while [ $i -lt 20000 ]; do echo plugin-secret-$i; i=$((i + 1)); done; exit 1";

@@ -1,4 +1,4 @@
-//! The minter's credential in the memory of a process, which may outlive the files of the credential.
+//! The minter's credential in the memory of a process. The process may outlive the files of the credential.
 //!
 //! A CI runner removes the files of a job's variables when the job ends. A job's own commands can remove,
 //! empty or edit any file.

@@ -1,9 +1,10 @@
-//! The minter of the job's own ID token (OIDC). The CI platform issues ID tokens on demand.
+//! The minter that authenticates with the job's own ID token (OIDC). The CI platform issues ID tokens on
+//! demand.
 //!
 //! The platform gives the job a URL and a bearer token for that URL. Later steps of the job can change
-//! variables. So the end of the job takes only credentials from the environment: the bearer token, and the
-//! user and password of the proxy. It sends the bearer token to the URL in the state, through the same proxy.
-//! jobpass uses TLS for this URL and for the API server, and follows no redirect.
+//! variables. So the end of the job reads nothing but credentials from the environment: the bearer token, and
+//! the user and password of the proxy. The URL and the proxy come from the state. jobpass uses TLS for this
+//! URL and for the API server, and follows no redirect.
 
 use std::{
     path::{Path, PathBuf},
@@ -54,8 +55,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The endpoint that the state recorded while minting. Only the proxy's user and password come from the
-    /// environment.
+    /// The endpoint that the state names. Only the proxy's user and password come from the environment.
     pub(super) fn recorded(
         url: &str,
         proxy: Option<&str>,

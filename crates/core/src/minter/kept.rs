@@ -2,8 +2,8 @@
 //! credential exists only in the inputs or variables of one step.
 //!
 //! GitHub's runner evaluates the inputs of a step again at the end of the job. If the step is inside two
-//! nested composite actions, its inputs are then empty. A credential in a file, or from the platform or a
-//! plugin, does not have to be kept.
+//! nested composite actions, its inputs are then empty. The platform does not have to keep a credential in a
+//! file, an ID token, or the token of the in-cluster account: jobpass can get these again.
 
 use zeroize::Zeroizing;
 
@@ -47,7 +47,8 @@ impl Kept {
     }
 
     /// Puts the credential where [`super::Minter::from_recorded`] looks for it, and replaces the value there.
-    /// For a kubeconfig, `auth` may be unknown.
+    /// For a kubeconfig, `auth` may be unknown. For a bearer token without the `auth` of a variable, changes
+    /// nothing.
     pub fn restore(
         self,
         auth: Option<&Auth>,
@@ -140,8 +141,8 @@ contexts:
         );
     }
 
-    /// The state may come from another process, and another step may have changed an input. So the credential
-    /// must go to no other server.
+    /// Another process may have written the state, and another step may have changed an input. So jobpass
+    /// sends the credential only if both name the same server.
     #[tokio::test]
     async fn a_credential_is_for_no_other_server_than_the_recorded_one() {
         let inputs = Inputs::from([(Opt::Kubeconfig, KUBECONFIG)]);

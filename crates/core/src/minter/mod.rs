@@ -133,15 +133,16 @@ impl Minter {
                     "is missing, and there is no other way to reach a cluster",
                     "give `kubeconfig` (a path, the YAML, or base64 of it), or `server` with \
                      `bearer-token-file`, `bearer-token-env` or, in the GitHub Action, `oidc-audience`, or \
-                     run in a Pod with a ServiceAccount; in a CI job, check that the secret or variable is \
-                     there for this job (environment, protected branch, a fork's pull request)",
+                     run in a Pod with a ServiceAccount. In a CI job, check that the job gets the secret or \
+                     variable: environments, protected branches and pull requests from forks limit this",
                 )
             }),
         }
     }
 
-    /// The minter's secrets that jobpass can read without running an exec plugin, each on one line. Log
-    /// filters mask them. Leaves out a file that jobpass cannot read.
+    /// The secrets of `bearer-token-file`, of `bearer-token-env`, of the kubeconfig, and of the proxy that
+    /// the environment names. Log filters mask them. Each line is a separate secret. Leaves out files that
+    /// jobpass cannot read, and the token of the in-cluster account. Runs no exec plugin.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs
@@ -167,8 +168,8 @@ impl Minter {
     /// elsewhere.
     ///
     /// # Errors
-    /// If the credential is missing or invalid, if its kubeconfig or input names another API server than the
-    /// state, or if the exec plugin or the request for an ID token fails.
+    /// If the credential is missing or invalid, if the kubeconfig or the input `server` names another API
+    /// server than the state, or if the exec plugin or the request for an ID token fails.
     pub async fn from_recorded(
         connection: &Connection,
         auth: &Auth,

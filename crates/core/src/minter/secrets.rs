@@ -27,7 +27,7 @@ const NAMES: [&str; 12] = [
     "DSN",
     "PRIVATE",
 ];
-/// The fixed words of every `ExecCredential`, which are not secrets.
+/// The fixed words of the format `ExecCredential`, which are not secrets.
 const WORDS_OF_THE_FORM: [&str; 7] = [
     "ExecCredential",
     "apiVersion",
@@ -57,8 +57,8 @@ fn is_secret(name: &str) -> bool {
 pub(super) struct Secrets(Vec<Zeroizing<String>>);
 
 impl Secrets {
-    /// The secrets in an exec plugin's arguments and variables. The names of arguments and variables decide:
-    /// other values, such as a region, must stay readable in a job's log.
+    /// The secrets in an exec plugin's arguments and variables: the values whose names mark them as secrets,
+    /// and the credentials in URLs. Other values, such as a region, must stay readable in a job's log.
     pub(super) fn of_plugin(config: &Exec) -> Self {
         let mut secrets = Self::default();
         for (name, value) in &config.environment {
@@ -79,7 +79,7 @@ impl Secrets {
         secrets
     }
 
-    /// The password of the proxy that the environment names.
+    /// The credentials in the URL of the proxy that the environment names.
     pub(super) fn of_environment(environment: &Environment) -> Self {
         let mut secrets = Self::default();
         for name in ["HTTPS_PROXY", "https_proxy"] {
@@ -189,7 +189,8 @@ impl Secrets {
         }
     }
 
-    /// Adds the values of `NAME=VALUE` and `--name VALUE` whose names mark them as secrets.
+    /// Adds the values of `NAME=VALUE` and `--name VALUE` whose names mark them as secrets. Also adds the
+    /// credentials in URLs.
     fn add_named_arguments(&mut self, arguments: &[String]) {
         let quotes = ['"', '\''];
         let words = arguments
@@ -219,7 +220,7 @@ impl Secrets {
         }
     }
 
-    /// Adds the strings of fields whose names mark secrets.
+    /// Adds the strings and numbers in fields whose names mark secrets. Also adds the credentials in URLs.
     fn add_named_fields(&mut self, value: &Value) {
         match value {
             Value::Object(fields) => {
@@ -387,8 +388,8 @@ mod tests {
         );
     }
 
-    /// A credential may be anywhere in a plugin's output. The words around it must stay, because they say why
-    /// the server refused it.
+    /// A credential may be anywhere in a plugin's output. The fixed words of the format must stay readable:
+    /// an error about the credential may contain them.
     #[test]
     fn a_plugin_s_output_is_secret_but_for_its_form() {
         let output = br#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"0123456789abcdef"}}"#;
@@ -404,7 +405,7 @@ mod tests {
         assert!(run().masker().is_some());
     }
 
-    /// If the secrets together are longer than [`MOST`], jobpass shows no part of a plugin's error.
+    /// If the secrets together are longer than [`MOST`], jobpass shows no part of a plugin's standard error.
     #[test]
     fn too_much_to_look_for_is_not_masked_in_part() {
         let mut secrets = Secrets::default();

@@ -20,8 +20,8 @@ const WATCH: &str = r#"read -r _ || kill -9 "-$1""#;
 /// [`Group::has_ended`], or if somebody kills this process.
 pub(crate) struct Group {
     leader: Cell<Option<Pid>>,
-    /// The process that kills the group if somebody kills this process. `None` if the machine has no shell.
-    /// The group then outlives this process.
+    /// The process that kills the group if somebody kills this process. `None` if it did not start, for
+    /// example without `/bin/sh`. The group then outlives a killed process.
     watcher: Option<Child>,
 }
 

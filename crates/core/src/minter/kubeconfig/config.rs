@@ -20,7 +20,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
-/// The name of the extension in a kubeconfig's cluster whose content jobpass passes to an exec plugin.
+/// The name of an extension of a cluster. jobpass passes the content of this extension to the exec plugin.
 pub(super) const PLUGIN_CONFIGURATION: &str = "client.authentication.k8s.io/exec";
 
 /// A kubeconfig: the content of one file, or of several merged files.
@@ -81,7 +81,7 @@ pub(in super::super) struct Exec {
     pub(in super::super) interactive_mode: String,
 }
 
-/// The problem with a kubeconfig, in words that follow "the kubeconfig".
+/// The problem with a kubeconfig, in words that follow "input `kubeconfig`".
 #[derive(Debug)]
 pub(super) struct Mismatch(pub(super) String);
 

@@ -271,8 +271,8 @@ impl Found {
     }
 
     /// The secrets in the kubeconfig: the tokens and keys of all users, also in files that the kubeconfig
-    /// names; the arguments and variables of exec plugins whose names mark them as secrets; the passwords of
-    /// the proxies.
+    /// names; the arguments, variables and configuration fields of exec plugins whose names mark them as
+    /// secrets; the credentials in URLs, such as those of proxies.
     pub(super) fn credentials(&self) -> impl Iterator<Item = SecretString> {
         let users = self.config.users.values().flat_map(user::credentials);
         let clusters = self.config.clusters.values().flat_map(Secrets::of_cluster);
@@ -294,7 +294,7 @@ impl Found {
     }
 
     fn context<'c>(&'c self, name: Option<&'c str>) -> Result<(&'c str, &'c Context), Error> {
-        let names = || {
+        let choose = |step: &str| {
             let names = self
                 .config
                 .contexts
@@ -302,8 +302,8 @@ impl Found {
                 .map(|name| harmless(name))
                 .collect::<Vec<_>>();
             match names.is_empty() {
-                true => "the kubeconfig has no context, so give another kubeconfig".into(),
-                false => format!("the kubeconfig has `{}`", names.join("`, `")),
+                true => "give another kubeconfig: this one has no context".into(),
+                false => format!("{step}: the kubeconfig has `{}`", names.join("`, `")),
             }
         };
         let current = Some(&*self.config.current_context).filter(|name| !name.is_empty());
@@ -311,7 +311,7 @@ impl Found {
         let unnamed = self.config.contexts.contains_key("")
             || self.config.clusters.contains_key("") && self.config.users.contains_key("");
         let Some(name) = name.or(current).or(unnamed.then_some("")) else {
-            let allowed = format!("name one with input `context`: {}", names());
+            let allowed = choose("name a context with input `context`");
             return Err(Error::input("kubeconfig", "has no current-context", allowed));
         };
         match self.config.contexts.get(name) {
@@ -320,14 +320,15 @@ impl Found {
             None => Err(Error::input(
                 "context",
                 format!("is `{}`, which the kubeconfig does not have", text::wrong(name)),
-                format!("name another context: {}", names()),
+                choose("name another context"),
             )),
         }
     }
 }
 
 impl Config {
-    /// Makes paths absolute that are relative to the kubeconfig (`ResolveLocalPaths`).
+    /// Makes the relative paths absolute. They begin at the kubeconfig's folder (client-go,
+    /// `ResolveLocalPaths`).
     fn make_absolute(&mut self, folder: &Path) {
         let authorities = self
             .clusters
@@ -353,7 +354,10 @@ fn missing(what: &str, name: &str) -> Error {
     Error::input(
         "kubeconfig",
         format!("has a context whose {what} `{}` is missing", harmless(name)),
-        format!("on your own machine, `{FLATTEN}` prints a complete kubeconfig with its credentials"),
+        format!(
+            "on your own machine, `{FLATTEN}` prints a complete kubeconfig with its credentials. Give the \
+             job the text that it prints, from a secret of the CI platform"
+        ),
     )
 }
 

@@ -98,7 +98,7 @@ enum Content {
     Alias(usize),
 }
 
-/// The nodes of one document, each with its index.
+/// One document as a list of nodes. A node names other nodes by their indexes in the list.
 struct Document<'p> {
     parser: Parser<&'p mut &'p [u8]>,
     nodes: Vec<Node>,
@@ -257,7 +257,7 @@ fn at(mark: Mark) -> Unreadable {
 struct Decoder<'n> {
     nodes: &'n [Node],
     steps: usize,
-    /// The targets of the aliases that lead to this node. An alias to one of them would never end.
+    /// The targets of the aliases that lead to the current node. An alias to one of them would never end.
     inside: Vec<usize>,
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn without_following() -> OpenOptions {
 }
 
 /// Creates a file that only this user can read. No other process can open the file before this process closes
-/// it. By then, the access list is right.
+/// it. jobpass sets the access list before that.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
