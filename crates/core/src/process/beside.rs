@@ -25,8 +25,8 @@ const LONGEST_LINE: u64 = 64 << 10;
 /// reads the job's log to its end does not wait for the new process.
 ///
 /// # Errors
-/// If the process does not start, or if it ends, or prints anything, before it calls [`ready`]. Also if it is
-/// not ready within 5 s. The error contains what the process printed, but no more than 4 KiB.
+/// If the process does not start, if it ends or prints anything before it calls [`ready`], or if it is not
+/// ready within 5 s. The error contains what the process printed, but no more than 4 KiB.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
@@ -151,7 +151,7 @@ mod tests {
         assert!(why.starts_with("usage ("), "{why}");
     }
 
-    /// A process with a proxy sends the proxy's bearer when it is ready.
+    /// A process that runs a proxy sends the proxy's bearer when it is ready.
     #[rstest]
     #[case::too_late("\n", "\nwarning")]
     #[case::not_ready("u", "usagewarning")]

@@ -191,8 +191,8 @@ impl Reader {
     /// The journal of a renewed token, for a log filter. `None` if the state names no journal or no uid of an
     /// anchor, or if the end of the job has removed the journal.
     ///
-    /// The journal is in the folder of the token's file. In a container, every user may write to that folder.
-    /// So the filter learns only tokens that are bound to the anchor of the state.
+    /// The journal is in the folder of the token's file. In some containers, every user may write to that
+    /// folder. So the filter learns only tokens that are bound to the anchor of the state.
     ///
     /// # Errors
     /// If another user may have written the journal, or if jobpass cannot open it.
@@ -422,7 +422,8 @@ mod tests {
         assert_eq!(masked(&mut masker, &early), format!("a {MARK} b"));
     }
 
-    /// The journal is in the folder of the token's file. In a container, every user may write to that folder.
+    /// The journal is in the folder of the token's file. In some containers, every user may write to that
+    /// folder.
     #[rstest]
     #[case::ours(|_: &Path| (), None)]
     #[case::gone(|path: &Path| fs::remove_file(path).expect("removed"), None)]

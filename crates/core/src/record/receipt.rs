@@ -150,7 +150,7 @@ impl Receipt {
         self.swept = created.checked_add(jiff::SignedDuration::from_secs(seconds)).ok();
     }
 
-    /// The text that the log shows after the hand-over to `places`. It contains `ends` behind the time of the
+    /// The text that the log shows after the hand-over to `places`. `ends` is a part of the line with the
     /// token's expiry.
     pub fn minted_in_words(&self, ends: &str, places: &[String]) -> String {
         let ends = match (self.swept, self.expires) {

@@ -19,8 +19,8 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// The text about the renewal. The log shows it on the line with the token's expiry, after the time.
-    /// Empty without renewal.
+    /// The text about the renewal. The log shows it on the line with the token's expiry. Empty without
+    /// renewal.
     pub fn in_words(this: Option<&Self>) -> String {
         this.map_or_else(String::new, |renewal| {
             format!("; renewed before then, for {}", in_words(renewal.seconds))
@@ -30,7 +30,7 @@ impl Renewal {
 
 impl State {
     /// Completes the receipt from the journal. Returns a note for a person if the last renewal failed, or if
-    /// the token expired before the end of the job.
+    /// the token expired before the end of the job. Does nothing for a token without a journal.
     pub(crate) fn settle_renewals(&mut self, journal: &[Entry], now: jiff::Timestamp) -> Option<String> {
         self.files.journal.as_ref()?;
         let receipt = &mut self.receipt;

@@ -169,8 +169,8 @@ impl Files {
     }
 
     fn kubeconfig(&self, token: &Token, connection: &Connection, receipt: &Receipt) -> Result<String, Error> {
-        // client-go prefers `tokenFile` to `token`, and so follows each renewal. Python's `kubernetes` prefers
-        // `token`. Some libraries, such as `@kubernetes/client-node`, ignore `tokenFile`.
+        // client-go prefers `tokenFile` to `token`, and so follows each renewal. Python's `kubernetes`
+        // prefers `token`. Some libraries, such as `@kubernetes/client-node`, ignore `tokenFile`.
         let token_file = match (&self.token_file, &self.journal) {
             (Some(file), Some(_)) => Some(utf8("token-file", file)?.to_owned()),
             _ => None,
@@ -185,7 +185,7 @@ impl Files {
     }
 
     /// Replaces the old token with a new one. Keeps everything else in a kubeconfig, because the job may have
-    /// changed it. `old` holds all tokens that the kubeconfig may hold.
+    /// changed it. `old` lists the tokens that the kubeconfig may hold.
     ///
     /// # Errors
     /// If jobpass cannot write a file, or cannot read the kubeconfig. That file then still holds the old
