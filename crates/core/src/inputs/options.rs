@@ -433,7 +433,7 @@ impl Inputs {
         Ok(Self(inputs))
     }
 
-    /// The value of an option, trimmed and not empty. An absent option has its default.
+    /// The value of an option, trimmed and not empty. An absent option has its default, if it has one.
     pub fn get(&self, option: Opt) -> Option<&str> {
         self.0.get(&option).map(String::as_str)
     }

@@ -25,9 +25,9 @@ pub struct Wanted {
     pub issuer: Option<String>,
     /// The audience of the ID tokens.
     pub oidc_audience: Option<String>,
-    /// The ref of the jobs: `refs/...` or `protected`.
+    /// The Git ref of the jobs: `refs/...` or `protected`.
     pub git_ref: Option<String>,
-    /// The environment of the jobs.
+    /// The deployment environment of the jobs.
     pub environment: Option<String>,
     /// The GitHub workflows whose jobs may mint: `OWNER/REPO/.github/workflows/FILE@REF`.
     pub workflow_refs: Vec<String>,

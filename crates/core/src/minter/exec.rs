@@ -29,7 +29,7 @@ use crate::{
     token::Token,
 };
 
-/// The time limit of a plugin. A plugin asks a cloud service; a plugin that needs longer is broken.
+/// The time limit of a plugin. Most plugins ask a cloud service, which answers far sooner.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 /// The greatest length of a plugin's output, in bytes. A credential needs far less.
 const LONGEST_OUTPUT: u64 = 1 << 20;

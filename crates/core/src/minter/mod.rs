@@ -46,7 +46,7 @@ pub struct Minter {
 pub enum Auth {
     /// The user of a kubeconfig's context.
     Kubeconfig {
-        /// The files, in order. Empty if the input holds the YAML itself.
+        /// The files, in order. Empty if the input holds the YAML itself, or base64 of it.
         paths: Vec<PathBuf>,
         /// The context that jobpass used.
         context: String,

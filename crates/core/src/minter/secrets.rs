@@ -1,7 +1,7 @@
 //! The secrets that a kubeconfig gives to an exec plugin or a proxy, and those in the output of a plugin.
 //!
-//! A kubeconfig does not say which of its values are secret, so jobpass decides by the names of variables and
-//! flags.
+//! A kubeconfig does not say which of its values are secret, so jobpass decides by the names of variables,
+//! flags and fields.
 
 use jobpass_mask::Masker;
 use percent_encoding::percent_decode_str;

@@ -72,7 +72,7 @@ impl Environment {
         self.id_tokens.as_ref()
     }
 
-    /// All variables, for a child process.
+    /// All variables whose name and value are UTF-8, for a child process.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables
             .iter()

@@ -21,7 +21,7 @@ const WATCH: &str = r#"read -r _ || kill -9 "-$1""#;
 pub(crate) struct Group {
     leader: Cell<Option<Pid>>,
     /// The process that kills the group if somebody kills this process. `None` if it did not start, for
-    /// example without `/bin/sh`. The group then outlives a killed process.
+    /// example without `/bin/sh`. The group then outlives a killed jobpass.
     watcher: Option<Child>,
 }
 

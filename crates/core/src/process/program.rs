@@ -10,8 +10,8 @@ use crate::{
     process::interrupt::Interrupt,
 };
 
-/// The time limit for printing an error. Nobody may be reading the log, and that must not delay the end of a
-/// cancelled job.
+/// The time limit for printing an error. If nobody reads the log, printing waits, which must not delay the
+/// end of a cancelled job.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Listens for signals and runs `work`. The result of `work` becomes the exit code. If `work` fails, first

@@ -27,7 +27,7 @@ const FLATTEN: &str = "kubectl config view --flatten --minify --raw";
 /// A kubeconfig, merged from its files.
 pub(super) struct Found {
     config: Config,
-    /// The absolute paths of the files. Empty if the input holds the YAML itself.
+    /// The absolute paths of the files. Empty if the input holds the YAML itself, or base64 of it.
     paths: Vec<PathBuf>,
     /// The context that jobpass uses if it gets no name: a cluster and a user without names.
     unnamed: Context,
@@ -573,8 +573,8 @@ mod tests {
         assert_eq!(secrets, expected);
     }
 
-    /// Scripts can read these secrets in the kubeconfig, or in the output of a plugin. Addresses and settings
-    /// are not secret, and stay readable.
+    /// Scripts can read these secrets in the kubeconfig, in the job's variables, or in the output of a
+    /// plugin. Addresses and settings are not secret, and stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"

@@ -395,7 +395,7 @@ fn scalar(text: &str, tag: Option<&str>, plain: bool) -> Option<Value> {
     }
 }
 
-/// The value of a plain scalar. `None` for an infinite number, which JSON cannot represent.
+/// The value of a plain scalar. `None` for an infinite number and for NaN, which JSON cannot represent.
 fn resolve(text: &str) -> Option<Value> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
