@@ -54,7 +54,7 @@ fn state_that_main_did_not_save_cannot_be_forged() {
     let post = step.post().succeeded();
     assert_eq!(
         post.log,
-        "jobpass: nothing to revoke: the main step minted no token\n"
+        "jobpass: nothing to revoke: the main step left no token\n"
     );
     assert_eq!(
         evil.requests().len(),

@@ -17,7 +17,7 @@ fn refused(cluster: &Cluster, step: &Step, code: i32) -> Ended {
     let post = step.post().succeeded();
     assert_eq!(
         post.log,
-        "jobpass: nothing to revoke: the main step minted no token\n"
+        "jobpass: nothing to revoke: the main step left no token\n"
     );
     assert_eq!(
         cluster.secrets(cluster.namespace()).len(),

@@ -45,7 +45,7 @@ fn add_masks(lines: &str) -> Result<(), Error> {
         .write_all(lines.as_bytes())
         .and_then(|()| stdout().flush());
     written.map_err(|error| {
-        Error::new(Kind::Deliver, format!("cannot mask the token: {error}"))
+        Error::new(Kind::Deliver, format!("cannot mask a secret in the log: {error}"))
             .help("check that the runner still reads the output of this step")
     })
 }
@@ -109,8 +109,8 @@ mod tests {
         );
     }
 
-    /// A command ends at a line break. If a form had a line break, the runner would print the rest of the
-    /// form.
+    /// A command ends at a line break. If `data` did not escape the line breaks of a form, the runner would
+    /// print the rest of the form.
     #[test]
     fn every_line_is_a_mask_of_one_form() {
         let payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6Y2k6c2Nhbm5lciJ9";

@@ -27,7 +27,7 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// Reads the input.
+    /// Reads the input `export-kubeconfig`. `None` if it is `false` or absent.
     ///
     /// # Errors
     /// If the input is neither `true` nor `false`, or if there is no kubeconfig to export. Also if the runner

@@ -52,9 +52,9 @@ impl Job {
         Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
-    /// The inputs in post. The runner evaluates them again, with the values of later steps. Below two
-    /// composite actions, they are then empty. So `recorded` values take precedence, and an empty input
-    /// counts as absent.
+    /// The inputs in post. The runner evaluates them again, with the values of later steps. If a composite
+    /// action uses this action, and a second composite action uses the first, the inputs are empty in post.
+    /// So `recorded` values take precedence, and an empty input counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
             let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
@@ -120,7 +120,7 @@ impl Job {
         }
     }
 
-    /// The file through which a step sets outputs, saves state or writes its summary.
+    /// The file through which a step sets outputs or variables, saves state or writes its summary.
     pub(crate) fn file(&self, variable: &'static str) -> Result<CommandFile, Error> {
         Ok(CommandFile {
             variable,

@@ -144,8 +144,8 @@ async fn keep_credential(
     let keeping = tokio::task::spawn_blocking(move || {
         commands::mask_credential(kept.expose(), &secrets)?;
         saved.keep(Some(&kept))?;
-        // If the process that overwrites the saved credential does not start, the file stays as it is, and
-        // only this user can read it.
+        // If the process that overwrites the saved credential does not start, the file stays as it is. `keep`
+        // has made it private.
         let _ = forget::start(saved.path(), kept.expose());
         Ok(())
     });

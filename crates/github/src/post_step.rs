@@ -27,7 +27,7 @@ pub(crate) async fn run(job: &Job, mut interrupt: Interrupt) -> Result<(), Error
     let left = Left::of(job.state(STATE), anchor);
     let known = match &left {
         Left::Nothing => {
-            say("jobpass: nothing to revoke: the main step minted no token");
+            say("jobpass: nothing to revoke: the main step left no token");
             return Ok(());
         }
         Left::State(state) => Some(&**state),
@@ -66,7 +66,7 @@ enum Left {
     Nothing,
     /// main recorded a state.
     State(Box<State>),
-    /// main recorded a state that jobpass cannot read, for this reason. The anchor's name may be known.
+    /// jobpass cannot read the state that main recorded, for this reason. The anchor's name may be known.
     Garbled(Error),
     /// There is no record, so there may be a token.
     Unknown,

@@ -10,8 +10,8 @@ use jobpass_core::{
 
 use crate::job::{CommandFile, Job};
 
-/// Writes the permissions of a handed-over token, if an input asked about any, or if the escape check found
-/// permissions with which a job could keep its access.
+/// Writes the report about the permissions of a handed-over token. Writes nothing if no input asked about a
+/// permission and the escape check has no warning.
 pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report) {
     let table = report.markdown();
     if let (Some(file), false) = (file, table.is_empty()) {
@@ -56,7 +56,7 @@ pub(crate) fn recorded(job: &Job, state: &State) {
 }
 
 const RECORDED: &str = "### :mag: jobpass: what the job did\n\n";
-/// The greatest number of rows. GitHub shows at most 1 MiB of a step's summary.
+/// The greatest number of rows. GitHub rejects a step's summary that is longer than 1 MiB.
 const MOST_ROWS: usize = 200;
 
 fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
@@ -74,7 +74,7 @@ fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
     let more = rows.len().saturating_sub(MOST_ROWS);
     let mut notes = String::new();
     if more > 0 {
-        notes.push_str(&format!("\n{more} more rows are in the record.\n"));
+        notes.push_str(&format!("\nNumber of further rows in the record: {more}.\n"));
     }
     if runs.is_cut() {
         notes.push_str(

@@ -43,7 +43,8 @@ fn inputs_are_the_options() {
     assert_eq!(in_action, in_table);
 }
 
-/// The tables of the README list every input with its default, every output, and nothing else.
+/// The tables of the README list every input but `check-run-id`, with its default, and every output. They
+/// list nothing else.
 #[test]
 fn the_readme_has_every_input_and_output() {
     let action = action();
