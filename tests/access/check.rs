@@ -183,7 +183,7 @@ fn what_nobody_knows_is_neither_yes_nor_no() {
     assert!(
         checked
             .log
-            .contains("get pods  unknown  the API server answered 401 to the token"),
+            .contains("get pods  unknown  the API server answered 401: the credential is expired"),
         "{}",
         checked.log
     );

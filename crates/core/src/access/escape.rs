@@ -57,18 +57,18 @@ const WAYS: &[(&str, &str, &str)] = &[
 const TOKENS: &str = "mint other tokens for itself";
 const OTHERS: &str = "act as others";
 const ESCALATE: &str = "escalate bind";
-/// The modes of constrained impersonation, from Kubernetes 1.35 on. Each has the resource and the object name
-/// that kube-apiserver checks for the verb `impersonate:MODE` (`pkg/endpoints/filters/impersonation/mode.go`,
-/// k8s.io/apiserver).
+/// The modes of constrained impersonation, from Kubernetes 1.35 on. Each has the resource that kube-apiserver
+/// checks for the verb `impersonate:MODE` (`pkg/endpoints/filters/impersonation/mode.go`, k8s.io/apiserver),
+/// and the object name in jobpass's question. An empty name stands for all objects.
 const MODES: [(&str, &str, &str); 4] = [
     ("serviceaccount", "serviceaccounts.authentication.k8s.io", ""),
     ("user-info", "users.authentication.k8s.io", ""),
     ("arbitrary-node", "nodes.authentication.k8s.io", ""),
-    // kube-apiserver checks the permission for all nodes at once.
+    // In this mode, kube-apiserver checks the name `*` in place of the node's name.
     ("associated-node", "nodes.authentication.k8s.io", "*"),
 ];
 /// The ways that a permission on a single ServiceAccount or user opens. For these ways, jobpass also asks
-/// about each object that a rule names.
+/// about single objects that the account's rules name (see [`Rules::names`]).
 const BY_NAME: [&str; 2] = [TOKENS, OTHERS];
 const IMPERSONATE: &str = "impersonate:";
 /// The greatest number of permissions that a warning names for one way.
@@ -82,7 +82,8 @@ pub struct Escape {
     /// The number of questions that the API server left unanswered, the number of all questions, and the
     /// reason for the first missing answer.
     pub(crate) unknown: Option<(usize, usize, String)>,
-    /// Whether jobpass hands the token over only if this check finds no way (`escape-check: fail`).
+    /// Whether jobpass hands the token over only if every question has an answer and no way is open
+    /// (`escape-check: fail`).
     pub(crate) fatal: bool,
 }
 
@@ -207,8 +208,8 @@ fn open_modes(answered: &[Answered]) -> Vec<String> {
     modes
 }
 
-/// Adds the answers about each mode. A mode in which the API server allows no request counts as denied: with
-/// that mode alone, the account gains nothing that outlives its token.
+/// Adds the answers about each mode. A mode counts as denied if the API server allows none of the requests of
+/// [`WAYS`] in it: with that mode alone, the account gains nothing that outlives its token.
 fn constrain<'a>(
     answered: &mut Vec<Answered>,
     in_modes: impl IntoIterator<Item = (&'a String, Vec<Answered>)>,

@@ -34,7 +34,8 @@ pub use self::{
 pub(crate) const WARN: Duration = Duration::from_secs(8);
 
 impl Checks {
-    /// Asks the API server all questions at the same time, as the identity of `cluster`.
+    /// Asks the API server about each required and forbidden permission, as the identity of `cluster`. The
+    /// escape check runs at the same time.
     pub async fn ask(&self, cluster: &Cluster, holder: &Holder, budget: &Budget) -> Report {
         let required = self
             .require
@@ -89,7 +90,7 @@ pub(crate) async fn review(
         spec: permission.question(namespace),
         ..SelfSubjectAccessReview::default()
     };
-    let call = match Call::create("ask what the token may do", None, &question) {
+    let call = match Call::create("ask about a permission", None, &question) {
         Ok(call) => call,
         Err(error) => return (Verdict::Unknown, error.message().to_owned()),
     };
@@ -101,7 +102,7 @@ pub(crate) async fn review(
         201 => {}
         401 => {
             let why =
-                "the API server answered 401 to the token: it is expired, revoked, or for other audiences";
+                "the API server answered 401: the credential is expired, revoked, or for other audiences";
             return (Verdict::Unknown, why.to_owned());
         }
         _ => return (Verdict::Unknown, answer.in_words()),

@@ -62,7 +62,7 @@ pub enum Verdict {
 }
 
 impl Expected {
-    /// The input that states the expectation.
+    /// The input with which a job states the expectation.
     pub fn option(self) -> &'static str {
         match self {
             Self::Allowed => "require",
@@ -223,9 +223,9 @@ impl Report {
         account.map_or_else(Vec::new, |account| self.escape.sentences(account))
     }
 
-    /// The roles and their bindings that grant the required permissions, as YAML to apply: one role for each
-    /// namespace, and one for the cluster, if a required permission is denied there. `None` if none is
-    /// denied.
+    /// The roles and their bindings that grant the required permissions, as YAML to apply. There is one Role
+    /// for each namespace in which a required permission is denied, and a ClusterRole if a permission outside
+    /// of namespaces is denied. `None` if no required permission is denied.
     fn to_grant(&self) -> Option<String> {
         let own = &*self.holder.namespace;
         let required = self
@@ -246,9 +246,9 @@ impl Report {
             Some(Account { namespace, name }) => Grantee::ServiceAccount { namespace, name },
             None => Grantee::User("THE USER'S NAME"),
         };
-        // All reports use the same name for the Role, and `kubectl apply` replaces its rules. So the manifest
-        // lists all required permissions: the missing ones alone would take away what an earlier report
-        // granted.
+        // All reports about an account use the same name for the Role, and `kubectl apply` replaces its
+        // rules. So the manifest lists all required permissions: the missing ones alone would take away what
+        // the manifest of an earlier report granted.
         let whom = account.map_or("user", |account| account.name.get(..200).unwrap_or(&account.name));
         let manifests = places.into_iter().map(|place| {
             let here = required

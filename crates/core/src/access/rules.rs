@@ -17,8 +17,8 @@ const MOST_NAMES: usize = 8;
 pub(super) struct Rules(Vec<ResourceRule>);
 
 impl Rules {
-    /// Lists the rules of the identity of `cluster`. `None` if there is no answer, or if the list may be
-    /// incomplete. It is incomplete if an authorizer failed, or if one is a webhook: a webhook cannot list
+    /// Lists the rules of the identity of `cluster`. `None` if there is no usable answer, or if the list may
+    /// be incomplete. It is incomplete if an authorizer failed, or if one is a webhook: a webhook cannot list
     /// its rules.
     pub(super) async fn list(cluster: &Cluster, namespace: &str, budget: &Budget) -> Option<Self> {
         let question = SelfSubjectRulesReview {
@@ -27,7 +27,7 @@ impl Rules {
             },
             ..SelfSubjectRulesReview::default()
         };
-        let call = Call::create("ask what the token may do", None, &question).ok()?;
+        let call = Call::create("ask for the rules", None, &question).ok()?;
         let answer = cluster.send(&call, budget).await.ok()?;
         match answer.status {
             201 => {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The versions of SelfSubjectReview, in the order in which jobpass tries them. v1 exists from Kubernetes
-/// 1.28 on. In earlier releases, an administrator can enable the others.
+/// 1.28 on. An administrator can enable v1beta1 in 1.27, and v1alpha1 in 1.26.
 const VERSIONS: [&str; 3] = ["v1", "v1beta1", "v1alpha1"];
 
 /// The answer to a SelfSubjectReview.

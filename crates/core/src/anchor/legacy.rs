@@ -1,7 +1,7 @@
 //! Legacy tokens: the tokens of Secrets of type `kubernetes.io/service-account-token`.
 //!
-//! The cluster's token controller puts the token into the Secret. The token never expires: only the deletion
-//! of the Secret or of the ServiceAccount revokes it. So the Secret is the token's anchor.
+//! The cluster's token controller puts the token into the Secret. The token never expires. The deletion of
+//! the Secret or of the ServiceAccount revokes it. So the Secret is the token's anchor.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -49,8 +49,8 @@ pub struct Origin {
 /// Creates the anchor. Returns its uid, and the API server's warnings.
 ///
 /// If an answer is lost, an anchor with an unknown uid may exist. jobpass then deletes that anchor and
-/// creates another. jobpass need not read the existing anchor, because nobody else knows its name: the minter
-/// needs no permission to read Secrets.
+/// creates another. jobpass need not read the existing anchor to know that the anchor is its own, because
+/// nobody else knows the name. So the minter needs no permission to read Secrets.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,

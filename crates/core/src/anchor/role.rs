@@ -1,8 +1,8 @@
 //! The role of one job: a ServiceAccount, a Role and a RoleBinding. The anchor owns them, and they have its
 //! name.
 //!
-//! The cluster's garbage collector deletes them some time after the anchor. `revoke` does not wait for the
-//! garbage collector.
+//! When the anchor is gone, the cluster's garbage collector deletes the three objects, but in some clusters
+//! late. So the end of the job deletes them itself.
 
 use std::time::Duration;
 
@@ -119,8 +119,8 @@ fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     }
 }
 
-/// Waits until the API server no longer denies the first permission of the role. Otherwise, the first request
-/// of a check or of the job could come too early. Returns a warning if the wait takes too long.
+/// Waits until the API server no longer denies the first permission of the role. Without this wait, the first
+/// request of a check or of the job could come too early. Returns a warning if the wait takes too long.
 pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) -> Option<String> {
     let first = Permission::of_rule(spec.rules.first()?)?;
     let wait = async {
