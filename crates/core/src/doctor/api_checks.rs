@@ -1,5 +1,5 @@
-//! The checks that send requests: the connection to the API server, its version and clock, the user, and the
-//! minter's permissions.
+//! The checks of the connection to the API server and to the job's server, of the API server's version and
+//! clock, of the user, and of the minter's permissions.
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::{
 const SKEW: i64 = 30;
 /// The first minor release that jobpass supports.
 const OLDEST: u32 = 27;
-/// The first minor release with ValidatingAdmissionPolicies.
+/// The first minor release in which ValidatingAdmissionPolicies are stable.
 const WITH_POLICIES: u32 = 30;
 
 /// The user to whom the API server maps the credential.
@@ -31,7 +31,7 @@ pub(super) struct User {
     reads_secrets: bool,
 }
 
-/// The checks that send requests, and the values that they share.
+/// The values that the checks with requests share.
 pub(super) struct ApiChecks<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) spec: &'a Spec,
@@ -126,7 +126,8 @@ impl<'a> ApiChecks<'a> {
         Ok(self.cluster.send(&call, self.budget).await?)
     }
 
-    /// Asks the API server for the user's name. Kubernetes 1.27 cannot return the name.
+    /// Asks the API server for the user's name. Before Kubernetes 1.28, it can name the user only if an
+    /// administrator enabled an alpha or beta API.
     async fn user_name(&self) -> Result<String, Finding> {
         let asked = SelfReview::ask(self.cluster, self.budget).await;
         let answer = match asked.map_err(|error| Finding::failed("user", &error))? {
@@ -234,8 +235,9 @@ impl<'a> ApiChecks<'a> {
         harmless(&self.cluster.without_bearer(text))
     }
 
-    /// The command with which an administrator gives the minter its permissions. If the user may read
-    /// Secrets, the command does not make that user the minter: it creates a separate account.
+    /// The next step that gives the minter its permissions: the command for an administrator, or for legacy
+    /// tokens a description of the account. If the user may read Secrets, or sends the token of a job, the
+    /// command does not make that user the minter: it creates a separate account.
     pub(super) fn setup(&self, user: &User) -> String {
         let spec = self.spec;
         if spec.token_type == TokenType::Legacy {
@@ -300,8 +302,8 @@ fn lacking(minor: u32) -> Option<String> {
     }
     (minor < WITH_POLICIES).then(|| {
         format!(
-            "admission policies need Kubernetes 1.{WITH_POLICIES} or later. Without them nothing limits a \
-             minter to bound tokens and empty anchors"
+            "the admission policies of `jobpass setup` need Kubernetes 1.{WITH_POLICIES} or later. Without \
+             them, nothing limits a minter to bound tokens and empty anchors"
         )
     })
 }

@@ -4,7 +4,7 @@
 //! API server's file. An administrator who has the file can give it to doctor.
 //!
 //! A rule in the file may be a CEL expression. This module evaluates the comparisons that `jobpass setup`
-//! writes and the guide shows. For any other expression, it shows the claims that the expression uses.
+//! writes and `docs/oidc.md` shows. For any other expression, it shows the claims that the expression uses.
 
 use std::path::Path;
 
@@ -101,12 +101,13 @@ impl AuthenticationConfig {
     }
 
     /// Compares the job's ID token with the file. Returns one finding each for the issuer, the audience, each
-    /// claim rule, the username and each user rule.
+    /// claim rule, the username and each user rule. If there is no ID token, or the file does not have its
+    /// issuer, returns only the finding for the issuer.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());
         let (Some(claims), Some(issuer)) = (&claims, issuer) else {
-            let said = "this minter sends no ID token, so the file says nothing about it";
+            let said = "this minter sends no ID token, so there is nothing to compare with the file";
             return vec![Finding::new("issuer", Health::Unknown, said)];
         };
         let Some(authenticator) = self
@@ -147,11 +148,11 @@ fn failed(check: &'static str, said: String) -> Finding {
     Finding::new(check, Health::Failed(Kind::Refused), said)
 }
 
-/// A clause such as `the file wants a` or `the file wants one of a, b`.
+/// A clause such as `the file wants a` or `the file wants one of a, b`. Without values: `the file has none`.
 fn wanted<'a>(who: &str, values: impl Iterator<Item = &'a str>) -> String {
     let values = values.map(harmless).collect::<Vec<_>>();
     match &*values {
-        [] => format!("{who} wants none"),
+        [] => format!("{who} has none"),
         [one] => format!("{who} wants {one}"),
         several => format!("{who} wants one of {}", several.join(", ")),
     }
@@ -174,7 +175,7 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
 
 /// The next step for a file with a rule about GitHub's `sub`.
 const SUBJECT: &str = "GitHub writes `sub` in two forms. The newer form has the ids of owner and \
-                       repository; repositories have it if they were created, renamed or moved after 15 \
+                       repository; repositories have it if they were created, renamed or moved since 15 \
                        July 2026, or if an administrator chose it. `repository_id` does not depend on the \
                        form: `jobpass setup --authentication-config --repository-id ID` prints a file with a \
                        rule for it";
@@ -285,7 +286,7 @@ fn claim(text: &str) -> Option<(&str, &str)> {
     (end > 0).then(|| rest.split_at(end))
 }
 
-/// The content of a CEL string without escapes.
+/// The content of a CEL string. `None` for any other text, and for a string with escapes.
 fn literal(text: &str) -> Option<&str> {
     let text = text.trim();
     let inner = ['\'', '"']
@@ -388,8 +389,8 @@ mod tests {
         }
     }
 
-    /// A comparison with `==` has a result. The other expressions here are `unknown`: neither `ok` nor
-    /// `failed`.
+    /// The first expression is a plain comparison, so it has a result. The other expressions here are
+    /// `unknown`: neither `ok` nor `failed`.
     #[rstest]
     #[case("claims.ref_path == \"refs/heads/main\"", "ok", "ref_path is refs/heads/main")]
     #[case(

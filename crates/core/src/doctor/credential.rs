@@ -53,8 +53,8 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
         Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
             let renew_for = spec.renew_for.map(|time| time.as_secs());
             match (&identity.certificate, &identity.bearer) {
-                // doctor does not know whether the end of the job gets a fresh ID token, as the action does. If
-                // not, mint warns.
+                // On GitHub, the end of the job gets a fresh ID token. On other platforms, doctor cannot tell:
+                // if the end of the job gets none, mint warns.
                 (None, Some(token)) if is_id_token(token) => finding,
                 (certificate, _) => {
                     let is_token = certificate.is_none();
@@ -71,8 +71,8 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
 fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_for: Option<u64>) -> Finding {
     let fix = match is_token {
         true => {
-            "store a new one. `jobpass setup --apply --minter-kubeconfig FILE` writes one for a minter that is \
-             a ServiceAccount"
+            "store a new token for the minter. `jobpass setup --apply --minter-kubeconfig FILE` writes one for \
+             a minter that is a ServiceAccount"
         }
         false => "get a new client certificate and put it into the kubeconfig",
     };
@@ -166,7 +166,7 @@ fn not_after(pem: &str) -> impl Iterator<Item = i64> {
 
 /// Whether this is a JWT that Kubernetes did not issue.
 fn is_id_token(token: &Token) -> bool {
-    // The issuer of legacy tokens.
+    // Legacy tokens lack the claim `kubernetes.io`, and have this issuer.
     let is_foreign =
         |claims: Value| claims.get("kubernetes.io").is_none() && claims["iss"] != "kubernetes/serviceaccount";
     claims::part(token, 1).is_ok_and(is_foreign)
@@ -193,7 +193,7 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
     let begins = claims["nbf"].as_i64().unwrap_or_default();
     if begins > now.as_second() {
         let said = format!(
-            "{what}, not valid for another {}",
+            "{what}, not valid yet: it becomes valid in {}",
             in_words((begins - now.as_second()).unsigned_abs())
         );
         return Finding::new(check, Health::Failed(Kind::Refused), said).fix("correct this machine's clock");
@@ -295,7 +295,7 @@ mod tests {
     #[rstest]
     #[case(json!({"iss": "https://i", "aud": "k8s", "exp": 1_800_000_060}), Health::Ok, "ID token of https://i for k8s, expires in 1 min: each job gets a new one")]
     #[case(json!({"iss": "https://i", "aud": ["a", "b"], "exp": 1}), Health::Failed(Kind::Refused), "ID token of https://i for a, b, expired")]
-    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Health::Failed(Kind::Refused), "not valid for another 1 min")]
+    #[case(json!({"iss": "https://i", "nbf": 1_800_000_060, "exp": 1_800_000_160}), Health::Failed(Kind::Refused), "not valid yet: it becomes valid in 1 min")]
     #[case(json!({"sub": "system:serviceaccount:ci:m", "kubernetes.io": {}}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
     #[case(json!({"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:ci:m"}), Health::Warning, "token of system:serviceaccount:ci:m, which never expires")]
     fn tokens(#[case] claims: Value, #[case] health: Health, #[case] said: &str) {

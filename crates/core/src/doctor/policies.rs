@@ -158,8 +158,8 @@ fn finding(check: &'static str, answer: &Answer, refused: &str, allowed: &str, f
         Enforcement::Unknown if answer.status == 501 => Finding::new(
             check,
             Health::Unknown,
-            "the server does not know the request with which doctor looks for a policy (501). It is not a whole \
-             Kubernetes: jobpass's own dev cluster has no policies",
+            "the server does not support the request with which doctor looks for a policy (501). It is not a \
+             whole Kubernetes: jobpass's own dev cluster, for example, has no policies",
         ),
         Enforcement::Unknown => Finding::new(check, Health::Unknown, answer.in_words()),
     }
