@@ -56,7 +56,7 @@ pub struct Claims {
         skip_serializing_if = "Option::is_none"
     )]
     pub legacy_secret: Option<String>,
-    /// The namespace of that Secret.
+    /// The namespace of the Secret that holds a legacy token.
     #[serde(
         rename = "kubernetes.io/serviceaccount/namespace",
         skip_serializing_if = "Option::is_none"
@@ -67,7 +67,7 @@ pub struct Claims {
 /// The private claims of Kubernetes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kubernetes {
-    /// The namespace of the ServiceAccount and of the bound object.
+    /// The namespace of the ServiceAccount, and of the bound Secret or Pod.
     pub namespace: Option<String>,
     /// The ServiceAccount.
     pub serviceaccount: Option<Reference>,

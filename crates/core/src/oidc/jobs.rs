@@ -137,8 +137,8 @@ impl Oidc {
         }))
     }
 
-    /// The jobs of the repository or project, the ref and the environment in these claims of an ID token. `None`
-    /// if the platform is unknown, or if a claim has a wrong form.
+    /// The jobs of the repository or project, the ref and the environment in these claims of an ID token.
+    /// `None` if the platform is unknown, or if a claim is missing or has a wrong form.
     pub(crate) fn of(claims: &Value) -> Option<Self> {
         let text = |name: &str| {
             let text = claims[name].as_str().filter(|text| !text.is_empty());
@@ -178,8 +178,8 @@ impl Oidc {
         self.ids.iter().map(|id| format!("{}{id}", self.user_prefix()))
     }
 
-    /// The beginning of these jobs' user names, before the id. Two platforms can give the same id to
-    /// different repositories. So the beginning names the host, except for github.com and gitlab.com.
+    /// The beginning of these jobs' user names, before the id. Two servers of one platform can give the same
+    /// id to different repositories. So the beginning names the host, except for github.com and gitlab.com.
     pub(crate) fn user_prefix(&self) -> String {
         let platform = match self.platform {
             Platform::GitHub => "github",
@@ -226,7 +226,7 @@ fn workflow_refs(input: &'static str, texts: &[String]) -> Result<Vec<String>, E
             input,
             format!("is `{text}`, which is not the name of a workflow in an ID token"),
             "use `OWNER/REPO/.github/workflows/FILE.yml@refs/heads/BRANCH`. If jobs call the workflow by a \
-             tag or a commit, write `@refs/tags/TAG` or the commit in place of the branch",
+             tag or a commit, write `@refs/tags/TAG` or `@COMMIT` in place of `@refs/heads/BRANCH`",
         ))
     };
     texts.iter().map(parse).collect()

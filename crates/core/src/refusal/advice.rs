@@ -39,12 +39,13 @@ pub(crate) fn lesser_minter(spec: &Spec) -> String {
         (TokenType::Bound, rules) => For::Jobs(rules),
     };
     format!(
-        "make a minter that can do nothing but mint, and give its kubeconfig to the job: `{}`",
+        "make a minter that can do nothing but mint, and give its kubeconfig to the job: `{}`. With \
+         `--minter-kubeconfig FILE`, the command writes that kubeconfig",
         command(&spec.namespace, whom, None)
     )
 }
 
-/// The command. `user` is the user of the refused request, as the API server writes it.
+/// The `jobpass setup` command. `user` is the user of the refused request, as the API server writes it.
 pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> String {
     let account = match whom {
         For::Account(account) => Some(account),

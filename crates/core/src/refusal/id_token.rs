@@ -28,17 +28,17 @@ const DETAILS: [&str; 9] = [
 ];
 /// The prefix of GitHub's claims about the custom properties of a repository.
 const PROPERTY: &str = "repo_property_";
-/// The greatest number of these claims that an error shows.
+/// The greatest number of custom properties that an error shows.
 const MOST_PROPERTIES: usize = 10;
 
 /// The claims of an ID token, and the likely reason for the refusal. Also a configuration with which an API
-/// server accepts the token, if GitHub or GitLab issued it and nothing else is wrong with it. `None` for
-/// tokens that Kubernetes issued, and for tokens that are not JWTs with an issuer. The result is not secret:
-/// it holds neither the token nor its signature.
+/// server accepts the token, if GitHub or GitLab issued it, and if it is signed and valid at this time.
+/// `None` for tokens that Kubernetes issued, and for tokens that are not JWTs with an issuer. The result is
+/// not secret: it contains neither the token nor its signature.
 pub(super) fn explain(token: &Token) -> Option<String> {
     let claims: Value = claims::part(token, 1).ok()?;
     let issuer = claims["iss"].as_str()?;
-    // Kubernetes issues bound tokens and the tokens of Secrets itself.
+    // Kubernetes issued the token: a bound token has this claim, and a legacy token has this issuer.
     if claims.get("kubernetes.io").is_some() || issuer == "kubernetes/serviceaccount" {
         return None;
     }
@@ -101,7 +101,7 @@ pub(super) fn explain(token: &Token) -> Option<String> {
                 "The file of the API server's flag --authentication-config decides. The issuer, one of the \
                  audiences and every rule must match the token, and the API server must reach the issuer's \
                  /.well-known/openid-configuration. If you have that file, `jobpass doctor \
-                 --authentication-config FILE` in this job says which line does not match.{fetch}{proposal}"
+                 --authentication-config FILE` in this job shows which rule does not match.{fetch}{proposal}"
             )
         }
     };
@@ -185,7 +185,7 @@ mod tests {
           repo_property_env    prod
           lifetime             expires in ...
 
-        The file of the API server's flag --authentication-config decides. The issuer, one of the audiences and every rule must match the token, and the API server must reach the issuer's /.well-known/openid-configuration. If you have that file, `jobpass doctor --authentication-config FILE` in this job says which line does not match. A step of this job can give doctor the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
+        The file of the API server's flag --authentication-config decides. The issuer, one of the audiences and every rule must match the token, and the API server must reach the issuer's /.well-known/openid-configuration. If you have that file, `jobpass doctor --authentication-config FILE` in this job shows which rule does not match. A step of this job can give doctor the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
 
           KUBE_TOKEN="$(curl -fsS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \
             "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=k8s" | jq -r .value)"

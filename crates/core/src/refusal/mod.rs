@@ -72,7 +72,7 @@ impl<'a> RequiredPermission<'a> {
     pub(crate) fn no_account(&self) -> String {
         let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
             return "another program deleted the ServiceAccount right after jobpass created it: find out \
-                    which one"
+                    which program"
                 .into();
         };
         format!(
