@@ -43,8 +43,8 @@ pub(super) struct Far {
     /// The path of the API server, without the slash at its end.
     base: String,
     open: Mutex<Open>,
-    /// The lock of the request that opens a connection. Other requests wait for it: over HTTP/2, the new
-    /// connection can carry them all.
+    /// The lock of the request that opens a connection. Other requests wait for it: over HTTP/2, they can
+    /// share the new connection.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -163,7 +163,7 @@ impl Far {
             true => format!("https://{host}{path}"),
             false => path,
         };
-        // Neither can fail: both texts come from parsed URIs.
+        // Neither of these two conversions can fail: both texts come from parsed URIs.
         if let Ok(uri) = uri.parse() {
             *request.uri_mut() = uri;
         }

@@ -146,7 +146,8 @@ impl Forward {
             return Err(Status::new(
                 StatusCode::UNAUTHORIZED,
                 "the API server answers 401 to the token that jobpass holds for this job: the token is revoked, \
-                 or it has expired and jobpass could not renew it",
+                 or it has expired and jobpass could not renew it. jobpass renews a token only if the job has \
+                 `renew-for`",
             ));
         }
         Ok(answer)
@@ -275,7 +276,7 @@ fn read(request: &Request<Incoming>) -> Result<rbac::Request, Status> {
     }
     match rbac::Request::read(request.method(), uri.path(), uri.query().unwrap_or_default()) {
         Some(asked) => Ok(asked),
-        None => bad("the path of the request is not the path of an API server: check its percent-encoding"),
+        None => bad("no API server accepts the path of this request: correct the path or its percent-encoding"),
     }
 }
 

@@ -442,7 +442,7 @@ async fn the_last_words_of_a_server_that_reads_no_more_arrive(#[values(false, tr
         let (mut reading, mut writing) = tokio::io::split(stream);
         let write = tokio::spawn(async move { while writing.write_all(&[7; 1 << 14]).await.is_ok() {} });
         let mut heard = Vec::new();
-        // TLS reports a connection that was cut as an error.
+        // If the connection is cut, TLS reports an error.
         let _ = reading.read_to_end(&mut heard).await;
         assert_eq!(String::from_utf8_lossy(&heard), "last words");
         write.abort();
@@ -470,7 +470,7 @@ async fn the_end_closes_what_is_open_at_once(#[values(false, true)] near: bool) 
     let end = watched.frame().await;
     assert!(!matches!(end, Some(Ok(_))), "{end:?}");
     let mut rest = Vec::new();
-    // TLS reports a connection that was cut as an error.
+    // If the connection is cut, TLS reports an error.
     let _ = stream.read_to_end(&mut rest).await;
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(100), "{took:?}");

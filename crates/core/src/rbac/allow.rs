@@ -187,7 +187,7 @@ mod tests {
     #[case(RULE, "GET", "/apis/apps/v1/namespaces/ci/deployments/other", false)]
     #[case(RULE, "GET", "/apis/apps/v1/namespaces/ci/deployments/web/status", false)]
     #[case(RULE, "GET", "/apis/apps/v1/namespaces/other/deployments/web", false)]
-    // Without discovery, no client works.
+    // kubectl and other clients need the discovery paths.
     #[case("get pods", "GET", "/api", true)]
     #[case("get pods", "GET", "/apis/apps/v1", true)]
     #[case("get pods", "GET", "/openapi/v3/apis/apps/v1", true)]

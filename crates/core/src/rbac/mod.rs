@@ -80,7 +80,7 @@ pub(crate) fn parse(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
     }
 }
 
-/// The keywords of a rule of a GitLab pipeline.
+/// Keywords by which jobpass recognises a rule of a GitLab pipeline.
 const PIPELINE_KEYWORDS: [&str; 4] = ["if", "changes", "exists", "when"];
 const PIPELINE_RULES: &str = "this input holds the permissions of the token. For the rules of the pipeline, give the \
     job that extends `.jobpass` its own `rules`, or use the input `job-rules` of `handover.yml`";
@@ -186,8 +186,8 @@ impl Rule {
         rules
     }
 
-    /// Refuses a rule that the API server would refuse in a Role (`pkg/apis/rbac/validation`), and a rule
-    /// whose text jobpass does not show.
+    /// Refuses a rule that the API server would refuse in a Role (`pkg/apis/rbac/validation`). Also refuses a
+    /// rule with an empty object name, and a rule whose text jobpass does not show.
     fn checked(self) -> Result<Self, String> {
         if !self.non_resource_urls.is_empty() {
             return Err("`nonResourceURLs` cannot be in a Role, because they belong to no namespace".into());

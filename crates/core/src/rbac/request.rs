@@ -23,7 +23,7 @@ pub struct Request {
     /// The namespace. Empty for all namespaces, and for resources without a namespace.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
-    /// The name of the object. Empty for all objects.
+    /// The name of the object. Empty for all objects, and for an object that the request creates.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// The path, if it is not the path of a resource, such as `/metrics`.
