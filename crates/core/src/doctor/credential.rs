@@ -53,8 +53,8 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
         Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
             let renew_for = spec.renew_for.map(|time| time.as_secs());
             match (&identity.certificate, &identity.bearer) {
-                // On GitHub, the end of the job gets a fresh ID token. On other platforms, doctor cannot tell:
-                // if the end of the job gets none, mint warns.
+                // doctor cannot tell whether the end of the job gets a fresh ID token. If it does not, mint
+                // warns.
                 (None, Some(token)) if is_id_token(token) => finding,
                 (certificate, _) => {
                     let is_token = certificate.is_none();
