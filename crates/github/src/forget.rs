@@ -1,4 +1,4 @@
-//! Removes from the disk a credential that the runner keeps in memory.
+//! Removes a credential from the disk, after the runner has read it into memory.
 //!
 //! After a step, the runner reads the file of the step's state. It keeps that file until the job ends, so
 //! every later step can read the file (`FileCommandManager.cs`). So main starts a process that waits until

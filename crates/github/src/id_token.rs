@@ -62,7 +62,7 @@ fn is_from_fork(environment: &Environment) -> bool {
     let event = event.and_then(|json| serde_json::from_slice::<serde_json::Value>(&json).ok());
     event.is_some_and(|event| {
         let head = &event["pull_request"]["head"]["repo"];
-        // If somebody deleted the fork meanwhile, `head.repo` is `null`.
+        // If somebody deleted the fork meanwhile, `head.repo` is `null`, and so is its `full_name`.
         event["pull_request"].is_object() && head["full_name"] != event["repository"]["full_name"]
     })
 }

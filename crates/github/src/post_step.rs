@@ -131,8 +131,8 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{}}"#;
 
-    /// An absent record does not prove that there is no token. Otherwise a job could end silently with a
-    /// token that works.
+    /// An absent record does not prove that there is no token. If post took it as a proof, a job could end
+    /// silently with a token that works.
     #[rstest]
     #[case::nothing(Some(NOTHING), "", "nothing")]
     #[case::nothing_any_more(Some(NOTHING), "ci/jobpass-1f0c6e7a1f0c6e7a1f0c", "nothing")]

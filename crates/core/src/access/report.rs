@@ -57,7 +57,7 @@ pub enum Verdict {
     Allowed,
     /// The user does not have the permission.
     Denied,
-    /// The API server gave no answer, or an error. jobpass takes this neither for a yes nor for a no.
+    /// The API server gave no answer, or an error. This counts neither as allowed nor as denied.
     Unknown,
 }
 
@@ -224,8 +224,8 @@ impl Report {
     }
 
     /// The roles and their bindings that grant the required permissions, as YAML to apply. There is one Role
-    /// for each namespace in which a required permission is denied, and a ClusterRole if a permission outside
-    /// of namespaces is denied. `None` if no required permission is denied.
+    /// for each namespace in which a required permission is denied, and a ClusterRole if only a ClusterRole
+    /// can grant a denied permission. `None` if no required permission is denied.
     fn to_grant(&self) -> Option<String> {
         let own = &*self.holder.namespace;
         let required = self

@@ -31,7 +31,7 @@ pub(super) struct User {
     reads_secrets: bool,
 }
 
-/// The values that the checks with requests share.
+/// The connection and the settings that the checks share.
 pub(super) struct ApiChecks<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) spec: &'a Spec,

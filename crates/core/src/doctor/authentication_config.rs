@@ -173,7 +173,7 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
     )
 }
 
-/// The next step for a file with a rule about GitHub's `sub`.
+/// The next step for a file that compares GitHub's `sub`, or makes user names from it.
 const SUBJECT: &str = "GitHub writes `sub` in two forms. The newer form has the ids of owner and \
                        repository; repositories have it if they were created, renamed or moved since 15 \
                        July 2026, or if an administrator chose it. `repository_id` does not depend on the \

@@ -21,7 +21,7 @@ use crate::{
 /// The greatest number of Secrets that a finding names.
 const NAMED: usize = 5;
 const CHECK: &str = "legacy tokens";
-/// The time limit for all pages.
+/// The time limit for listing the Secrets, all pages together.
 const LISTING: Duration = Duration::from_secs(10);
 /// The number of pages after which doctor stops listing.
 const MAX_PAGES: usize = 20;

@@ -137,8 +137,8 @@ impl Oidc {
         }))
     }
 
-    /// The jobs of the repository or project, the ref and the environment in these claims of an ID token.
-    /// `None` if the platform is unknown, or if a claim is missing or has a wrong form.
+    /// The jobs with the same repository or project, ref and environment as in these claims of an ID token.
+    /// `None` if the platform is unknown, or if a necessary claim is missing or has a wrong form.
     pub(crate) fn of(claims: &Value) -> Option<Self> {
         let text = |name: &str| {
             let text = claims[name].as_str().filter(|text| !text.is_empty());

@@ -4,7 +4,8 @@
 use super::Rule;
 use crate::text::harmless;
 
-/// The greatest length of a verb, group, resource or name, in bytes: the longest name of a Kubernetes object.
+/// The greatest length of a verb, group, resource or name, in bytes. Kubernetes allows no longer name of an
+/// object.
 const LONGEST: usize = 253;
 
 /// The rules that no job gets. Each entry has verbs, a group, resources and the reason. An entry without

@@ -16,6 +16,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) enum For<'a> {
     Account(&'a str),
+    /// The ServiceAccounts that jobpass creates for jobs, with these rules.
     Jobs(&'a [Rule]),
 }
 

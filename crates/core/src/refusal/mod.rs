@@ -13,7 +13,8 @@ use crate::{
     text::harmless,
 };
 
-/// The purpose of a call. It decides how the minter gets the missing permission.
+/// The permissions that a call needs, as its namespace and the kind of its token. From these follows how the
+/// minter gets a missing permission.
 pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
     token: TokenKind<'a>,

@@ -4,7 +4,7 @@ use super::id_token;
 use crate::{claims::Claims, cluster::Cluster, text::in_words};
 
 impl Cluster {
-    /// The next step for a minter whose credential the API server answered with 401.
+    /// The next step for a minter whose credential the API server refused with 401.
     pub(crate) fn unauthorized(&self) -> String {
         self.bearer().and_then(id_token::explain).unwrap_or_else(|| {
             self.unauthorized_for("the minter", "give the job a new one", "give the job a valid one")
@@ -19,7 +19,8 @@ impl Cluster {
         self.unauthorized_for("this command", step, step)
     }
 
-    /// The next step after a 401: `renew` with the time since the bearer token expired, or else `replace`.
+    /// The next step after a 401. If the bearer token has expired, it is `renew`, with the time since the
+    /// expiry. Otherwise it is `replace`.
     fn unauthorized_for(&self, whose: &str, renew: &str, replace: &str) -> String {
         let expired = self
             .bearer()
