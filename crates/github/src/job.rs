@@ -90,7 +90,7 @@ impl Job {
         self.environment.get("GITHUB_RUN_ID")
     }
 
-    /// The id of the job's check run. GitHub Enterprise Server, and runners older than September 2025, may not
+    /// The id of the job's check run. GitHub Enterprise Server and runners older than September 2025 may not
     /// provide it.
     fn check_run_id(&self) -> Option<&str> {
         // A person may give any text as this input, and the id becomes a part of a URL.

@@ -4,8 +4,8 @@
 use super::Rule;
 use crate::text::harmless;
 
-/// The greatest length of a verb, group, resource or name, in bytes. Kubernetes allows no longer name of an
-/// object.
+/// The greatest length of a verb, group, resource or name, in bytes. This is the length of the
+/// longest object name in Kubernetes.
 const LONGEST: usize = 253;
 
 /// The rules that no job gets. Each entry has verbs, a group, resources and the reason. An entry without

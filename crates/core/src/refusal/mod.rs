@@ -13,8 +13,8 @@ use crate::{
     text::harmless,
 };
 
-/// The permissions that a call needs, as its namespace and the kind of its token. From these follows how the
-/// minter gets a missing permission.
+/// The permissions that a call needs: the namespace, and the kind of the token. They decide how the minter
+/// gets a missing permission.
 pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
     token: TokenKind<'a>,
