@@ -146,8 +146,7 @@ impl Forward {
             return Err(Status::new(
                 StatusCode::UNAUTHORIZED,
                 "the API server answers 401 to the token that jobpass holds for this job: the token is revoked, \
-                 or it has expired and jobpass could not renew it. jobpass renews a token only if the job has \
-                 `renew-for`",
+                 or it has expired and jobpass could not renew it",
             ));
         }
         Ok(answer)
