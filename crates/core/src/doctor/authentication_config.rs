@@ -101,8 +101,8 @@ impl AuthenticationConfig {
     }
 
     /// Compares the job's ID token with the file. Returns one finding each for the issuer, the audience, each
-    /// claim rule, the username and each user rule. If there is no ID token, or the file does not have its
-    /// issuer, returns only the finding for the issuer.
+    /// claim rule, the username and each user rule. If the bearer token is not a JWT with an issuer, or the
+    /// file does not have that issuer, returns only the finding for the issuer.
     pub(super) fn findings(&self, bearer: Option<&Token>) -> Vec<Finding> {
         let claims = bearer.and_then(|token| claims::part::<Value>(token, 1).ok());
         let issuer = claims.as_ref().and_then(|claims| claims["iss"].as_str());

@@ -38,7 +38,7 @@ const MOST_PROPERTIES: usize = 10;
 pub(super) fn explain(token: &Token) -> Option<String> {
     let claims: Value = claims::part(token, 1).ok()?;
     let issuer = claims["iss"].as_str()?;
-    // Kubernetes issued the token: a bound token has this claim, and a legacy token has this issuer.
+    // A bound token has this claim, and a legacy token has this issuer: Kubernetes issued both.
     if claims.get("kubernetes.io").is_some() || issuer == "kubernetes/serviceaccount" {
         return None;
     }
@@ -101,7 +101,7 @@ pub(super) fn explain(token: &Token) -> Option<String> {
                 "The file of the API server's flag --authentication-config decides. The issuer, one of the \
                  audiences and every rule must match the token, and the API server must reach the issuer's \
                  /.well-known/openid-configuration. If you have that file, `jobpass doctor \
-                 --authentication-config FILE` in this job shows which rule does not match.{fetch}{proposal}"
+                 --authentication-config FILE` in this job shows what does not match.{fetch}{proposal}"
             )
         }
     };
@@ -185,7 +185,7 @@ mod tests {
           repo_property_env    prod
           lifetime             expires in ...
 
-        The file of the API server's flag --authentication-config decides. The issuer, one of the audiences and every rule must match the token, and the API server must reach the issuer's /.well-known/openid-configuration. If you have that file, `jobpass doctor --authentication-config FILE` in this job shows which rule does not match. A step of this job can give doctor the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
+        The file of the API server's flag --authentication-config decides. The issuer, one of the audiences and every rule must match the token, and the API server must reach the issuer's /.well-known/openid-configuration. If you have that file, `jobpass doctor --authentication-config FILE` in this job shows what does not match. A step of this job can give doctor the ID token with `--bearer-token-env KUBE_TOKEN`, after these lines:
 
           KUBE_TOKEN="$(curl -fsS -H "Authorization: bearer $ACTIONS_ID_TOKEN_REQUEST_TOKEN" \
             "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=k8s" | jq -r .value)"
