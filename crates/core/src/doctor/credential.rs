@@ -71,8 +71,8 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
 fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_for: Option<u64>) -> Finding {
     let fix = match is_token {
         true => {
-            "store a new token for the minter. `jobpass setup --apply --minter-kubeconfig FILE` writes one for \
-             a minter that is a ServiceAccount"
+            "store a new token for the minter. `jobpass setup --apply --minter-kubeconfig FILE` writes one \
+             for a minter that is a ServiceAccount"
         }
         false => "get a new client certificate and put it into the kubeconfig",
     };

@@ -275,7 +275,7 @@ fn read(request: &Request<Incoming>) -> Result<rbac::Request, Status> {
     }
     match rbac::Request::read(request.method(), uri.path(), uri.query().unwrap_or_default()) {
         Some(asked) => Ok(asked),
-        None => bad("no API server accepts the path of this request: correct the path or its percent-encoding"),
+        None => bad("no API server accepts this path: correct the path or its percent-encoding"),
     }
 }
 
