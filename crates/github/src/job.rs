@@ -53,8 +53,9 @@ impl Job {
     }
 
     /// The inputs in post. The runner evaluates them again, with the values of later steps. If a composite
-    /// action uses this action, and a second composite action uses the first, the inputs are empty in post.
-    /// So `recorded` values take precedence, and an empty input counts as absent.
+    /// action uses this action, and a second composite action uses the first, an input such as
+    /// `${{ inputs.server }}` is then empty or wrong (actions/runner, issue 3514). So `recorded` values take
+    /// precedence, and an empty input counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
             let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
