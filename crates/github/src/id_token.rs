@@ -33,10 +33,10 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
         return Ok(());
     }
     let help = if is_from_fork(environment) {
-        "This is a pull request from a fork. For the event `pull_request`, GitHub by default gives its jobs no \
-         ID token, whatever `permissions` says, because anybody can open such a pull request. Leave this step \
-         out for pull requests from forks (`if: github.event.pull_request.head.repo.fork != true`), or run it \
-         after the merge (`on: push`)."
+        "This is a pull request from a fork. For the event `pull_request`, GitHub by default gives its \
+         jobs no ID token, whatever `permissions` says, because anybody can open such a pull request. \
+         Leave this step out for pull requests from forks (`if: github.event.pull_request.head.repo.fork \
+         != true`), or run it after the merge (`on: push`)."
     } else {
         concat!(
             "Give the job this permission. If the job is in a reusable workflow, the calling job must give the \
