@@ -56,7 +56,7 @@ pub(crate) fn recorded(job: &Job, state: &State) {
 }
 
 const RECORDED: &str = "### :mag: jobpass: what the job did\n\n";
-/// The greatest number of rows. GitHub rejects a step's summary that is longer than 1 MiB.
+/// The greatest number of rows. The runner does not upload a step's summary that is longer than 1 MiB.
 const MOST_ROWS: usize = 200;
 
 fn recorded_markdown(runs: &Runs, namespace: &str) -> String {
