@@ -261,7 +261,7 @@ fn a_guard_that_is_late_leaves_its_token_to_the_shell() {
     assert_eq!(ended.status, Status::Success, "{}", ended.log());
     let log = ended.log();
     let (script, _) = log.split_once("Running after_script").expect("after_script");
-    let warning = "warning: the process that guards the token has not revoked it within 45 s: jobpass now revokes the token without that process";
+    let warning = "warning: the process that guards the token has not answered within 45 s: jobpass now revokes the token without that process";
     assert!(
         script.contains(warning) && script.contains("jobpass: revoked the token"),
         "{log}"

@@ -33,14 +33,14 @@ pub(crate) struct Job {
     folder: PathBuf,
 }
 
-/// A recorded state. The name of its file contains the anchor, which is enough to revoke if the content is
-/// damaged.
+/// A recorded state. The name of its file contains the namespace and the name of the anchor, which are enough
+/// to revoke if the content is damaged.
 pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
     /// `NAMESPACE/NAME`.
     pub(crate) anchor: String,
-    /// Whether the file belongs to this user, and no other user can write to it. Any other file could name a
-    /// wrong server for the minter's credential.
+    /// Whether this is a regular file of this user, and no other user can write to it. Any other file could
+    /// name a wrong server for the minter's credential.
     pub(crate) is_ours: bool,
 }
 
@@ -122,8 +122,8 @@ impl Job {
         self.folder.join(format!("jobpass-{}.{name}", self.id))
     }
 
-    /// The files of this job with that extension: regular files that no other user can write to, and named
-    /// pipes.
+    /// The files of this job with that extension: named pipes, and regular files of this user that no other
+    /// user can write to.
     pub(crate) fn files(&self, extension: &str) -> Vec<PathBuf> {
         let files = self.names().into_iter();
         let files = files.filter(|(name, _)| name.rsplit('.').next() == Some(extension));
@@ -137,8 +137,8 @@ impl Job {
         files.map(|(_, path)| path).collect()
     }
 
-    /// The states that this job recorded. Removes an unfinished file: a killed job left it, before the job
-    /// sent a request.
+    /// The states that this job recorded. Removes the unfinished files of a killed job: jobpass sends its
+    /// first request to the cluster only after it has recorded a complete state.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let mut recorded = Vec::new();
         for (name, path) in self.names() {
@@ -163,11 +163,11 @@ impl Job {
     }
 
     /// Marks that this job has begun to mint. Ignores a failure: jobpass then cannot write the state either,
-    /// and `mint` fails. Also removes the marks and records of jobs that ended long ago, and the journals of
-    /// their log filters: a killed filter leaves its journal, which may hold tokens.
+    /// and `mint` fails. Also removes old files that jobs left: their marks, the results of their guards, and
+    /// the journals of their log filters. A killed filter leaves its journal, which may hold tokens.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
-        // The filter of a job that takes days still needs its journal.
+        // If this job takes more than a day and mints again, its own filter still needs its journal.
         let own = format!("{}.", self.id);
         for (name, path) in names(&self.folder, "jobpass-") {
             let is_mark = [".begun", ".over"].iter().any(|end| name.ends_with(end));
@@ -237,8 +237,8 @@ fn variable<'a>(environment: &'a Environment, name: &str) -> Result<&'a str, Err
     })
 }
 
-/// The value of an option that only GitLab has. An empty value counts as absent, because templates pass
-/// absent inputs as empty strings.
+/// The value of an option that only `jobpass-gitlab` has. An empty value counts as absent, because templates
+/// pass absent inputs as empty strings.
 pub(crate) fn value<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
     let value = matches.get_one::<String>(name)?.trim();
     (!value.is_empty()).then_some(value)
@@ -374,7 +374,7 @@ pub(crate) mod tests {
         }
         assert_eq!(job.recorded().len(), 1);
         assert_eq!(job.files("opened"), [job.file("a.opened")]);
-        // jobpass never sent the request for this state.
+        // jobpass sends no request before it has recorded a complete state.
         assert!(!half.exists() && of_another.exists());
     }
 

@@ -3,8 +3,9 @@
 //! `jobpass-gitlab revoke` revokes it in `after_script` or in a job of stage `.post`. Jobs that get the token
 //! from another job use `jobpass-gitlab open`.
 //!
-//! A job on a default runner cannot mask a value that the job itself made. So this program prints no part of
-//! a token, and `jobpass-gitlab mask` removes the token from the output of the job's own commands.
+//! A job on a default runner cannot mask a value that the job itself made. So on a default runner, this
+//! program prints no part of a token, and `jobpass-gitlab mask` removes the token from the output of the
+//! job's own commands.
 
 #![warn(missing_docs)]
 
@@ -33,7 +34,8 @@ use jobpass_core::{
 
 use crate::job::Job;
 
-/// The verbs of the program. Each `match` names all of them, so that a verb without an arm does not compile.
+/// The verbs of the program. Each `match` on a verb names all of them, so that a verb without an arm does not
+/// compile.
 #[derive(Clone, Copy)]
 enum Verb {
     Mint,

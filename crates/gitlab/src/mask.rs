@@ -161,12 +161,13 @@ fn sources(job: &Job) -> Result<Vec<Reader>, Error> {
 fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     let cannot = |what: &str, error: io::Error| {
         let what = format!("cannot {what}: {}", harmless(&error.to_string()));
-        Error::new(Kind::Deliver, what)
-            .help("with `mask-log: false`, the job goes on with a log that is not masked")
+        Error::new(Kind::Deliver, what).help(
+            "check the permissions and the free space of the job's temporary folder, and whether its \
+                   file system has named pipes. With `mask-log: false`, the job runs without a masked log",
+        )
     };
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let program =
-        std::env::current_exe().map_err(|error| cannot("find the path of its own program", error))?;
+    let program = std::env::current_exe().map_err(|error| cannot("find the path of this program", error))?;
     let program = quoted(&program.to_string_lossy());
     let mark = names::random_name()?;
     job.folder()?;
@@ -185,8 +186,8 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
     );
     let script = Script::find();
     if !script.calls {
-        // If the job's script runs another script, the end of that script is not the end of the job. The
-        // job's shell may still be the one that evaluates these commands.
+        // Another script has called this program. If that script evaluates these commands, its end is not the
+        // end of the job. If the script only prints the commands, the job's own shell may evaluate them.
         text += &format!("[ \"$$\" = {} ] || jobpass_guards=:\n", script.id);
     }
     if with_filter {

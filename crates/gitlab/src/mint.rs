@@ -42,11 +42,12 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrupt) -> Result<(), Error> {
-    // The mark comes before any failure. Without the mark, the end of the job says that `mint` did not run.
+    // The mark comes before any failure. Without the mark, the end of the job warns that it has no record of
+    // a token.
     job.begin();
     let after = After::parse(matches)?;
     let inputs = job.with_file_names(flags::inputs(matches)?);
-    // The template sets `token-file` in every job, but a proxy writes no token into a file.
+    // The template `job.yml` always sets `token-file`, but with a proxy no file holds the token.
     let inputs = match inputs.flag(Opt::Proxy)? && !flags::is_flag(matches, Opt::TokenFile) {
         true => inputs.without(Opt::TokenFile),
         false => inputs,
@@ -131,7 +132,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// The values that decide when the guard revokes this job's token.
+/// The values with which the guard of this job starts, and the job's timeout for the words in the log.
 struct End {
     script: Script,
     after: After,
@@ -216,8 +217,8 @@ fn without_a_timeout(environment: &Environment) -> Error {
     Error::new(
         Kind::Revoke,
         format!(
-            "{version} does not tell the job its timeout (CI_JOB_TIMEOUT), so jobpass cannot revoke the \
-             token before the timeout"
+            "{version} does not tell the job its timeout (CI_JOB_TIMEOUT), so the token may outlive a job \
+             that reaches its timeout"
         ),
     )
     .help(
@@ -248,8 +249,8 @@ fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Err
          the minter's credential in {variable}, unless GitLab masks it"
     );
     Some(Error::new(Kind::Deliver, what).help(
-        "look at the beginning of this log. If it shows the credential, erase the log (`Erase job log` on \
-         the job's page), give the minter a new credential, and remove CI_DEBUG_TRACE",
+        "look at the beginning of this log. If it shows the credential, erase the log (`Erase job log and \
+         artifacts` on the job's page), give the minter a new credential, and remove CI_DEBUG_TRACE",
     ))
 }
 

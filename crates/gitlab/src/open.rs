@@ -48,9 +48,9 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
         return Err(Error::input(
             "variable",
             format!("is `{name}`, which no earlier job handed over"),
-            "put this job into a later stage than the job that mints. In the same stage, or if this job has \
-             `needs` or `dependencies`, name the job that mints there. Remove any project variable of that \
-             name, even an empty one: it takes precedence",
+            "if this job has `needs` or `dependencies`, add the job that mints to each of them. If it has \
+             neither, put this job into a later stage than the job that mints. Also remove any project \
+             variable of that name, even an empty one: it takes precedence",
         ));
     };
     let token = token?;
@@ -92,7 +92,7 @@ pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let written = [&files.token_file, &files.kubeconfig_file].into_iter().flatten();
     let written = written.map(|path| text::path(path)).collect::<Vec<_>>();
     log::say(&format!(
-        "jobpass: wrote the token from {name} to {}, without a prefix: runners do not mask it in this form",
+        "jobpass: wrote the token from {name} to {}. A default runner does not mask the token in this form",
         written.join(" and ")
     ));
     Ok(())

@@ -25,8 +25,8 @@ use crate::{
     log, sealed,
 };
 
-/// The options for the end of a job: the API server, the minter, and the objects that jobpass created for the
-/// job.
+/// The options for the end of a job: those that name the API server, the minter, and the objects that jobpass
+/// created for the job, and those that decide about the proof and about a failure.
 const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
     Opt::RoleRules,
@@ -110,7 +110,8 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
     {
         if !is_ours {
             let what = format!(
-                "the recorded state `{}` belongs to another user, or another user can write to it",
+                "the recorded state `{}` is a link, or belongs to another user, or another user can write \
+                 to it",
                 text::path(&path)
             );
             let error = Error::new(Kind::Revoke, what).help(
@@ -163,9 +164,9 @@ fn nothing_recorded(job: &Job) -> Error {
          {INDENT}after_script:\n\
          {INDENT}  # your own commands, then\n\
          {INDENT}  - !reference [{template}, after_script]\n\n\
-         If a program removed `{}` while the job ran, the job's token may work until it expires. This command \
-         revokes the token:\n\n  kubectl delete secrets --all-namespaces --field-selector \
-         type=jobpass.dev/anchor --selector jobpass.dev/run-id={},jobpass.dev/job={}",
+         If a program removed `{}` while the job ran, the job's token may still work. An administrator \
+         revokes it with this command:\n\n  kubectl delete secrets --all-namespaces --selector \
+         jobpass.dev/run-id={},jobpass.dev/job={},app.kubernetes.io/managed-by=jobpass",
         harmless(&job.folder_name()),
         get("CI_PIPELINE_ID"),
         get("CI_JOB_ID"),
@@ -327,7 +328,8 @@ mod tests {
         );
     }
 
-    /// A job extends a template under the name that the template's authors chose.
+    /// The input `job-name` decides under which name jobs extend the template. The warning must use that
+    /// name.
     #[rstest]
     #[case::the_component(&[], ".jobpass")]
     #[case::another(&[("JOBPASS_TEMPLATE", ".cluster")], ".cluster")]
@@ -341,7 +343,7 @@ mod tests {
             "{help}"
         );
         assert!(
-            help.ends_with("--selector jobpass.dev/run-id=7,jobpass.dev/job=42"),
+            help.ends_with("jobpass.dev/run-id=7,jobpass.dev/job=42,app.kubernetes.io/managed-by=jobpass"),
             "{help}"
         );
     }
@@ -350,7 +352,7 @@ mod tests {
         "receipt":{"service-account":"scanner","namespace":"ci","anchor":"jobpass-1f0c6e7a1f0c6e7a1f0c"},
         "for-api-server":true,"files":{"token-file":"TOKEN"}}"#;
 
-    /// jobpass removes the job's own files, although the report keeps the token alive for later jobs.
+    /// Later jobs get the token from the report, so they do not need the files of this job.
     #[test]
     fn a_job_that_hands_its_token_on_keeps_neither_state_nor_files() {
         let folder = tempfile::tempdir().expect("a folder");

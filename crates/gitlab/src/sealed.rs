@@ -49,7 +49,7 @@ pub(crate) fn recipient(matches: &ArgMatches) -> Result<Recipient, Error> {
     if is_secret_key(text) {
         return Err(Error::input(
             "recipient",
-            "is a secret key, which everybody who sees this pipeline can read",
+            "is a secret key, which everybody who sees this pipeline may have read",
             format!("do not use this key any more, and create a new pair: {allowed}"),
         ));
     }
@@ -72,8 +72,8 @@ pub(crate) fn seal(token: &str, recipient: &Recipient) -> Result<String, Error> 
         })
 }
 
-/// Decrypts the token in `text`, the value of the variable `variable`. An error names the variable, but shows
-/// neither its value nor the token.
+/// Decrypts the token in `text`, the value of the variable `variable`. An error shows neither this value nor
+/// the token.
 pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<Token, Error> {
     let refuse =
         |problem: &str, help: &str| Error::input("variable", format!("is `{variable}`, {problem}"), help);

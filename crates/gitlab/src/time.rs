@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use jobpass_core::process::environment::Environment;
 
-/// The time before the job's timeout at which the guard revokes the token. At the timeout, the runner kills
-/// the whole container, and no process is left to revoke.
+/// The time before the job's timeout at which the guard revokes the token. For a timeout of less than a
+/// minute, it is a quarter of the timeout. At the timeout, a runner kills the whole container of the job, and
+/// no process is left to revoke.
 const MARGIN: Duration = Duration::from_secs(15);
 /// The default of `RUNNER_AFTER_SCRIPT_TIMEOUT`, the time for `after_script`.
 const AFTER_SCRIPT: Duration = Duration::from_secs(300);
@@ -19,8 +20,9 @@ pub(crate) struct Timeout {
 }
 
 impl Timeout {
-    /// The timeout from the job's variables, which GitLab 13.10 and gitlab-runner 15.7 and later set. `None`
-    /// if they are missing.
+    /// The timeout from the variables CI_JOB_TIMEOUT (gitlab-runner 15.7 and later) and CI_JOB_STARTED_AT
+    /// (GitLab 13.10 and later). `None` if CI_JOB_TIMEOUT is not a positive number of seconds. Without
+    /// CI_JOB_STARTED_AT, the timeout counts from `now`.
     pub(crate) fn of(environment: &Environment, now: Timestamp) -> Option<Self> {
         let seconds = environment.get("CI_JOB_TIMEOUT")?.trim().parse::<i64>().ok()?;
         let timeout = SignedDuration::from_secs(seconds);

@@ -39,7 +39,8 @@ const SIZE_LIMIT: usize = 5 * 1024;
 const VARIABLES_LIMIT: usize = 20;
 /// The limit on the free tier of gitlab.com. The other tiers have higher ones.
 const VARIABLES_LIMIT_OF_GITLAB_COM: usize = 50;
-/// The number of variables that a token needs, including the credential id.
+/// The number of variables that jobpass reserves for a token: all of its own, except the three for the API
+/// server. Some of them have no value before the token exists.
 const LEAST: usize = 5;
 
 /// A report that jobpass will write.

@@ -1,5 +1,5 @@
 //! The result of a guard's work. The guard records it for other processes of the job, which show it in the
-//! job's log.
+//! job's log. A process that revokes in place of a guard also records its result.
 
 use std::{
     fs::{self, OpenOptions},
@@ -69,7 +69,7 @@ impl Ending {
         let _ = file.and_then(|mut file| file.write_all(json.as_bytes()));
     }
 
-    /// Reads a record. `None` if the file does not exist, or if its content is not a record.
+    /// Reads a record. `None` if jobpass cannot read the file, or if its content is not a record.
     pub(super) fn read(path: &Path) -> Option<Self> {
         serde_json::from_str(&files::read(path).ok()?).ok()
     }
@@ -77,7 +77,7 @@ impl Ending {
     /// Shows the result in the log.
     ///
     /// # Errors
-    /// If the guard could not revoke the token. The caller decides whether this failure fails the job.
+    /// If the token is not revoked. The caller decides whether this failure fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {

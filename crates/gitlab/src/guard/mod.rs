@@ -3,8 +3,8 @@
 //!
 //! A runner signals the process group of the shell, so the guard has a session of its own and outlives the
 //! shell. But a container ends with its shell, and the guard ends with the container. So the shell waits
-//! until the guard has revoked the token, and the guard revokes before the job's timeout. With `revoke-after:
-//! after_script`, the shell does not wait, and no guard is left after the container has ended.
+//! until the guard has revoked the token, and the guard revokes before the job's timeout. With
+//! `revoke-after: after_script`, the shell does not wait, and no guard is left after the container has ended.
 
 mod ending;
 mod pipe;
@@ -58,7 +58,8 @@ use crate::{
 
 /// The longest wait for a guard: the time limit of a revocation, and 5 s for the guard's files.
 const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
-/// The wait after the first failure to revoke. Each later wait is twice as long, up to [`LONGEST_PAUSE`].
+/// The wait after the first failure to revoke. Each later wait is twice as long as the one before it, up to
+/// [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// The longest timeout of a job in GitLab. It stands in for a timeout that jobpass does not know.
@@ -194,8 +195,8 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
     Ok(())
 }
 
-/// Sends a request to the guards of this job, and waits until they have carried it out. Returns the pipes of
-/// the guards that did not carry it out in time.
+/// Sends a request to the guards of this job, and waits until they have carried it out, but no longer than
+/// [`PATIENCE`]. Returns the pipes of the guards that have not carried it out.
 pub(crate) fn tell(job: &Job, request: Request) -> Vec<PathBuf> {
     pipe::tell(job.files("guard").into_iter(), request, PATIENCE)
 }
@@ -211,8 +212,8 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
     endings.collect()
 }
 
-/// Tells the job's guards that the shell is about to end, and shows their results. Revokes in place of a
-/// guard that does not answer. The container may end right afterwards.
+/// Tells the job's guards that the shell is about to end, and shows their results. Calls [`stand_in`] for
+/// each guard that does not answer. The container may end right after this, and then no process can revoke.
 async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
     for pipe in tell(job, Request::Over) {
         stand_in(job, &pipe, inputs, after, interrupt).await;
@@ -256,7 +257,7 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     let (what, look) = match pipe.exists() {
         true => (
             format!(
-                "the process that guards the token has not revoked it within {} s",
+                "the process that guards the token has not answered within {} s",
                 PATIENCE.as_secs()
             ),
             "check the exec plugin of the minter's kubeconfig and the connection to the API server, and \
@@ -271,7 +272,8 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
     match after {
         After::Script => log::warning(&warn(": jobpass now revokes the token without that process")),
         After::AfterScript => {
-            let help = "end `after_script` with `jobpass-gitlab revoke`: nothing else revokes the token now";
+            let help =
+                "end `after_script` with `jobpass-gitlab revoke`: perhaps nothing else revokes the token";
             return log::warning(&warn("").help(help));
         }
     }
@@ -305,7 +307,7 @@ struct Guard<'a> {
 /// The reason for revoking the token.
 enum Why {
     Over,
-    /// The job reaches its timeout in this time. After the timeout, no process is left to revoke the token.
+    /// The job reaches its timeout in this time. In a container, no process is left after the timeout.
     Timeout(Duration),
     AfterScriptTimeout,
     Told,
@@ -390,8 +392,8 @@ impl Guard<'_> {
         }
     }
 
-    /// Revokes the token, and records the result. After a failure, tries again until the token has expired or
-    /// another process has revoked it. The job does not wait for the repetitions.
+    /// Revokes the token, and records the result. After a failure, tries again until the token has expired,
+    /// another process has revoked it, or a signal arrives. The job does not wait for the repetitions.
     async fn revoke(mut self, why: Why, interrupt: &mut Interrupt) {
         let state_file = self.job.state_file(&self.state);
         // A missing file proves nothing about the token: the script may have removed the file.
@@ -486,8 +488,8 @@ impl Why {
     fn announcement(&self) -> Option<String> {
         let margin = self.time_left()?.as_secs();
         Some(format!(
-            "jobpass: this job reaches its timeout in {margin} s: jobpass revokes the token now, because \
-             after the timeout no process of the job is left to do it\n"
+            "jobpass: this job reaches its timeout in {margin} s: jobpass revokes the token now, because the \
+             runner may end all processes of the job at the timeout\n"
         ))
     }
 

@@ -27,12 +27,14 @@ const OF_CONTAINER: usize = 2;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Script {
     pub(super) pid: u32,
-    /// The id of the process that forked the script's shell. `$$` is this id in both processes.
+    /// The id of the process that forked the script's shell, or of that shell itself if no shell forked it.
+    /// `$$` has this value in the script.
     pub(crate) id: u32,
     /// Whether that shell or a fork of it called this program. `false` if another script in between called
     /// it.
     pub(crate) calls: bool,
-    /// Whether all processes may end with the shell, because it is the main process of its container.
+    /// Whether the script may run in a container. All processes of the container then end soon after the
+    /// script's shell.
     pub(crate) may_end_container: bool,
 }
 

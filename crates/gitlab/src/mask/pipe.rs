@@ -53,7 +53,7 @@ pub(super) fn end(pipe: &Path, mark: &str) -> io::Result<()> {
     let Some(mut writer) = writer(pipe)? else {
         return Ok(());
     };
-    // The pipe may be full while the filter catches up, so this write blocks.
+    // The pipe may be full while the filter catches up. Without O_NONBLOCK, the write waits for room.
     rustix::fs::fcntl_setfl(&writer, OFlags::empty())?;
     writer.write_all(jobpass_mask::end_mark(mark).as_bytes())?;
     drop(writer);
