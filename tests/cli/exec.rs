@@ -286,7 +286,7 @@ fn a_command_that_does_not_stop_loses_its_token() {
     assert!(
         ended
             .log
-            .contains("jobpass revoked its token: a signal told it to stop"),
+            .contains("jobpass revoked its token: a signal told the command to stop"),
         "{}",
         ended.log
     );

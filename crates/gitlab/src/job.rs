@@ -28,8 +28,8 @@ pub(crate) struct Job {
     pub(crate) environment: Environment,
     /// The job's id, which is a part of file names.
     id: String,
-    /// GitLab's temporary folder of the project. The folder is outside of the project, so that no file in it
-    /// can become an artifact.
+    /// The runner's temporary folder of the project. The folder is outside of the project, so that no file in
+    /// it can become an artifact.
     folder: PathBuf,
 }
 

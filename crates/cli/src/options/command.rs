@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, value_parser};
 use jobpass_core::Error;
 
-/// The variables that jobpass sets for the command, or that the command needs for another purpose.
+/// The variables that `--env` must not name: jobpass sets the first two for the command, and the command
+/// needs PATH.
 const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
 
 /// The flag `--env`.
@@ -35,7 +36,7 @@ pub(crate) fn words(matches: &ArgMatches) -> Option<impl Iterator<Item = &OsStri
 /// The variable that `--env` names.
 ///
 /// # Errors
-/// If the value is not a valid name, or names a variable with another purpose.
+/// If the value is not a valid name of a variable, or is one of [`TAKEN`].
 pub(crate) fn env(matches: &ArgMatches) -> Result<Option<&str>, Error> {
     let Some(name) = matches.get_one::<String>("env") else {
         return Ok(None);

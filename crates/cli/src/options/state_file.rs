@@ -24,7 +24,7 @@ pub(crate) fn flag() -> Arg {
 /// The state files of a token: the one that `--state-file` names, or one beside each of the token's files.
 ///
 /// # Errors
-/// If the path of one of the token's files is `true`, which only CI platforms understand.
+/// If the path of one of the token's files is `true`, which only the front ends for CI platforms accept.
 pub(crate) fn paths(matches: &ArgMatches, inputs: &Inputs) -> Result<Vec<PathBuf>, Error> {
     if let Some(path) = matches.get_one::<String>("state-file") {
         return Ok(vec![working_directory().join(path)]);

@@ -51,7 +51,7 @@ pub(crate) struct Pipelines {
 /// One GitHub or GitLab instance.
 struct Site {
     platform: Platform,
-    /// The beginning of the URLs of the site's repositories, with the last `/`.
+    /// The beginning of the URLs of the site's repositories, with a `/` at its end.
     prefix: String,
     /// The URL of the site's REST API.
     api: String,

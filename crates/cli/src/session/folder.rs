@@ -89,7 +89,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // After a write to a full disk, a part of the state file may be left.
+        // `state.partial` exists if jobpass wrote it, but could not rename it to the state file.
         for file in ["state.partial", FilterJournal::NAME] {
             let _ = fs::remove_file(self.0.join(file));
         }

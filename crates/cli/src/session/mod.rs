@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
     /// Reads the token from its file. With a proxy, reads the proxy's bearer from the kubeconfig instead.
     ///
     /// # Errors
-    /// If another program has removed the file.
+    /// If the file holds no token, for example because another program has removed the file.
     pub(crate) fn token(&self) -> Result<Token, Error> {
         self.state.files.token().ok_or_else(|| {
             let problem = "another program removed the token's file before the command could use it";
@@ -165,8 +165,8 @@ impl<'a> Session<'a> {
         }
         let revoked =
             revoke::at_end_of_job(&mut self.state, None, &self.inputs, self.environment, interrupt).await;
-        // The session can remove its folder only if the folder is empty. A state file that stays there says
-        // that the token may still work.
+        // The session can remove its folder only if the folder is empty. If the state file stays in the
+        // folder, the token may still work.
         if self.state.receipt.revoked.is_some() {
             let _ = fs::remove_file(self.folder.state_file());
         }
@@ -250,8 +250,8 @@ mod tests {
         assert_eq!(session.token().expect_err("it is gone").kind(), Kind::Deliver);
     }
 
-    /// `exec` calls `revoke` at the end of the command, and again at its own end. The test has no API server,
-    /// so a second request would fail.
+    /// `exec` may call `revoke` while the command runs, and calls it again after the command. The test has no
+    /// API server, so a second request would fail.
     #[test]
     fn a_token_is_revoked_once() {
         let environment = Environment::default();

@@ -1,4 +1,4 @@
-//! The origin of a token that a person mints outside of a CI platform.
+//! The origin of a token that the command line mints.
 
 use jobpass_core::{anchor::Origin, process::environment::Environment};
 

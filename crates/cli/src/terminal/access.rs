@@ -37,7 +37,7 @@ pub(crate) fn json(report: &Report) -> Value {
 }
 
 /// The report as JUnit XML, with a test case for each permission. The case fails if the answer differs from
-/// the expected one. It has an error if the API server gave no answer. Viewers of JUnit XML show text as
+/// the expected one. It has an error if the API server gave no answer. Some viewers of JUnit XML show text as
 /// Markdown, so this function escapes the markup in the API server's text.
 pub(crate) fn junit(report: &Report) -> String {
     let failed = |finding: &&Finding| !finding.holds() && finding.verdict != Verdict::Unknown;

@@ -92,7 +92,7 @@ impl Lines {
         }
     }
 
-    /// Queues `text`, and waits until the thread has written the earlier lines.
+    /// Queues `text`. If another text is in the queue, first waits until the thread takes it.
     ///
     /// # Errors
     /// The failure of an earlier write.

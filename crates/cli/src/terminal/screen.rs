@@ -19,7 +19,7 @@ const PLAIN: &str = "\x1b[0m";
 const NAME_WIDTH: usize = 15;
 /// The least width of a column in which jobpass wraps text: narrower columns are hard to read.
 const MIN_WIDTH: usize = 20;
-/// The indentation of a last column for which the line has no room.
+/// The additional indentation of a last column for which the line has no room.
 const HANGING_INDENT: usize = 4;
 /// The length of the longest bar.
 const MAX_BAR: usize = 40;

@@ -35,7 +35,7 @@ pub(crate) enum Standing {
     Expired,
     /// The anchor's run or pipeline has ended.
     Ended,
-    /// The anchor does not say when its token expires.
+    /// The anchor's annotations state no credible expiry, or jobpass did not create the anchor.
     Unclear,
     /// Somebody deleted the anchor while `--watch` ran.
     Gone,

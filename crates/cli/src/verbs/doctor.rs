@@ -45,7 +45,7 @@ pub(crate) fn command() -> Command {
                 .value_hint(ValueHint::FilePath)
                 .help(
                     "The file of the API server's flag --authentication-config, as `jobpass setup` printed \
-                     it: doctor compares the job's ID token with each of its lines.",
+                     it: doctor compares the job's ID token with the issuers, audiences and rules in it.",
                 ),
             output::flag(),
         ])

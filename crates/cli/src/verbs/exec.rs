@@ -212,7 +212,7 @@ impl Run<'_> {
                     self.stop(signal, &child);
                     if !self.session.is_revoked() {
                         time_to_revoke = Box::pin(sleep(STOP_GRACE));
-                        reason = Some("a signal told it to stop".to_owned());
+                        reason = Some("a signal told the command to stop".to_owned());
                     }
                 }
                 signal = user_signals.next() => send(signal, &child),
@@ -274,8 +274,8 @@ impl Run<'_> {
     }
 }
 
-/// Waits until jobpass has written the output of the command. A signal ends the wait, because nobody may be
-/// reading the output any more.
+/// Waits until jobpass has written the output of the command. A signal ends the wait, because perhaps nobody
+/// reads the output any more. If a signal stopped the command, waits no longer than [`STOP_GRACE`].
 async fn finish(masked: Masked, was_stopped: bool, interrupt: &mut Interrupt) -> Result<(), Error> {
     let limit = if was_stopped { STOP_GRACE } else { Duration::MAX };
     tokio::select! {

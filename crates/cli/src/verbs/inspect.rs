@@ -1,4 +1,4 @@
-//! `jobpass inspect`: shows the claims of a token, and whether its cluster accepts the token.
+//! `jobpass inspect`: shows the claims of a token and, with `--verify`, whether a cluster accepts the token.
 
 use std::{
     io::{IsTerminal as _, Read as _, stdin},

@@ -49,8 +49,8 @@ pub(crate) fn command() -> Command {
                 ),
         )
         .arg(flag(Opt::Namespace).env(None::<&str>).help(
-            "The namespace of the ServiceAccount. [default: that of the ServiceAccounts that made the requests, if \
-             it is only one]",
+            "The namespace of the ServiceAccount. [default: the namespace of the ServiceAccounts that made \
+             the requests, if they are all in one namespace]",
         ))
         .arg(output::flag().help("Print YAML, or one line of JSON."))
         .next_help_heading("Rules in use")

@@ -1,4 +1,4 @@
-//! The verbs of the command line, one in each file.
+//! The verbs of the command line.
 
 mod check;
 mod doctor;
@@ -31,7 +31,7 @@ use jobpass_core::{
 
 use crate::terminal::output;
 
-/// The verbs. Each `match` names all of them, so that a verb without an arm does not compile.
+/// The verbs. Each `match` on a verb names all of them, so that a verb without an arm does not compile.
 #[derive(Clone, Copy)]
 pub(crate) enum Verb {
     Mint,

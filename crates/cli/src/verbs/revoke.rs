@@ -72,7 +72,7 @@ pub(crate) async fn run(
     if let Some(anchor) = matches.get_one::<String>("anchor") {
         return by_anchor(matches, &inputs, anchor, environment, interrupt).await;
     }
-    // The state file names the server, so the options that name a server have no effect.
+    // The state file names the server and the credential, so these options have no effect.
     let inputs = connection::OF_SERVER
         .into_iter()
         .fold(inputs, |inputs, option| inputs.without(option));
@@ -198,9 +198,9 @@ fn no_state_file(matches: &ArgMatches, inputs: &Inputs, path: &Path) -> Error {
     Error::input(
         name,
         format!("names no token: there is no state file `{}`", text::path(path)),
-        "check the path: jobpass minted no token with this path in this folder, or somebody removed its \
-         state file. List the tokens with `jobpass list --all-namespaces`, and revoke one with \
-         `jobpass revoke ANCHOR`",
+        "check the path: jobpass minted no token with this path in this folder, or somebody removed the \
+         token's state file. As an administrator, list the tokens with `jobpass list --all-namespaces`, and \
+         revoke one with `jobpass revoke ANCHOR`",
     )
 }
 

@@ -64,10 +64,10 @@ pub(crate) fn command() -> Command {
         .arg(output::flag())
         .after_help(
             "The token itself names its ServiceAccount. The new Secret is named after the old one, with \
-             random letters added, and has its labels, annotations, owners and expiry. If anything fails \
-             before the new token is in its place, the old token stays there, and works. If a signal \
-             interrupts the grace period, run the same command again. If nobody does, `jobpass sweep` \
-             deletes the old Secret when the period is over.\n\
+             random letters added, and gets the labels, annotations, owners and expiry of the old one. If \
+             anything fails before the new token is in its place, the old token stays in this place, and \
+             works. If a signal interrupts the grace period, run the same command again. If nobody does, \
+             `jobpass sweep` deletes the old Secret when the period is over.\n\
              The credential needs `create`, `get`, `patch` and `delete` on Secrets.\n\n\
              Examples:\n  \
              jobpass rotate --kubeconfig-file scanner.yaml\n  \

@@ -147,8 +147,8 @@ pub(crate) fn command() -> Command {
             flag(
                 "minter-kubeconfig",
                 "FILE",
-                "With --apply, also write a kubeconfig of the minter that `serviceaccount:NAME` creates, with \
-                 mode 0600, and print the next commands. The kubeconfig holds a new token of that account.",
+                "With --apply, also write a kubeconfig for the minter `serviceaccount:NAME`, with mode 0600, \
+                 and print the next commands. The kubeconfig holds a new token of that account.",
             )
             .value_hint(ValueHint::FilePath)
             .requires("apply"),
@@ -195,8 +195,8 @@ pub(crate) fn command() -> Command {
             .requires("delete"),
             switch(
                 "dry-run",
-                "With --delete, delete nothing, and print the objects that jobpass would delete. Exit code 5: the \
-                 deletion would refuse, for example because a job has a token.",
+                "With --delete, delete nothing, and print the objects that jobpass would delete. Exit code \
+                 5: jobpass would refuse the deletion, for example because a job has a token.",
             )
             .requires("delete"),
         ])
@@ -393,14 +393,15 @@ async fn delete(
     }
     if setup.authentication().is_some() {
         output::warning(
-            "the API server still trusts the issuer of the ID tokens: remove its entry from the API server's \
-             AuthenticationConfiguration",
+            "the API server still trusts the issuer of the ID tokens: remove the entry of this issuer from \
+             the API server's AuthenticationConfiguration, unless other jobs still need it",
         );
     }
     Ok(())
 }
 
-/// The warning for a deletion that found no object to delete: a mistyped name looks like a set-up that is gone.
+/// The warning for a deletion that found no object to delete: a mistyped name looks like a set-up that is
+/// gone.
 fn nothing_was_there(inputs: &Inputs) -> String {
     let given = [Opt::ServiceAccount, Opt::RoleRules, Opt::Namespace].into_iter();
     let given = given.filter(|option| inputs.get(*option).is_some());

@@ -76,7 +76,7 @@ fn text_of(who: &Whoami, screen: Screen) -> String {
         row(
             "according to",
             "the token itself: the API server accepts it, but cannot name its user (Kubernetes before 1.28 \
-             has no SelfSubjectReview)",
+             has no SelfSubjectReview v1)",
         );
     }
     rows.join("\n")
@@ -134,7 +134,7 @@ mod tests {
         extra          jobpass.dev/run-id: 7 7
         according to   the token itself: the API server accepts it,
                        but cannot name its user (Kubernetes before
-                       1.28 has no SelfSubjectReview)
+                       1.28 has no SelfSubjectReview v1)
         ");
     }
 }
