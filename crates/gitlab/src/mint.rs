@@ -192,8 +192,8 @@ fn deliver(minted: &Minted, state: &State, dotenv: Option<&Dotenv>, end: &End) -
     Ok(())
 }
 
-/// Limits `duration` to the time that the job has left. `duration` never becomes less than 10 minutes, the
-/// shortest lifetime of a token.
+/// Limits `duration` to the time that the job has left, but never to less than 10 minutes, the shortest
+/// lifetime of a token.
 fn no_longer_than(seconds: u64, inputs: Inputs) -> Inputs {
     let most = match seconds.max(Lifetime::LEAST) {
         // Kubernetes treats exactly this number as the lifetime of a Pod's token, so jobpass refuses it.

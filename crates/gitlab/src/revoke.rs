@@ -25,8 +25,8 @@ use crate::{
     log, sealed,
 };
 
-/// The options for the end of a job: those that name the API server, the minter, and the objects that jobpass
-/// created for the job, and those that decide about the proof and about a failure.
+/// The options for the end of a job. Most of them name the API server, the minter, and the objects that
+/// jobpass created for the job. The last two decide about the proof and about a failure to revoke.
 const OPTIONS: [Opt; 13] = [
     Opt::ServiceAccount,
     Opt::RoleRules,

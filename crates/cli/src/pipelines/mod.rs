@@ -78,11 +78,11 @@ struct Memory {
 enum Reply {
     /// A response about the run.
     Answer(Answer),
-    /// The site does not have this run, or the token may not read it.
+    /// The site does not show this run: for example, it has no such run, or the token may not read it.
     Unknown,
     /// The request failed, for this reason.
     Failed(String),
-    /// All further requests to the site would fail, for this reason.
+    /// jobpass must send the site no more requests, for this reason.
     Stop(String),
 }
 

@@ -562,7 +562,8 @@ mod tests {
         (0..number).map(|number| format!("A{number}=1\n")).collect()
     }
 
-    /// GitLab drops the whole report if it breaks one of these rules.
+    /// GitLab drops the whole report if it breaks one of GitLab's rules. The last case breaks a rule of
+    /// jobpass.
     #[rstest]
     #[case::empty("", None)]
     #[case::as_many_as_gitlab_accepts(&variables(15), None)]

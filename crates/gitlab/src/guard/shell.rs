@@ -30,8 +30,8 @@ pub(crate) struct Script {
     /// The id of the process that forked the script's shell, or of that shell itself if no shell forked it.
     /// `$$` has this value in the script.
     pub(crate) id: u32,
-    /// Whether that shell or a fork of it called this program. `false` if another script in between called
-    /// it.
+    /// Whether the script's shell, or a fork of it, called this program. `false` if another script in between
+    /// called it.
     pub(crate) calls: bool,
     /// Whether the script may run in a container. All processes of the container then end soon after the
     /// script's shell.
