@@ -29,7 +29,7 @@ const GAP: &str = "  ";
 /// The state of an anchor, in the table of `list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// The anchor's token works.
+    /// The anchor exists, and its token has not expired.
     Live,
     /// The anchor's token has expired.
     Expired,

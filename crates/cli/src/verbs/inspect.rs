@@ -43,7 +43,7 @@ pub(crate) fn command() -> Command {
     Command::new("inspect")
         .about("Show the claims of a token and what is unusual about them, without showing the token")
         .arg(
-            // Unlike other verbs, this one does not read JOBPASS_TOKEN_FILE. So in a job that sets this
+            // Unlike most verbs, this one does not read JOBPASS_TOKEN_FILE. So in a job that sets this
             // variable, `inspect` still reads a token from standard input.
             flags::flag(Opt::TokenFile).env(None::<&str>).help(
                 "The file that holds the token, or `-` for standard input. Without this option and \

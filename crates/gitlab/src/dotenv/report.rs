@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{job::value, log, sealed};
 
-/// The size in bytes below which GitLab accepts a report.
+/// The size in bytes below which GitLab accepts a report by default (`dotenv_size` of the plan limits).
 const SIZE_LIMIT: usize = 5 * 1024;
 /// The default limit for the variables of a report on self-managed GitLab. An administrator can change it
 /// (`dotenv_variables` of the plan limits), and a job cannot see the limit.
@@ -421,8 +421,8 @@ impl Dotenv {
         self.refused(
             format!(", which would have {size} bytes or more"),
             format!(
-                "GitLab accepts reports of less than {SIZE_LIMIT} bytes: write less to the report, or ask \
-                 for fewer audiences, because the token contains them"
+                "by default, GitLab accepts only reports of less than {SIZE_LIMIT} bytes: write less to the \
+                 report, or ask for fewer audiences, because the token contains them"
             ),
         )
     }
