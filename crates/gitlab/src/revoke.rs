@@ -164,8 +164,8 @@ fn nothing_recorded(job: &Job) -> Error {
          {INDENT}after_script:\n\
          {INDENT}  # your own commands, then\n\
          {INDENT}  - !reference [{template}, after_script]\n\n\
-         If a program removed `{}` while the job ran, the job's token may still work. An administrator \
-         revokes it with this command:\n\n  kubectl delete secrets --all-namespaces --selector \
+         If a program removed `{}` while the job ran, the job's token may still work. Ask an administrator \
+         to revoke it with this command:\n\n  kubectl delete secrets --all-namespaces --selector \
          jobpass.dev/run-id={},jobpass.dev/job={},app.kubernetes.io/managed-by=jobpass",
         harmless(&job.folder_name()),
         get("CI_PIPELINE_ID"),

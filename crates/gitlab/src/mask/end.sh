@@ -8,8 +8,8 @@ jobpass_keep() {
   esac
 }
 if [ -z "${jobpass_began-}" ]; then
-  # The output of `trap` goes through a file. In $(), `trap` could print the traps of the subshell, which are other ones. Only this
-  # user can read the file, because the commands of a trap may contain a secret.
+  # The output of `trap` goes through a file. In $(), `trap` could print the traps of the subshell instead. Only this user can read the
+  # file, because the commands of a trap may contain a secret.
   jobpass_umask=$(umask)
   umask 077
   trap > "$jobpass_pipe.traps"
