@@ -421,8 +421,8 @@ impl Dotenv {
         self.refused(
             format!(", which would have {size} bytes or more"),
             format!(
-                "GitLab accepts reports of less than {SIZE_LIMIT} bytes by default: write less to the report, \
-                 or ask for fewer audiences, because the token contains them"
+                "GitLab accepts reports of less than {SIZE_LIMIT} bytes by default: write less to the \
+                 report, or ask for fewer audiences, because the token contains them"
             ),
         )
     }
