@@ -100,7 +100,7 @@ fn who_may_not_mint_is_told_why() {
 
 /// The dev cluster refuses requests that it does not support. So no test can rely on an invented answer.
 #[test]
-#[should_panic = "the dev cluster does not answer GET /api/v1/nodes: use Kubernetes, as tests/control-plane/README.md says"]
+#[should_panic = "the dev cluster does not answer GET /api/v1/nodes: use Kubernetes (see tests/control-plane/README.md)"]
 fn a_question_that_it_does_not_know_fails_the_test() {
     let cluster = Cluster::dev();
     let (status, _) = cluster.ask("GET", "/api/v1/nodes", None);

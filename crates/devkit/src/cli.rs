@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::DevCluster;
 
-/// The objects that an administrator creates with docs/minter.md.
+/// The objects that docs/minter.md creates in its section "By hand".
 pub const MANIFESTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: ci}}
 ---
@@ -86,7 +86,8 @@ fn command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help(
                     "The folder for the kubeconfigs. It must not exist yet. When the program ends, it \
-                       removes the folder [default: in the temporary directory]",
+                       removes the kubeconfigs, and the folder if no other file is in it [default: a \
+                       folder in the temporary directory]",
                 ),
         )
         .arg(
@@ -105,7 +106,7 @@ fn command() -> Command {
         );
     Command::new("jobpass-devkit")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A dev cluster that answers the requests of jobpass as kube-apiserver does")
+        .about("A dev cluster that answers the requests of jobpass in CI jobs as kube-apiserver does")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve)
@@ -149,7 +150,7 @@ fn greet(cluster: &DevCluster, folder: &Path) -> io::Result<()> {
     write!(
         out,
         "The dev cluster listens on {url}.
-In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may mint tokens for it.
+In its namespace ci, the ServiceAccount scanner may list Pods, and the minter may mint tokens for scanner.
 
     export KUBECONFIG={folder}/{MINTERS}
     jobpass mint --service-account scanner --token-file token
@@ -158,8 +159,8 @@ In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may
     jobpass revoke --token-file token
     jobpass exec --service-account scanner -- jobpass whoami
 
-The dev cluster answers the requests of CI jobs, and 501 to all others. kubectl and `jobpass setup` need Kubernetes:
-see tests/control-plane/README.md. Everything is in memory.
+The dev cluster supports the commands above. It answers 501 to a request that it does not support. kubectl and
+`jobpass setup` need Kubernetes: see tests/control-plane/README.md. Everything is in memory.
 To end the dev cluster, press Ctrl-C.
 ",
         url = cluster.url(),

@@ -134,7 +134,8 @@ impl Builder {
 
     /// # Errors
     ///
-    /// If the cluster cannot listen on the address, or if the transcript of a test run cannot be written.
+    /// If the cluster cannot listen on the address, or if this test run records transcripts and the file
+    /// cannot be created.
     pub fn start(self) -> Result<DevCluster> {
         let transcript = Transcript::begin().context("failed to begin the transcript of the dev cluster")?;
         let cluster = Arc::new(Cluster::new(transcript));

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// The first JWT in a text.
 pub(crate) fn find(text: &str) -> Option<&str> {
     let of_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    // The header begins with `{"`, which is `eyJ` in base64.
+    // The header begins with `{"` and a letter, and so its base64 begins with `eyJ`.
     text.split(|c| !of_jwt(c))
         .filter_map(|word| word.find("eyJ").map(|start| &word[start..]))
         .find(|word| word.split('.').count() == 3)
@@ -24,7 +24,7 @@ pub(crate) fn find(text: &str) -> Option<&str> {
 
 /// The key with which a cluster signs its tokens.
 ///
-/// To generate a key takes a noticeable part of a second, so all dev clusters of a process share one key.
+/// Generating a key takes a noticeable part of a second, so all dev clusters of a process share one key.
 /// Their tokens still differ, because a token contains the uid of its ServiceAccount.
 pub struct SigningKey {
     pair: KeyPair,
@@ -46,8 +46,8 @@ impl SigningKey {
         Self::of(&key)
     }
 
-    /// Reads the key of another cluster, from the file of kube-apiserver's
-    /// `--service-account-signing-key-file`.
+    /// Reads the key of another cluster. `pem` is the content of the file that kube-apiserver's flag
+    /// `--service-account-signing-key-file` names.
     ///
     /// # Panics
     ///

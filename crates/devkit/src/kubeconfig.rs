@@ -1,4 +1,4 @@
-//! The kubeconfigs for clients of a front.
+//! The kubeconfigs for clients of a [`Front`](crate::Front).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -14,7 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 
 /// A host name that only the tests' proxies can resolve. Every server's certificate names it. The tests need
-/// it because clients use no proxy for an address of this machine.
+/// it because clients use no proxy for a loopback address.
 pub const AWAY: &str = "away.example";
 
 pub(crate) struct Authority {
@@ -44,7 +44,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// The only client certificate: the administrator's.
+    /// Creates a client certificate for the administrator. No other user has one.
     pub(crate) fn client(&self) -> Result<ClientCertificate> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name("kubernetes-admin");
@@ -57,8 +57,8 @@ impl Authority {
         })
     }
 
-    /// The TLS configuration of the API server for HTTP/1.1: the server's own certificate, and optional
-    /// client certificates.
+    /// The TLS configuration of a server for HTTP/1.1. The server has a new certificate, and accepts clients
+    /// without a certificate or with one of this authority.
     pub(crate) fn server_config(&self, ip: IpAddr) -> Result<ServerConfig> {
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), AWAY.to_owned()];
         if ip.is_unspecified() {

@@ -112,14 +112,14 @@ fn chosen(headers: &HeaderMap, names: &[HeaderName]) -> BTreeMap<String, String>
 pub(crate) struct Transcript(Mutex<File>);
 
 impl Transcript {
-    /// Begins a transcript, named after the test that starts the cluster. `None` if this test run records no
-    /// transcripts.
+    /// Begins a transcript, named after the test that starts the cluster, or after the program if no test
+    /// does. `None` if this run records no transcripts.
     pub(crate) fn begin() -> Result<Option<Self>> {
         let Some(records) = env::var_os(RECORDS) else {
             return Ok(None);
         };
         let folder = Path::new(&records).join("transcripts");
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Some(Self(Mutex::new(create(&folder)?))))
     }
 
@@ -147,7 +147,7 @@ pub fn read_all(records: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for file in files {
         let path = file?.path();
-        let entries = read(&path).with_context(|| format!("{} is not a transcript", path.display()))?;
+        let entries = read(&path).with_context(|| format!("cannot read {} as a transcript", path.display()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         transcripts.insert(name.into_owned(), entries);
     }

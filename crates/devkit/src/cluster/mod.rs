@@ -1,5 +1,5 @@
-//! The dev cluster. It answers the requests of jobpass and of its demo as Kubernetes does. It answers 501 to
-//! any other request, and so fails the test that sent the request.
+//! The dev cluster. It answers the requests of jobpass in a CI job and in the demo as Kubernetes does. It
+//! answers 501 to a request that it does not support, and so fails the test that sent the request.
 //!
 //! `tests/replay` plays a transcript of these requests on Kubernetes itself, and compares the answers.
 
@@ -27,7 +27,7 @@ pub(crate) use self::tokens::user_of;
 /// The issuer of the cluster's tokens, which is also the audience of its API server.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
-/// The state that the server's thread and the handle share.
+/// The state that the front's thread and the [`DevCluster`](crate::DevCluster) share.
 #[derive(Default)]
 pub(crate) struct Cluster {
     pub(crate) clock: Clock,
@@ -45,8 +45,8 @@ struct State {
 }
 
 impl Cluster {
-    /// Creates a cluster with the objects that every new cluster has. It records its requests in
-    /// `transcript`.
+    /// Creates a cluster with some of the objects that a new Kubernetes cluster has. It records its requests
+    /// in `transcript`.
     pub(crate) fn new(transcript: Option<Transcript>) -> Self {
         let cluster = Self {
             transcript,
@@ -61,7 +61,7 @@ impl Cluster {
         lock(&self.state)
     }
 
-    /// Records a request that the dev cluster does not support, by its answer.
+    /// Records the answer to a request that the dev cluster does not support.
     pub(crate) fn refuse(&self, answer: &Value) {
         let message = answer["message"].as_str().unwrap_or_default();
         lock(&self.refused).push(message.to_owned());
@@ -72,7 +72,7 @@ impl Cluster {
         std::mem::take(&mut *lock(&self.refused))
     }
 
-    /// Makes a change for the test. Also writes it to the transcript, if this test run has one.
+    /// Answers a request or makes another change. Records it in the transcript, if this test run has one.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         match &self.transcript {
             Some(transcript) => transcript.write(act, entry),

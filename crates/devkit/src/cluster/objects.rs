@@ -60,8 +60,8 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, typed(kind, object)))
     }
 
-    /// Refuses an object for which storage is not enough. The dev cluster has no validation, owners or
-    /// finalizers, and only its administrator may grant permissions.
+    /// Answers 501 if Kubernetes would do more than store the object. The dev cluster has no validation,
+    /// owners or finalizers. In it, only the administrator may create roles and bindings.
     fn check(&self, kind: &'static Kind, object: &Value) -> Result<()> {
         let fields: &[&str] = match kind.plural {
             "secrets" => &["metadata", "type"],
@@ -96,7 +96,7 @@ impl Call<'_> {
         let metadata_only = match self.header(header::ACCEPT) {
             accept if accept.starts_with("application/json;as=PartialObjectMetadataList;") => true,
             accept if !accept.contains("as=") => false,
-            _ => return Err(self.not_made_for("as something else than JSON")),
+            _ => return Err(self.not_made_for("in the format that the header Accept names")),
         };
         let namespace = self.target.namespace;
         let page = self.page(kind, namespace)?;
@@ -155,7 +155,7 @@ impl Call<'_> {
                 ("continue", _) => {
                     let after = begin(&value, namespace);
                     page.after = Some(
-                        after.ok_or_else(|| self.not_made_for("with a continue token of another list"))?,
+                        after.ok_or_else(|| self.not_made_for("with an invalid continue token"))?,
                     );
                 }
                 _ => return Err(self.not_made_for("")),

@@ -74,7 +74,7 @@ impl Call<'_> {
         if let Some(error) = error {
             status["evaluationError"] = error.into();
         }
-        // The `spec` of the answer is empty.
+        // Kubernetes leaves the `spec` of this answer empty.
         Ok((StatusCode::CREATED, reviewed(KIND, &json!({}), &status)))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::store::Kind;
 
-/// A refusal, as the API server's Status.
+/// A refusal, in the form of the API server's `Status`.
 #[derive(Debug)]
 pub(super) struct Status {
     pub(super) code: StatusCode,
@@ -54,10 +54,10 @@ impl Status {
         Self::new(StatusCode::CONFLICT, "Conflict", message, Some(details))
     }
 
-    /// A 501, which Kubernetes never sends: the dev cluster does not support the request.
+    /// A 501: the dev cluster does not support the request. Kubernetes can answer it.
     pub(super) fn not_made_for(what: &str) -> Self {
         let message = format!(
-            "the dev cluster does not answer {what}: use Kubernetes, as tests/control-plane/README.md says"
+            "the dev cluster does not answer {what}: use Kubernetes (see tests/control-plane/README.md)"
         );
         Self::new(StatusCode::NOT_IMPLEMENTED, "NotImplemented", message, None)
     }

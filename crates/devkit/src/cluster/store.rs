@@ -96,8 +96,8 @@ impl Store {
         }
     }
 
-    /// The objects of a namespace with their keys, after the key `after`. An empty namespace means all
-    /// namespaces.
+    /// The objects of one kind in a namespace, each with its key. With `after`, only the objects after this
+    /// key. An empty namespace means all namespaces.
     pub(super) fn scan<'a>(
         &'a self,
         kind: &Kind,

@@ -21,7 +21,8 @@ const LIFETIMES: std::ops::RangeInclusive<i64> = 600..=1 << 32;
 /// The time for which the dev cluster caches a successful authentication: `TokenSuccessCacheTTL` in
 /// pkg/kubeapiserver/options/authentication.go.
 const CACHE_LIFETIME: Duration = Duration::from_secs(10);
-/// The time for which the dev cluster still accepts an expired token: `DefaultLeeway` of go-jose.
+/// The number of seconds for which the dev cluster accepts a token after its expiry, or before the time from
+/// which it is valid: `DefaultLeeway` of go-jose.
 const LEEWAY: i64 = 60;
 
 /// The group whose members may do everything, without RBAC.

@@ -51,8 +51,8 @@ pub enum FaultKind {
     /// The front holds the matching requests back until their number is that of the barrier. Then the server
     /// carries them out.
     Together(Arc<Barrier>),
-    /// The server carries the request out and answers it only after this real time, even if the client has
-    /// closed the connection. The clock of the dev cluster does not count.
+    /// The server carries the request out only after this time, even if the client has closed the connection
+    /// by then. The time is real: the clock of the dev cluster does not count.
     CarryOutLate(Duration),
     /// The server carries the request out and answers it. The front adds a `Warning:` header with this text.
     Warn(String),

@@ -66,7 +66,8 @@ impl Log {
         });
     }
 
-    /// Wakes the waiting tests after a request that the server carried out but did not answer.
+    /// Wakes the waiting tests after a request that the server carried out and to which the client gets no
+    /// answer.
     pub(super) fn wake(&self) {
         self.change(|_| {});
     }
@@ -82,7 +83,7 @@ impl Log {
         self.changed.notify_all();
     }
 
-    /// Blocks until `what` returns a value. Calls `what` after each request and each answer.
+    /// Blocks until `what` returns a value. Calls `what` at once, and again after the log has changed.
     ///
     /// # Panics
     ///

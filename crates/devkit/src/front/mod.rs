@@ -73,9 +73,9 @@ struct Shared {
     faults: Mutex<Vec<Fault>>,
     /// The tokens from the answers to all TokenRequests.
     issued: Mutex<Vec<String>>,
-    /// The user of each bearer token.
+    /// The user of each bearer token that a real API server has accepted.
     users: Mutex<HashMap<String, String>>,
-    /// The time by which the `Date` headers are ahead of the real time.
+    /// The time that the front adds to each `Date` header.
     ahead: Mutex<Duration>,
     /// The change to the answer of every TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,
@@ -101,11 +101,12 @@ impl Default for Listen {
 impl Front {
     /// Starts in front of the API server of an administrator's kubeconfig. The front has an administrator
     /// certificate of its own; for requests with it, the front uses the kubeconfig's credential. It passes
-    /// every other credential on unchanged.
+    /// every bearer token on, unless [`Front::accept`] replaces it.
     ///
     /// # Errors
     ///
-    /// If the kubeconfig cannot be read, if it lacks the certificates or the key, or if no port is free.
+    /// If the kubeconfig cannot be read, if its server is not `https`, if it lacks the certificates or the
+    /// key, or if no port is free.
     pub fn before(kubeconfig: &Path, http2: bool) -> Result<Self> {
         let upstream = Upstream::new(kubeconfig)?;
         let listen = Listen {
@@ -229,8 +230,8 @@ impl Front {
         lock(&self.shared.faults).clear();
     }
 
-    /// Moves the `Date` header of all answers from now on. Clients compute the age of an object by this
-    /// clock. The API server's own clock does not move, so the lifetimes of tokens stay the same.
+    /// Moves the `Date` header of all answers from now on. jobpass computes the age of an object with this
+    /// header. The API server's own clock does not move, so the lifetimes of tokens stay the same.
     pub fn move_date(&self, by: Duration) {
         *lock(&self.shared.ahead) += by;
     }
@@ -288,8 +289,8 @@ impl Front {
             .unwrap_or_else(|error| panic!("cannot review a token: {error:#}"))
     }
 
-    /// The status with which the API server answers a request with this token now. The request meets no fault
-    /// and is not in the log.
+    /// The status with which the API server answers `GET /version` with this token now. The request meets no
+    /// fault and is not in the log.
     ///
     /// # Panics
     ///

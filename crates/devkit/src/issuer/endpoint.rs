@@ -91,7 +91,7 @@ impl TokenEndpoint {
         let address = told.recv().expect("the endpoint listens");
         Self {
             shared,
-            // github.com's URL also has two slashes.
+            // github.com's URL also has two slashes before `idtoken`.
             url: format!(
                 "https://{address}/23//idtoken/{}/{}?api-version=2.0",
                 random::uid(),

@@ -73,7 +73,8 @@ impl Issuer {
         }
     }
 
-    /// A GitLab, for a push to the protected branch `main` of `team/scan`. The id of the project is 7.
+    /// A GitLab instance, for a push to the protected branch `main` of `team/scan`. The id of the project is
+    /// 7.
     pub fn gitlab(host: &str) -> Self {
         Self::new(&format!("https://{host}"), &GITLAB, claims::gitlab(host))
     }
