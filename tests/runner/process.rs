@@ -13,8 +13,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-/// The events for which a job waits. One mailbox serves the whole job, so that a cancellation reaches it
-/// during any process.
+/// The events for which a job waits. One mailbox serves a whole GitHub job or GitLab pipeline, so that a
+/// cancellation arrives during any process.
 pub(super) struct Mailbox {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
@@ -59,7 +59,7 @@ pub(super) struct Manner<'a> {
 /// The ways to end a job from outside. Unlike a cancellation, they leave no time for `after_script`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The coordinator says that the job has ended already.
+    /// GitLab tells the runner that the job has ended already.
     Force,
     /// The runner gets SIGTERM.
     Terminate,
@@ -121,7 +121,7 @@ impl Mailbox {
             .any(|event| matches!(event, Event::Cancel))
     }
 
-    /// Runs a process to its end.
+    /// Runs a process to its end. After [`Stop::Kill`], returns while the process still runs.
     pub(super) fn run(
         &mut self,
         command: Command,
@@ -202,7 +202,8 @@ impl Mailbox {
         }
     }
 
-    /// Starts the process, and the threads that read its output. Returns the number of open streams.
+    /// Starts the process, and the threads that read its output. Returns the process and the number of its
+    /// open streams.
     fn start(
         &self,
         mut command: Command,

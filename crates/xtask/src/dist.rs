@@ -50,7 +50,7 @@ fn command() -> Command {
                 .long("target")
                 .value_name("TRIPLE")
                 .conflicts_with("profile")
-                .help("Build for another platform, as in `x86_64-pc-windows-gnu`. [default: this machine]"),
+                .help("Build for another platform, such as `x86_64-pc-windows-gnu`. [default: this machine]"),
         )
         .arg(
             Arg::new("assets")
@@ -88,7 +88,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     println!("{}", fs::read_to_string(written)?.trim_end());
     if with_assets {
         let assets = workspace.target.join("dist/assets");
-        fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
+        fs::create_dir_all(&assets).with_context(|| format!("cannot create {}", assets.display()))?;
         for name in OTHERS.into_iter().filter(|name| platform.has(name)) {
             copy(&build(name)?, &assets.join(platform.file(name)))?;
         }
@@ -136,8 +136,8 @@ fn release(workspace: &Workspace, triple: &str, name: &str) -> Result<PathBuf> {
         let target = workspace.target.join("dist");
         let mut cargo = workspace.cargo();
         cargo.args(["build", "--locked", "--release", "--package", name]);
-        // With an explicit target, the flags do not reach build scripts and procedural macros, which
-        // cannot be static.
+        // With an explicit target, the flags do not reach build scripts and procedural macros. A procedural
+        // macro is a dynamic library, so it cannot be static.
         cargo.args(["--target", triple]).arg("--target-dir").arg(&target);
         cargo.env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, triple)?);
         run(&mut cargo)?;
@@ -157,7 +157,7 @@ fn place_for(platform: &Platform, binary: &Path, dist: &Path) -> Result<PathBuf>
     if bin.exists() {
         fs::remove_dir_all(&bin).with_context(|| format!("cannot empty {}", bin.display()))?;
     }
-    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+    fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
     copy(binary, &bin.join(platform.file(BINARY)))?;
     checksums(dist)
 }
@@ -249,7 +249,8 @@ impl Platform {
         self.0.starts_with("win32-")
     }
 
-    /// Whether a release has the program. The templates that run jobpass-gitlab need a POSIX shell.
+    /// Whether a release has the program. There is no jobpass-gitlab for Windows, because the templates that
+    /// run it need a POSIX shell.
     fn has(&self, program: &str) -> bool {
         !(self.is_windows() && program == "jobpass-gitlab")
     }
@@ -269,9 +270,9 @@ pub fn platform_of(triple: &str) -> String {
     Platform::of(triple).0
 }
 
-/// The target of a release on this machine. On Linux, the target is musl, so that one binary runs in every
-/// image of its architecture. A static glibc would load the NSS modules of the image. These modules would
-/// load another glibc and crash.
+/// The target of a release on this machine. On Linux, the target is musl if Rust's musl target is installed.
+/// Then one binary runs in every image of its architecture. A static glibc would load the NSS modules of the
+/// image. These modules would load another glibc and crash.
 pub fn target() -> Result<String> {
     let host = host()?;
     Ok(match musl(&host) {
@@ -280,7 +281,8 @@ pub fn target() -> Result<String> {
     })
 }
 
-/// The musl target that [`target`] would return if somebody installed it. `None` if it is installed.
+/// The musl target that [`target`] would return if somebody installed it. `None` if it is installed, or if
+/// the host has no musl target.
 fn missing_musl(host: &str) -> Option<String> {
     musl(host).filter(|musl| !is_installed(musl))
 }

@@ -62,7 +62,7 @@ fn options() -> String {
                 None => format!("`{default}` ({place})"),
             })
         });
-        // A writer to a String does not fail.
+        // Writing to a String does not fail.
         let _ = writeln!(
             table,
             "| `{}` | {} | {only} | {} |",

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask VERB`. Each verb has a file of its own, and a line in `VERBS`.
+//! The project's chores: `cargo xtask VERB`. Each verb has a module of its own, and a line in `VERBS`.
 
 #![expect(
     clippy::print_stdout,

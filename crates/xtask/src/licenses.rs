@@ -72,7 +72,8 @@ struct Kind {
 }
 
 /// Collects the licence texts of the programs on all platforms: jobpass's own text, and each other text with
-/// the list of its crates. Fails if a crate contains no text, and its licence is neither Apache-2.0 nor MIT.
+/// the list of its crates. Fails if a crate contains no text, unless it may be used under Apache-2.0 alone or
+/// its licence is MIT.
 pub fn texts(workspace: &Workspace) -> Result<String> {
     let metadata = output(
         workspace

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match xtask::main() {
         Ok(()) => ExitCode::SUCCESS,
-        // If RUST_BACKTRACE is set, anyhow's own report would hide the next step below a backtrace.
+        // If RUST_BACKTRACE is set, anyhow's own report ends with a long backtrace. A reader would then miss
+        // the next step, which is above the backtrace.
         Err(error) => {
             eprintln!("error: {error}");
             for cause in error.chain().skip(1) {

@@ -1,7 +1,8 @@
 //! Shows that a program asks no module of the machine's name service switch for the address of a server.
 //!
-//! The modules are libraries for the machine's C library. A program that contains another C library crashes
-//! when it loads them. A program that obeys LD_LIBRARY_PATH when it loads them runs anybody's code.
+//! The modules are libraries for the machine's C library. A program that contains another C library can crash
+//! when it loads them. If a program obeys LD_LIBRARY_PATH when it loads them, whoever sets this variable
+//! chooses the code that the program runs.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,7 @@ use jobpass_devkit::{DevCluster, cli::MANIFESTS};
 
 use crate::workspace::output;
 
-/// A module that leaves a mark as soon as it is loaded.
+/// A module that leaves a mark as soon as a program loads it: it creates the file `$MARK`.
 const MODULE: &str = r#"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -53,7 +54,8 @@ pub fn try_out(jobpass: &Path) -> Result<()> {
                 .env("LD_LIBRARY_PATH", folder.path()),
         )
         .context(
-            "the trial needs a mount namespace of its own: run it as root, in a container with CAP_SYS_ADMIN",
+            "a program failed in the trial's mount namespace. If `unshare` or `mount` failed, run the \
+             trial as root; in a container, also with CAP_SYS_ADMIN",
         )?;
         let marked = mark.exists();
         drop(fs::remove_file(&mark));

@@ -38,7 +38,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     };
     let bin = tools::install(workspace, &[&CARGO_CYCLONEDX])?;
     let assets = workspace.target.join("dist/assets");
-    fs::create_dir_all(&assets).with_context(|| format!("cannot make {}", assets.display()))?;
+    fs::create_dir_all(&assets).with_context(|| format!("cannot create {}", assets.display()))?;
     step("bills of materials", "cargo xtask sbom", || {
         // With the commit's date, the same commit gives the same files.
         let date = output(workspace.command("git").args(["log", "-1", "--format=%ct"]))?;

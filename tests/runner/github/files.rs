@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::runner::random;
 
-/// The largest summary that the runner accepts.
+/// The largest summary that the runner accepts, in bytes.
 const SUMMARY_LIMIT: usize = 1024 * 1024;
 
 /// The files of one step.
@@ -27,7 +27,8 @@ pub(super) enum File {
 impl File {
     pub(super) const ALL: [File; 5] = [File::Path, File::Env, File::Summary, File::State, File::Output];
 
-    /// The property of the `github` context. The variable has the same name after `GITHUB_`.
+    /// The name of the property of the `github` context. The variable has the same name in capitals, after
+    /// `GITHUB_`.
     pub(super) fn name(self) -> &'static str {
         match self {
             File::Path => "path",

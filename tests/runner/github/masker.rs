@@ -121,7 +121,7 @@ fn xml(value: &str) -> String {
         .replace('\'', "&apos;")
 }
 
-/// The value without its quotes (`TrimDoubleQuotes`).
+/// The value without its quotes (`TrimDoubleQuotes`). Empty if the value is short or has no quotes.
 fn without_quotes(value: &str) -> &str {
     let inner = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.filter(|_| value.len() > 8).unwrap_or_default()

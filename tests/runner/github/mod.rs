@@ -114,8 +114,7 @@ pub struct Ended {
     pub raw: String,
     /// The summaries of all steps, masked.
     pub summary: String,
-    /// The outputs of the job that GitHub accepts. GitHub drops empty outputs, and outputs with a masked
-    /// value.
+    /// The outputs of the job. The runner drops empty outputs, and outputs with a masked value.
     pub outputs: BTreeMap<String, String>,
     folder: TempDir,
 }
@@ -222,7 +221,8 @@ impl Runner {
         self
     }
 
-    /// The folder in which steps run. The test must put the files there that `actions/checkout` would.
+    /// The folder in which steps run. The test must put the files there, because `actions/checkout` does
+    /// nothing here.
     pub fn workspace(&self) -> PathBuf {
         self.folder("workspace")
     }

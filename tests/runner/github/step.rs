@@ -1,4 +1,4 @@
-//! One part of a step: its process and its files. `obey` handles its output.
+//! One part of a step: its process and its files. The module `obey` handles its output.
 
 use std::env;
 use std::fs;

@@ -180,7 +180,7 @@ fn with_includes(project: &Path, others: &[(&str, &Path)], name: &str, given: &M
             }
             None => (project, of("local").or(include.as_str())),
         };
-        let file = file.expect("the harness includes files of projects only");
+        let file = file.expect("the harness supports only `include: local` and `include: project`");
         let given = include.get("inputs").and_then(Value::as_mapping);
         let included = with_includes(project, others, file, given.unwrap_or(&Mapping::new()));
         merge(&mut config, &Value::Mapping(included));
@@ -220,7 +220,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// Resolves `!reference [job, keyword, ...]`. A list within a list is joined to it.
+/// Resolves `!reference [job, keyword, ...]`. The items of an inner list become items of the outer list.
 fn referenced(value: Value, config: &Mapping) -> Value {
     match value {
         Value::Tagged(tagged) if tagged.tag == "!reference" => {

@@ -6,7 +6,8 @@ use serde_yaml::{Mapping, Value};
 ///
 /// # Panics
 ///
-/// If GitLab would refuse the inputs. (Unlike GitLab, this does not check `regex`.)
+/// If GitLab would refuse the inputs, or if the file uses a feature that the harness lacks. (Unlike GitLab,
+/// this does not check `regex`.)
 pub(super) fn load(name: &str, text: &str, given: &Mapping) -> Mapping {
     let (header, body) = text.split_once("\n---\n").unwrap_or((text, ""));
     let header = parse(name, header);

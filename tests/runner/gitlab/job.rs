@@ -425,7 +425,7 @@ fn code(end: &End) -> i32 {
     end.status.code().unwrap_or(128 + signal)
 }
 
-/// Copies a folder with its content and its modes.
+/// Copies a folder with its files and their modes.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("made");
     for entry in fs::read_dir(from).expect("the project is there").flatten() {

@@ -98,7 +98,7 @@ impl Over {
     }
 }
 
-/// The jobs of the pipeline, after GitLab has evaluated `rules`.
+/// The jobs of the pipeline, after GitLab has evaluated `rules`. Leaves out manual and delayed jobs.
 fn created(runner: &Runner) -> Vec<config::Job> {
     let jobs = runner.config.jobs.iter().filter_map(|job| {
         let mut job = job.clone();
@@ -150,7 +150,7 @@ fn earlier<'a>(runner: &Runner, job: &config::Job, over: &'a [Over]) -> Vec<&'a 
 fn is_due(runner: &Runner, job: &config::Job, over: &[Over]) -> bool {
     let earlier = earlier(runner, job, over);
     let failed = earlier.iter().any(|other| other.is_failure());
-    // A job in `needs` must have run. A stage may be empty.
+    // Each job in `needs` must have run. Without `needs`, an earlier job may have been skipped.
     let missing = job.needs.is_some() && earlier.iter().any(|other| other.result.is_none());
     match &*job.when {
         "always" => true,

@@ -1,4 +1,4 @@
-//! CI/CD variables: their precedence and their values.
+//! CI/CD variables: their values, and the conditions of `rules` about them.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) enum Kind {
     Plain,
     Masked,
-    /// The variable is the path of a file that contains the value.
+    /// The job gets the path of a file that contains the value.
     File,
 }
 

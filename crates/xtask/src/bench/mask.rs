@@ -23,7 +23,7 @@ const BLOCK: usize = 64 << 10;
 /// The number of different blocks. The programs read them again and again.
 const DIFFERENT: usize = 16;
 const BLOCKS: usize = (1 << 30) / BLOCK;
-/// The number of blocks for `sed -u`, which reads byte by byte, and for encoded logs.
+/// The number of blocks for `sed -u`, which reads byte by byte, and for all logs but the ordinary one.
 const FEW_BLOCKS: usize = BLOCKS / 32;
 
 /// One program that copies standard input to standard output.
@@ -98,8 +98,8 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
         }
     }
     println!(
-        "\nAims: 0.6 of cat on the ordinary log, 0.1 on the others; 8 MiB; 5 ms. A token of {} bytes, in all \
-         its forms.\n",
+        "\nAims: at least 0.6 of the speed of cat on the ordinary log, and 0.1 on the others; at most 8 MiB; \
+         at most 5 ms\nfor a short line. The token has {} bytes. The filter masks it in all its forms.\n",
         token.len()
     );
     Ok(())
@@ -190,8 +190,8 @@ impl<'a> Filter<'a> {
     }
 
     fn row(&self, base: f64) -> String {
-        // The first line of each process waits for the program to start. One line in twenty changes neither
-        // the median nor the 90th percentile.
+        // The first line of each process waits for the program to start. One line in twenty hardly changes
+        // the median and the 90th percentile.
         let delays = || self.delays.iter().map(|delay| 1000.0 * delay.as_secs_f64());
         format!(
             "{:<24} {:>7.0} MB/s {:>6.2}   {:>5.1} MiB   {:>9.2} ms {:>6.2} ms",
@@ -215,7 +215,7 @@ fn peak(pid: u32) -> Option<u64> {
     Some(1024 * kibibytes(&text)?)
 }
 
-/// An ordinary log, logs in the encodings that cost most, and logs that consist of tokens.
+/// An ordinary log, random bytes, logs in the encodings that cost most, and logs that consist of tokens.
 fn logs(token: &str) -> Vec<(&'static str, Vec<u8>)> {
     let ordinary = ordinary(token);
     let plain = ordinary.replace(token, "");

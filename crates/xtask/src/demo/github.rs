@@ -50,7 +50,8 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     screen.station(
         "masked",
         &format!(
-            "before everything else, it registered {masks} masks, for the token and its encodings:\n\
+            "before everything else, it registered {masks} masks, for the minter's credential and the \
+             token:\n\
              from then on, the runner writes *** in their place"
         ),
     );
@@ -117,7 +118,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// Creates the folders of a runner that has the action of a release, and no files of the job yet.
+    /// Creates the folders of a runner with the action as in a release, and the empty files for the steps.
     fn start(demo: &'a Demo<'a>, minter: &MinterAccount) -> Result<Self> {
         let folder = demo.folder.path().join("github");
         let action = folder.join("action");

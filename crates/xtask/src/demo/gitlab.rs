@@ -61,7 +61,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     screen.quote(&format!("$ {USER_SCRIPT}\n{used}"))?;
     screen.station(
         "hidden",
-        "the log has no part of the token. A runner cannot mask a value that the job made,\n\
+        "the log has no part of the token. A default runner cannot mask a value that the job made,\n\
          so the token is in no variable and no output. The template handover.yml hands it to later jobs\n\
          as glpat-..., which every runner masks",
     );
@@ -231,7 +231,7 @@ impl Shell<'_> {
         let begun = Instant::now();
         loop {
             let log = fs::read_to_string(&self.log)?;
-            // The program writes a line as a whole, so a line break ends it.
+            // If the log ends with a line break, it contains the whole line.
             if log.contains(text) && log.ends_with('\n') {
                 return Ok(log);
             }

@@ -192,7 +192,8 @@ impl<'a> Demo<'a> {
                 && may("create", "serviceaccounts/token", SERVICE_ACCOUNT).await?
                 && !may("create", "serviceaccounts/token", "minter").await?
                 && !may("get", "secrets", "").await?,
-            "the minter has a permission that the demo did not grant"
+            "the minter's permissions are not those that the demo granted: other bindings or another \
+             authorizer of the cluster may add some"
         );
         self.screen.station(
             "prepared",

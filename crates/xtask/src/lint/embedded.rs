@@ -1,4 +1,4 @@
-//! The parts of workflows, of the action and of the templates that need another linter than their file.
+//! The parts of workflows, of the action and of the templates that other linters check: scripts and inputs.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize as _;

@@ -1,5 +1,5 @@
-//! The examples in Markdown, which users copy. xtask writes each example that a linter can check to a file.
-//! If an example is only a part of a workflow, the file is a whole one.
+//! The examples in Markdown, which users copy. If there is a linter for an example, xtask writes the example
+//! into a file. An example that is only a part of a workflow becomes a whole workflow.
 
 use std::fs;
 use std::path::{Path, PathBuf};

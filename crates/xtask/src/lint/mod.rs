@@ -67,7 +67,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     )?;
     let folder = workspace.target.join("lint");
     drop(fs::remove_dir_all(&folder));
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let sources = step("find examples and scripts", "cargo xtask lint", || {
         Sources::find(&workspace.root, &folder)
     })?;

@@ -1,9 +1,9 @@
 //! `cargo xtask targets`: builds the programs for other targets, and tries their main uses on the dev
 //! cluster. Programs for another processor run under qemu, and programs for Windows run under wine.
 //!
-//! Releases need rustup's targets, and this verb does not: Debian has a compiler with the source of its
-//! standard library, and zig has a C compiler for every target. For macOS, this verb only checks the code,
-//! because a program cannot be linked without Apple's libraries.
+//! Releases need rustup's targets, and this verb does not: it builds the standard library from the source in
+//! Debian's packages, with zig or mingw as the C compiler. For macOS, this verb only checks the code, because
+//! a program cannot be linked without Apple's libraries.
 
 mod trial;
 mod wine;
@@ -68,7 +68,8 @@ const TARGETS: [Target; 5] = [
 ];
 
 impl Target {
-    /// The programs of a release for this target. The templates that run jobpass-gitlab need a POSIX shell.
+    /// The programs of a release for this target. There is no jobpass-gitlab for Windows, because the
+    /// templates that run it need a POSIX shell.
     fn programs(&self) -> impl Iterator<Item = &'static str> {
         let all = self.machine != Machine::Windows;
         PROGRAMS
@@ -90,7 +91,7 @@ fn command() -> clap::Command {
 fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let chosen = arguments.get_one::<String>("triple");
     let bin = tools::install(workspace, &[&CARGO_ZIGBUILD, &KUBECTL])?;
-    // Debian's compiler has a fixed path, because rustup's compiler may come before it on PATH.
+    // xtask calls Debian's compiler by its path, because rustup's compiler may come before it on PATH.
     for (file, package) in [
         ("/usr/bin/rustc", "rustc-web"),
         ("/usr/bin/cargo", "cargo-web"),
@@ -153,7 +154,7 @@ impl Runner {
         }
     }
 
-    /// A command that runs a program of this folder.
+    /// A command that runs one of the programs in the folder `programs`.
     fn command(&self, programs: &Path, name: &str) -> Command {
         match self {
             Self::This => Command::new(programs.join(name)),
@@ -175,7 +176,7 @@ impl Runner {
         }
     }
 
-    /// The words of a command line that runs a line of the machine's shell.
+    /// The words of a command that makes the machine's shell run one line.
     fn shell<'a>(&self, posix: &'a str, windows: &'a str) -> [&'a str; 3] {
         match self {
             Self::This | Self::Emulated(_) => ["sh", "-c", posix],
@@ -205,7 +206,7 @@ fn build(workspace: &Workspace, bin: &Path, target: &Target) -> Result<PathBuf> 
     let flag = match target.machine {
         // As in a release, this links the C runtime into the program.
         Machine::Windows => "-Ctarget-feature=+crt-static",
-        // zig adds the start files of the C library.
+        // zig adds the start files of the C library, so rustc must not add its own.
         Machine::This | Machine::Emulated(_) | Machine::MacOs => "-Clink-self-contained=no",
     };
     let mut build = cargo(workspace, bin, target, "build")?;
@@ -260,7 +261,7 @@ fn cargo(workspace: &Workspace, bin: &Path, target: &Target, verb: &str) -> Resu
         .env("PATH", &path)
         .env("RUSTC", "/usr/bin/rustc")
         .env("CARGO", "/usr/bin/cargo")
-        // The compiler is not a nightly, and refuses -Z without this variable.
+        // Debian's cargo is not a nightly build, and refuses -Z without this variable.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", folder(workspace))
         .env_remove("RUSTUP_TOOLCHAIN");

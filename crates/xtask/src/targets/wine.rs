@@ -10,7 +10,7 @@ use crate::tools;
 use crate::workspace::{Workspace, run};
 
 const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-/// Debian puts no program of this package on PATH.
+/// The path of wine. Debian's package wine64 puts no program on PATH.
 const PROGRAM: &str = "/usr/lib/wine/wine64";
 const SERVER: &str = "/usr/lib/wine/wineserver64";
 
@@ -34,7 +34,7 @@ impl Wine {
         tools::system(COMPILER, "gcc-mingw-w64-x86-64")?;
         tools::package(Path::new(PROGRAM), "wine64")?;
         let prefix = super::folder(workspace).join("wine");
-        fs::create_dir_all(&prefix).with_context(|| format!("cannot make {}", prefix.display()))?;
+        fs::create_dir_all(&prefix).with_context(|| format!("cannot create {}", prefix.display()))?;
         let wine = Self { prefix };
         // This starts the services of Windows. If a trial started them, they would keep the trial's pipes
         // open.

@@ -1,4 +1,4 @@
-//! The action, as a runner runs it.
+//! The program of the action, as the launcher runs it.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -140,7 +140,7 @@ impl<'a> Step<'a> {
         Ok(said)
     }
 
-    /// A part of the step, as the runner starts it.
+    /// A command for `main` or `post`, with the variables that a runner sets.
     fn command(&self, part: &str) -> Command {
         let Trial { machine, folder, .. } = self.trial;
         let mut step = self.trial.program("jobpass-github");

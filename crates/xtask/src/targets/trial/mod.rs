@@ -18,10 +18,10 @@ use tempfile::TempDir;
 use super::Runner;
 use crate::workspace::{output, run};
 
-/// The time limit for a program to do the next thing, under an emulator on a busy machine.
+/// The time limit of each wait for a program. It is enough under an emulator on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The lifetime of the tokens in the trial of the renewer, in seconds. kube-apiserver issues no token for
-/// less than ten minutes, so the trial would take too long.
+/// less than ten minutes, and with such tokens the trial would take too long.
 const SHORT: i64 = 5;
 
 /// The path of the Pods. kubectl cannot find the path itself, because the dev cluster answers no discovery
