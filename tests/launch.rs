@@ -95,7 +95,8 @@ pub fn add_node(program: &str, plane: &Launched) -> Kubelet {
     }
 }
 
-/// Starts a program that ends with its standard input. Returns the line that it prints when it is ready.
+/// Starts a program that ends when its standard input ends. Returns the process, its standard input, and the
+/// line that it prints when it is ready.
 fn start(mut command: Command) -> (Child, ChildStdin, String) {
     let mut process = command
         .stdin(Stdio::piped())
@@ -117,7 +118,7 @@ fn start(mut command: Command) -> (Child, ChildStdin, String) {
 pub fn minor_version(program: &str) -> u32 {
     let output = Command::new(tool(program)).arg("--version").output();
     let said = String::from_utf8(output.expect("the control plane starts").stdout).expect("text");
-    // `Kubernetes v1.37.2`
+    // The output is like `Kubernetes v1.37.2`.
     let minor = said.split('.').nth(1).and_then(|minor| minor.parse().ok());
     minor.unwrap_or_else(|| panic!("no version in {said:?}"))
 }

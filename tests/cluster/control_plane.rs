@@ -68,12 +68,12 @@ impl ControlPlane {
         }
     }
 
-    /// A front before the first API server, for one test.
+    /// Starts a [`Front`] for the first API server. Each test has a front of its own.
     pub(super) fn front(&self, http2: bool) -> Front {
         Front::before(&self.kubeconfigs[0], http2).expect("an administrator's kubeconfig")
     }
 
-    /// A front before the second API server, for one test.
+    /// Starts a [`Front`] for the second API server. Each test has a front of its own.
     pub(super) fn second_front(&self) -> Front {
         place::assert_listed(place::OWN);
         let kubeconfig = self.kubeconfigs.get(1);

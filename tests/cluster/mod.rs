@@ -1,4 +1,4 @@
-//! The cluster of a test: Kubernetes itself, or the dev cluster if Kubernetes cannot produce the test's case.
+//! The cluster of a test: Kubernetes itself, or the dev cluster for the few tests that `where.txt` lists.
 //!
 //! ```ignore
 //! let cluster = Cluster::start();
@@ -84,8 +84,8 @@ impl Cluster {
     }
 
     /// Like [`Cluster::start`], with tokens that live for a second, so that jobpass renews them all the time.
-    /// kube-apiserver issues no token for less than ten minutes, but it accepts every token with a valid
-    /// signature. So the front changes the tokens and signs them again.
+    /// kube-apiserver issues no token for less than ten minutes, but it accepts a token of any
+    /// lifetime if the signature is valid. So the front changes the tokens and signs them again.
     pub(crate) fn hasty() -> Self {
         let cluster = Self::start();
         cluster.reissue(|answer| {
@@ -252,7 +252,7 @@ impl Cluster {
         }
     }
 
-    /// The Secrets in a namespace, including those of the token controller.
+    /// The Secrets of every type in a namespace.
     pub(crate) fn secrets(&self, namespace: &str) -> Vec<Value> {
         list(self, &format!("/api/v1/namespaces/{namespace}/secrets"))
     }
@@ -284,7 +284,7 @@ impl Cluster {
         let type_ = type_.replace('/', "%2F");
         let mut secrets = list(self, &format!("/api/v1/secrets?fieldSelector=type%3D{type_}"));
         if let Server::Dev(_) = self.server {
-            // All of these Secrets are this test's.
+            // Each test has a dev cluster of its own, so all these Secrets belong to this test.
             return secrets;
         }
         secrets.retain(|secret| {
@@ -363,8 +363,8 @@ impl Drop for Cluster {
     }
 }
 
-/// The cluster-scoped kinds that tests create. Policies and webhooks come first, because they refuse
-/// requests.
+/// The cluster-scoped kinds that tests leave in a cluster. Webhooks and policies come first, because they
+/// could refuse the deletion of the others.
 const OF_THE_CLUSTER: [&str; 6] = [
     "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",

@@ -73,8 +73,8 @@ func (c *container) change(change func()) {
 	c.changed = make(chan struct{})
 }
 
-// copyLog writes the log after its first from bytes. With follow, it returns only when the process has ended
-// or the reader has gone.
+// copyLog writes the log without its first bytes, whose number is from. With follow, it returns only when the
+// process has ended or the reader has gone.
 func (c *container) copyLog(out io.Writer, from int, follow bool, gone <-chan struct{}) {
 	for {
 		c.mutex.Lock()
@@ -118,7 +118,7 @@ func (c *container) attach(in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// exec runs a command beside the container's process. The error holds the command's exit status.
+// exec runs a command beside the container's process. The error contains the command's exit status.
 func (c *container) exec(words []string, in io.Reader, out, errs io.Writer) error {
 	cmd := c.command(words)
 	cmd.Stdout, cmd.Stderr = out, errs

@@ -85,7 +85,7 @@ func runKubelet() error {
 	return nil
 }
 
-// listen accepts only the API servers of this control plane.
+// listen accepts only clients with a certificate of this control plane: its API servers and its administrator.
 func (k *kubelet) listen() (net.Listener, error) {
 	file := func(name string) string { return filepath.Join(k.dir, name) }
 	certificate, err := tls.LoadX509KeyPair(file("kubelet.crt"), file("kubelet.key"))

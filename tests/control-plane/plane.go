@@ -19,7 +19,7 @@ import (
 // patience is the time limit for a part to become ready. A part needs a few seconds, and more while a compiler runs beside it.
 const patience = 3 * time.Minute
 
-// auditPolicy records the user and the path of each request. It records no bodies, because those of TokenRequests hold tokens.
+// auditPolicy records the user and the path of each request. It records no bodies, because the answers to TokenRequests contain tokens.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -173,7 +173,8 @@ func (p *plane) startControllerManager() error {
 	return p.run("kube-controller-manager", cmd)
 }
 
-// part returns the command of one part: the program of that name in the assets' folder, or this program, which contains all parts.
+// part returns the command of one part: the program of that name in the assets' folder, or else this program. For etcd, the flag etcd
+// may name another program.
 func (p *plane) part(name string, arguments []string) (*exec.Cmd, error) {
 	if program := filepath.Join(p.assets, name); p.assets != "" && exists(program) {
 		return exec.Command(program, arguments...), nil
@@ -182,7 +183,7 @@ func (p *plane) part(name string, arguments []string) (*exec.Cmd, error) {
 		return exec.Command(p.etcd, append([]string{name}, arguments...)...), nil
 	}
 	if _, ok := parts[name]; !ok {
-		return nil, fmt.Errorf("%s is neither in this program nor in the folder %q", name, p.assets)
+		return nil, fmt.Errorf("%s is neither in this program nor in the folder %q: name a folder with it by --assets", name, p.assets)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -160,7 +160,7 @@ test("a binary that cannot be started is one clear error", async (t) => {
 
 for (const [signal, code] of [["SIGINT", 40], ["SIGTERM", 41], ["SIGHUP", 42]]) {
   test(`${signal} to the launcher alone reaches the binary, which decides how to end`, async (t) => {
-    // The sleeper's own output is closed, so that only the script keeps the pipe open.
+    // The sleeper's output goes to /dev/null, so that only the script keeps the pipe open.
     const action = new Action(
       t,
       `end() { echo "got $1"; kill $sleeper; exit $2; }

@@ -1,4 +1,4 @@
-//! The folders of a crate are its layers: a module imports only from layers below its own.
+//! The modules at the root of a crate are its layers: each imports only from the layers below it.
 //!
 //! Imports without circles let a reader read one folder at a time, and keep a change in its folder.
 
@@ -10,7 +10,7 @@ use std::{
 
 use syn::{UseTree, visit::Visit};
 
-/// The layers of a crate, the topmost first. The modules of a layer import only from the layers after it.
+/// The layers of a crate, the topmost first. A layer imports only from itself and from the layers after it.
 struct Layers {
     crate_name: &'static str,
     folders: &'static [&'static str],

@@ -55,7 +55,7 @@ struct Case {
     given: Vec<usize>,
     form: &'static str,
     asked: &'static str,
-    /// Whether to try the case with kubectl itself as well, which takes longer than its packages.
+    /// Whether to try the case with kubectl itself as well, which takes longer than the judge.
     with_kubectl: bool,
 }
 

@@ -151,8 +151,8 @@ fn connections() {
     });
 }
 
-/// A GitHub Enterprise Server whose certificate comes from a private authority. The job names the authority
-/// in NODE_EXTRA_CA_CERTS, as the guides of GitHub Enterprise Server say.
+/// A GitHub Enterprise Server whose certificate comes from a private authority. The runner's guide recommends
+/// NODE_EXTRA_CA_CERTS for it (github.com/actions/runner, docs/checks/sslcert.md).
 #[test]
 fn node_extra_ca_certs_counts_for_id_tokens() {
     let folder = TempDir::new().expect("a folder");

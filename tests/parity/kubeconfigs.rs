@@ -1,4 +1,4 @@
-//! Generates kubeconfigs, in every form of YAML.
+//! Generates kubeconfigs, in many forms of YAML.
 
 use std::{cell::Cell, fs, path::Path};
 

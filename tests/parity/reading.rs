@@ -111,7 +111,7 @@ fn difference(judged: Result<Read, String>, read: Result<Minter, String>) -> Opt
     let read = match (OnPurpose::of(&judged), read) {
         (Some(_), Err(_)) => return None,
         (Some(purpose), Ok(_)) => return Some(format!("jobpass accepts what it should refuse: {purpose:?}")),
-        // Neither program can send a token with these characters in a header.
+        // jobpass refuses a token that is not one word of visible ASCII. No API server issues such a token.
         (None, Err(_)) if judged.token.trim().bytes().any(|byte| !byte.is_ascii_graphic()) => return None,
         (None, Err(_)) if leads_nowhere(&judged.proxy) => return None,
         (None, Err(_)) if !has_host_name(&judged.server) => return None,

@@ -57,7 +57,7 @@ impl Servers {
         std::mem::take(&mut *self.seen.lock().expect("nobody panics with it"))
     }
 
-    /// Starts an API server that accepts every client and records each. Returns its port.
+    /// Starts an API server that accepts every client and records each request. Returns its port.
     pub(crate) fn api_server(&self, chain: &str, key: &str, clients: &str) -> u16 {
         let acceptor = acceptor(chain, key, Some(clients));
         let seen = Arc::clone(&self.seen);
@@ -134,7 +134,7 @@ fn acceptor(chain: &str, key: &str, clients: Option<&str>) -> TlsAcceptor {
         }
         None => builder.with_no_client_auth(),
     };
-    // The chain may be invalid: the client must refuse it.
+    // The chain may be invalid. This server sends it unchecked, because the client must refuse it.
     let certified = rustls::sign::CertifiedKey::new(
         certificates(chain),
         rustls::crypto::ring::sign::any_supported_type(&key).expect("a key"),

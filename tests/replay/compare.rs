@@ -1,6 +1,6 @@
 //! Compares two answers that name different objects. An API server invents values: uids, versions, tokens.
-//! The first time that such a value occurs, this pairs it with the value at the same position in the other
-//! answer. From then on, both must occur together.
+//! When such a value occurs, this pairs it with the value at the same position in the other answer. From then
+//! on, the two uids of a pair must occur together.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 

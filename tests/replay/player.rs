@@ -28,8 +28,7 @@ pub(crate) struct Player<'a> {
     names: Names,
     /// The namespaces of the transcript. Objects in other namespaces do not matter.
     namespaces: BTreeSet<String>,
-    /// The claims of each token that Kubernetes issued, by the token of the dev cluster that it is paired
-    /// with.
+    /// For each token of the dev cluster, the claims of the token that takes its place on Kubernetes.
     tokens: HashMap<String, Value>,
     /// For each token of the dev cluster, the last token that the player sent in its place.
     sent: HashMap<String, String>,

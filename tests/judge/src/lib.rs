@@ -23,7 +23,7 @@ use pieces::Pieces;
 
 /// The number of decoders that a person applies one after the other.
 const DEPTH: usize = 3;
-/// The least number of secret characters in a log that makes it [`Verdict::Partial`].
+/// The least number of secret characters in a log for the verdict [`Verdict::Partial`].
 const SOME: usize = 24;
 /// The share of the secret that is as good as the whole secret, in percent.
 const USABLE: usize = 70;

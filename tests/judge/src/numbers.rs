@@ -2,7 +2,7 @@
 
 use crate::bytes;
 
-/// Two hexadecimal digits a byte, with whatever stands between: `65:79`, `0x65, 0x79`, `\x65\x79`, `6579`.
+/// Two hexadecimal digits a byte, with any text between: `65:79`, `0x65, 0x79`, `\x65\x79`, `6579`.
 pub(crate) fn hexadecimal(text: &[u8]) -> Vec<Vec<u8>> {
     let mut decoded = Vec::new();
     for token in text.split(|byte| !byte.is_ascii_alphanumeric()) {

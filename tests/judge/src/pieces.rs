@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::decode::of_base64;
 
-/// The length of the shortest piece. No log has 8 characters of a signature in a row by chance.
+/// The length of the shortest piece, in bytes. A log hardly ever has 8 characters of a signature in a row by
+/// chance.
 const PIECE: usize = 8;
 /// The number of bits of an index into the filter, which spares most lookups.
 const FILTER: u32 = 16;

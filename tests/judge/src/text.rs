@@ -143,7 +143,7 @@ pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
     vec![decoded]
 }
 
-/// Decodes what `cat -v` prints: `^A`, `M-a`, `M-^A`.
+/// Decodes the output of `cat -v`: `^A`, `M-a`, `M-^A`.
 pub(crate) fn carets(text: &[u8]) -> Vec<Vec<u8>> {
     if !text.contains(&b'^') {
         return Vec::new();

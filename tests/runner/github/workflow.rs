@@ -1,5 +1,5 @@
-//! Workflows, and the manifests of JavaScript actions. The harness refuses a workflow that uses a feature that
-//! the harness lacks.
+//! Workflows, and the manifests of JavaScript actions. The harness refuses a workflow that uses a feature
+//! that it lacks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
