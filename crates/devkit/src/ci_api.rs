@@ -30,7 +30,7 @@ pub struct CiApi {
 pub struct Asked {
     /// The path, with the query.
     pub path: String,
-    /// The header `Authorization`.
+    /// The header `Authorization`. Empty if the request has none.
     pub authorization: String,
 }
 

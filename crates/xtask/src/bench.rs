@@ -134,7 +134,7 @@ impl Bench {
         Ok(Self { folder, cluster })
     }
 
-    /// Builds a command that finds the minter through KUBECONFIG. It gets no other variable of this machine.
+    /// Builds a command that finds the minter through KUBECONFIG. Its only other variable is HOME.
     fn command(&self, program: &Path, words: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -210,7 +210,7 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The smallest value that is not less than `share` of all values.
+/// The smallest of the values for which at least the fraction `share` of all values are not greater.
 fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);

@@ -1,5 +1,5 @@
-//! The cluster of the demo and the measurements, used only through its API. xtask creates a namespace in the
-//! cluster with a ServiceAccount, and a minter with the permissions that jobpass needs and no others.
+//! The cluster of the demo and the measurements, used only through its API. xtask creates a namespace with a
+//! ServiceAccount for the tokens, and a minter with the permissions that jobpass needs and no others.
 
 use std::cell::Cell;
 use std::path::Path;

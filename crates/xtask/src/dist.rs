@@ -99,7 +99,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
         fs::write(&texts, licenses::texts(workspace)?)
             .with_context(|| format!("cannot write {}", texts.display()))?;
     }
-    // At the end, because the output of the build is long.
+    // This comes last, because the output of the build is long.
     if let Some(musl) = missing {
         println!(
             "\nThis binary needs a C library like this machine's. For a binary that runs on every Linux, run `rustup target \

@@ -233,7 +233,7 @@ pub(crate) fn go(workspace: &Workspace) -> Result<PathBuf> {
     Ok(bin.join(GO.name))
 }
 
-/// Checks for a program of the system. If it is missing, installs it on Debian if this user is root.
+/// Checks for a program of the system. If it is missing, installs its Debian package, which only root can do.
 pub fn system(program: &str, package: &str) -> Result<()> {
     if on_path(program) {
         return Ok(());
@@ -241,7 +241,7 @@ pub fn system(program: &str, package: &str) -> Result<()> {
     apt_get(package).with_context(|| format!("{program} is not on PATH"))
 }
 
-/// Checks for a file of the system. If the file is missing, installs its Debian package if this user is root.
+/// Checks for a file of the system. If it is missing, installs its Debian package, which only root can do.
 pub fn package(file: &Path, package: &str) -> Result<()> {
     if file.exists() {
         return Ok(());

@@ -46,8 +46,8 @@ impl Workspace {
 
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` sets variables about this package, and some build scripts watch them (ring's). If a chore
-    // passed them on, cargo would build half the tree again whenever a build and a chore alternate.
+    // `cargo run` sets variables about this package, and some build scripts watch them, such as that of ring.
+    // If a chore passed them on, cargo would build half the tree again whenever a build and a chore alternate.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]
@@ -60,7 +60,7 @@ fn cargo() -> Command {
     command
 }
 
-/// Runs one step. Prints its name and its time. `alone` is the command that runs this step alone.
+/// Runs one step. Prints its name and its time. `alone` tells how to repeat this step alone.
 pub fn step<T>(what: &str, alone: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("==> {what}");
     let begin = Instant::now();

@@ -190,7 +190,7 @@ impl Release {
         drop(fetched);
         let commit = succeeded(&self.script(&["commit", version]));
         let signed = succeeded(&self.script(&["sign", version, &commit]));
-        // The checkout of the runner's next job does the same.
+        // The next job of the workflow also begins with a fresh checkout.
         self.git(&["reset", "--quiet", "--hard"]);
         self.git(&["fetch", "--quiet", "--tags", "origin"]);
         assert_eq!(self.git(&["rev-parse", version]), signed);

@@ -39,7 +39,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     };
     let token = output("token")?;
     screen.never_show(token);
-    // main masks the minter's credential before this token.
+    // `main` masks the minter's credential before this token.
     let mut masks = main.lines().take_while(|line| line.starts_with("::add-mask::"));
     let masked_first = masks.any(|mask| mask == format!("::add-mask::{token}"));
     ensure!(masked_first, "the action did not mask the token first");
@@ -231,7 +231,7 @@ impl<'a> Job<'a> {
         let masks = log.lines().filter_map(|line| line.strip_prefix("::add-mask::"));
         let unescaped = |mask: &str| mask.replace("%0A", "\n").replace("%0D", "\r").replace("%25", "%");
         self.masks.extend(masks.map(unescaped));
-        // A mask may be a part of another mask.
+        // A mask may be a part of another mask, so the longest masks come first.
         self.masks.sort_by_key(|mask| std::cmp::Reverse(mask.len()));
         if !status.success() {
             self.demo.screen.quote(&self.as_people_see_it(&log))?;

@@ -119,7 +119,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
         &examples.manifests.iter().collect::<Vec<_>>(),
     )?;
     tool(&SHELLCHECK, &[], &sources.scripts.iter().collect::<Vec<_>>())?;
-    // The variables in a single example come from the text around the example.
+    // An example may use variables that other examples of its page set, which SC2154 would report.
     tool(
         &SHELLCHECK,
         &["--shell=sh", "--exclude=SC2154"],
@@ -128,7 +128,7 @@ fn verb(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
     let dockerfile = PathBuf::from("dist/Dockerfile");
     let dockerfiles: Vec<_> = [&dockerfile].into_iter().chain(&examples.dockerfiles).collect();
     tool(&HADOLINT, &[], &dockerfiles)?;
-    // Links to other sites need a network.
+    // This checks no links to other sites, because that needs a network.
     tool(
         &LYCHEE,
         &["--offline", "--include-fragments", "--no-progress"],

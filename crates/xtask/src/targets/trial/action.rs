@@ -11,7 +11,7 @@ use jobpass_devkit::{Fault, FaultKind};
 use super::{Trial, wait_until};
 use crate::workspace::output;
 
-/// The files through which a step of GitHub Actions answers.
+/// The files through which a step sets its outputs, its state, variables and its summary.
 const COMMANDS: [&str; 4] = [
     "GITHUB_OUTPUT",
     "GITHUB_STATE",
@@ -62,7 +62,8 @@ pub(super) fn proxied(trial: &Trial<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The job is killed while the API server issues the token. `post` revokes the token, which nobody has seen.
+/// The trial kills `main` while the API server issues the token. `post` revokes the token, which nobody has
+/// seen.
 pub(super) fn killed_while_it_mints(trial: &Trial<'_>) -> Result<()> {
     trial.cluster.inject(Fault {
         method: "POST",
