@@ -94,7 +94,7 @@ impl Cluster {
     ) -> Result<Self> {
         let path = kubeconfig
             .to_str()
-            .context("the kubeconfig's path is not UTF-8")?;
+            .context("the kubeconfig's path is not UTF-8: copy the file to another path")?;
         let inputs = Inputs::from([
             (Opt::Kubeconfig, path),
             (Opt::Context, context.unwrap_or_default()),

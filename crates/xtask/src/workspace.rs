@@ -47,7 +47,8 @@ impl Workspace {
 fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // `cargo run` sets variables about this package, and some build scripts watch them, such as that of ring.
-    // If a chore passed them on, cargo would build half the tree again whenever a build and a chore alternate.
+    // If a chore passed them on, cargo would build half the tree again whenever a build and a chore
+    // alternate.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_"]

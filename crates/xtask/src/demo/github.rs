@@ -57,7 +57,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     );
     let path = output("kubeconfig")?;
     let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-    ensure!(mode == 0o600, "{path} has mode {mode:o}");
+    ensure!(mode == 0o600, "{path} has mode {mode:o} instead of 600");
     screen.station(
         "handed over",
         "as the outputs `token` and `kubeconfig`; nobody else can read the file (mode 0600)",

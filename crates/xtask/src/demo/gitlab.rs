@@ -50,7 +50,7 @@ pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> 
     for name in ["JOBPASS_TOKEN_FILE", "JOBPASS_KUBECONFIG_FILE"] {
         let path = job.variable(name)?;
         let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-        ensure!(mode == 0o600, "{path} has mode {mode:o}");
+        ensure!(mode == 0o600, "{path} has mode {mode:o} instead of 600");
     }
     screen.station(
         "handed over",

@@ -92,7 +92,7 @@ pub(super) fn write(
             // GitHub and GitLab draw diagrams themselves.
             "text" | "mermaid" => {}
             language => bail!(
-                "{place}: no linter knows `{language}`: call the block sh, yaml, json, dockerfile, mermaid or text"
+                "{place}: no linter reads `{language}`: call the block sh, yaml, json, dockerfile, mermaid or text"
             ),
         }
     }
@@ -340,7 +340,7 @@ mod tests {
             ("```yaml\nnamspace: ci\n```", "docs/x.md:2: neither a workflow"),
             ("```yaml\na: [\n```", "docs/x.md:2: not YAML"),
             ("\n```json\n{\n```", "docs/x.md:3: not JSON"),
-            ("```console\nx\n```", "docs/x.md:2: no linter knows `console`"),
+            ("```console\nx\n```", "docs/x.md:2: no linter reads `console`"),
         ] {
             let error = format!("{:#}", found(markdown).expect_err("refused"));
             assert!(error.starts_with(expected), "{error}");

@@ -280,7 +280,7 @@ fn stands_alone(target: &Target, machine: &Runner, programs: &Path) -> Result<()
         println!("    {}: {:.2} MB", version.trim(), bytes.len() as f64 / 1e6);
         ensure!(
             !needs_a_library(&bytes),
-            "{} needs a library of the machine",
+            "{} needs a loader or a library that not every machine has",
             path.display()
         );
     }

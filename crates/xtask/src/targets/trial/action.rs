@@ -24,7 +24,10 @@ pub(super) fn mint_and_revoke(trial: &Trial<'_>) -> Result<()> {
     let step = Step::new(trial, &[])?;
     let token = step.main_with_token()?;
     trial.list_pods(&trial.folder.path().join("temp").join(step.kubeconfig()?))?;
-    ensure!(trial.cluster.issued() == [token], "the job has another token");
+    ensure!(
+        trial.cluster.issued() == [token],
+        "the output `token` is not the only issued token"
+    );
     step.post().map(drop)
 }
 
@@ -41,7 +44,10 @@ pub(super) fn renewed(trial: &Trial<'_>) -> Result<()> {
         Ok(issued.len() > 2 && issued[2..].iter().any(|token| held.contains(token)))
     })?;
     trial.list_pods(&kubeconfig)?;
-    ensure!(trial.cluster.issued()[0] == first, "the output is another token");
+    ensure!(
+        trial.cluster.issued()[0] == first,
+        "the output `token` is not the first issued token"
+    );
     step.post().map(drop)
 }
 
@@ -171,7 +177,7 @@ impl<'a> Step<'a> {
         while let Some(line) = lines.next() {
             let (name, end) = line
                 .split_once("<<")
-                .context("a line without `<<`, which would begin a value")?;
+                .context("a line of the step's file has no `<<`, which begins a value")?;
             let value = lines.by_ref().take_while(|line| *line != end).collect::<Vec<_>>();
             values.push((name.to_owned(), value.join("\n")));
         }

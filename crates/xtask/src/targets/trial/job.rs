@@ -36,7 +36,10 @@ pub(super) fn handed_over(trial: &Trial<'_>) -> Result<()> {
     )?;
     let opened = project(trial).with_extension("tmp").join("jobpass-7002.token");
     let opened = fs::read_to_string(&opened).context("no token is handed over")?;
-    ensure!(trial.cluster.issued() == [opened], "another token is handed over");
+    ensure!(
+        trial.cluster.issued() == [opened],
+        "the handed-over token is not the only issued token"
+    );
     output(
         job(trial, "7003", "revoke")?
             .arg("--handed-over")
