@@ -225,8 +225,8 @@ pub(crate) fn root() -> &'static Path {
         .expect("the repository")
 }
 
-/// Removes this machine's own variables: those of a CI job, of jobpass, of proxies, of certificates and of a
-/// kubeconfig.
+/// Removes this machine's own variables: those of a CI job, of jobpass, of logging, of proxies, of
+/// certificates and of a kubeconfig.
 pub(crate) fn scrubbed(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy().to_uppercase();

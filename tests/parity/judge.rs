@@ -89,7 +89,7 @@ impl Judge {
     }
 
     fn ask(&self, question: &Value) -> Result<Value, String> {
-        let mut pipes = self.pipes.lock().expect("nobody panics with it");
+        let mut pipes = self.pipes.lock().expect("no thread panics with this lock");
         let (stdin, stdout) = &mut *pipes;
         writeln!(stdin, "{question}").expect("the judge listens");
         let mut line = String::new();

@@ -54,7 +54,7 @@ impl Servers {
 
     /// Returns the requests since the last call.
     pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.seen.lock().expect("nobody panics with it"))
+        std::mem::take(&mut *self.seen.lock().expect("no thread panics with this lock"))
     }
 
     /// Starts an API server that accepts every client and records each request. Returns its port.
@@ -174,7 +174,7 @@ async fn answer(mut stream: tokio_rustls::server::TlsStream<TcpStream>, seen: &S
         .map(str::to_ascii_lowercase);
     let mut impersonated: Vec<_> = impersonated.collect();
     impersonated.sort();
-    seen.lock().expect("nobody panics with it").push(format!(
+    seen.lock().expect("no thread panics with this lock").push(format!(
         "{line}, {}, certificate {certified}, name {}, {impersonated:?}",
         show("authorization"),
         tls.server_name().unwrap_or("-"),
@@ -207,7 +207,7 @@ async fn connect(
     let target = head.split_whitespace().nth(1).unwrap_or_default().to_owned();
     let shown = header(&head, "proxy-authorization").unwrap_or("-").to_owned();
     seen.lock()
-        .expect("nobody panics with it")
+        .expect("no thread panics with this lock")
         .push(format!("{scheme} proxy, to {target}, {shown}"));
     let expected = format!("Basic {}", encoded(CREDENTIALS));
     if asks && shown != expected {
@@ -273,7 +273,7 @@ async fn socks(mut stream: TcpStream, asks: bool, seen: &Seen) -> io::Result<()>
     };
     let target = format!("{host}:{}", stream.read_u16().await?);
     seen.lock()
-        .expect("nobody panics with it")
+        .expect("no thread panics with this lock")
         .push(format!("socks proxy, to {target}, {shown}"));
     let mut server = TcpStream::connect(&target).await?;
     stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;

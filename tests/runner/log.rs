@@ -20,7 +20,7 @@ impl Raw {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
-    /// Blocks until `what` returns a value. Calls `what` after each new output.
+    /// Blocks until `what` returns a value. Calls `what` at once, and again after new output.
     ///
     /// # Panics
     ///

@@ -52,7 +52,7 @@ pub(super) struct Manner<'a> {
     /// The signals in their order, each with the wait after it. SIGKILL follows the last wait.
     pub(super) signals: &'a [(Signal, Duration)],
     /// The time for which to read on after the process has ended, while other processes hold its streams
-    /// open.
+    /// open. `None` for no limit.
     pub(super) linger: Option<Duration>,
 }
 

@@ -120,8 +120,8 @@ fn from_maven(source: &Path, folder: &Path) -> Result<()> {
         let got = hex(Sha256::new_with_prefix(content));
         ensure!(
             got == *digest,
-            "{path} from Maven Central has the SHA-256 {got}, but {JAVA} requires {digest}: find out why before \
-             you use the file"
+            "{path} from Maven Central has the SHA-256 {got}, but {JAVA} requires {digest}: find out why \
+             before you use the file"
         );
     }
     Ok(())

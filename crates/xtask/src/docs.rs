@@ -33,11 +33,11 @@ fn with_options(path: &Path) -> Result<String> {
     let (before, rest) = text
         .split_once(BEGIN)
         .context(
-            "docs/reference.md has no line that begins the table: add the `BEGIN` of crates/xtask/src/docs.rs",
+            "docs/reference.md has no line that begins the table: add `BEGIN` of crates/xtask/src/docs.rs",
         )?;
     let (_, after) = rest
         .split_once(END)
-        .context("docs/reference.md has no line that ends the table: add the `END` of crates/xtask/src/docs.rs")?;
+        .context("docs/reference.md has no line that ends the table: add `END` of crates/xtask/src/docs.rs")?;
     Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", options()))
 }
 

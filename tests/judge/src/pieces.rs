@@ -10,7 +10,7 @@ const PIECE: usize = 8;
 /// The number of bits of an index into the filter, which spares most lookups.
 const FILTER: u32 = 16;
 
-/// The windows of a secret, each with its positions.
+/// The pieces of a secret: every run of [`PIECE`] bytes in it, each with its positions.
 pub(crate) struct Pieces {
     length: usize,
     characters: Windows,

@@ -81,7 +81,7 @@ impl TokenEndpoint {
             runtime.expect("a runtime").block_on(async {
                 let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
                 tell.send(listener.local_addr().expect("an address"))
-                    .expect("somebody waits for it");
+                    .expect("`start` waits for the address");
                 tokio::select! {
                     () = serve(&serving, listener, TlsAcceptor::from(Arc::new(tls))) => {}
                     _ = stopped => {}
