@@ -89,8 +89,8 @@ func parse() options {
 		return nil
 	})
 	flag.IntVar(&o.apiServers, "api-servers", 1, "the number of kube-apiservers, which share one etcd")
-	flag.StringVar(&o.etcd, "etcd", "", "the control-plane of a newer Kubernetes, for one that is built without etcd")
-	flag.StringVar(&o.assets, "assets", os.Getenv("KUBEBUILDER_ASSETS"), "a folder of programs to start in place of the parts in this one: etcd, kube-apiserver, kube-controller-manager; envtest's folder has the first two")
+	flag.StringVar(&o.etcd, "etcd", "", "the program control-plane of a newer Kubernetes, whose etcd this program uses if it is built without etcd")
+	flag.StringVar(&o.assets, "assets", os.Getenv("KUBEBUILDER_ASSETS"), "a folder of programs to start in place of the parts in this program: etcd, kube-apiserver, kube-controller-manager; envtest's folder has the first two")
 	flag.BoolVar(&o.version, "version", false, "print the version of kube-apiserver, as it does itself, and end")
 	flag.Parse()
 	return o

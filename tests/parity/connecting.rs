@@ -1,4 +1,4 @@
-//! Connections that kubectl itself also tries: both programs connect in the same way, or neither does.
+//! Connections of jobpass and of kubectl itself: both programs connect in the same way, or neither connects.
 
 use std::{collections::BTreeMap, fs};
 

@@ -1,4 +1,4 @@
-//! Tries a property on generated cases. Prints the seed, and reduces a failing case to the smallest one that
+//! Tries a property on generated cases. Prints the seed, and reduces a failing case to a smaller one that
 //! still fails.
 
 use std::{env, fmt::Debug};
@@ -14,7 +14,7 @@ const SEED: &str = "JOBPASS_PARITY_SEED";
 /// The variable that multiplies the number of cases.
 const TIMES: &str = "JOBPASS_PARITY_TIMES";
 
-/// Fails with the smallest case for which `differs` returns a difference.
+/// Fails if `differs` returns a difference for a case. Shows the case after its reduction.
 #[expect(clippy::print_stdout, reason = "the test runner shows it with a failure")]
 pub(crate) fn holds<S: Strategy>(
     name: &str,

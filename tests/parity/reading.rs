@@ -27,9 +27,9 @@ use crate::{
 pub(crate) enum OnPurpose {
     /// The field `insecure-skip-tls-verify`.
     Unverified,
-    /// A server URL with `http`.
+    /// A server URL without `https`.
     WithoutTls,
-    /// A user name and a password, including those in the URL.
+    /// A user name or a password, in the kubeconfig's user or in the server's URL.
     Password,
     /// The field `auth-provider`.
     AuthProvider,

@@ -210,7 +210,7 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// The smallest of the values for which at least the fraction `share` of all values are not greater.
+/// The smallest value such that at least the fraction `share` of all values is not greater than it.
 fn quantile(values: impl Iterator<Item = f64>, share: f64) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
