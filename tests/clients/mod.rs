@@ -107,7 +107,11 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
     fs::copy(desk.path("long/kubeconfig"), desk.path("copied/kubeconfig")).expect("copied");
     fs::remove_file(desk.path("long/kubeconfig.token")).expect("removed");
     let insists = matches!(client, Python("lightkube"));
-    assert_eq!(works("copied/kubeconfig"), !insists, "docs/hand-over.md says which clients need it");
+    assert_eq!(
+        works("copied/kubeconfig"),
+        !insists,
+        "docs/hand-over.md says which clients need it"
+    );
     // This ends the renewer.
     desk.run(&["revoke", "--kubeconfig-file", "long/kubeconfig"])
         .succeeded();

@@ -174,11 +174,13 @@ async fn answer(mut stream: tokio_rustls::server::TlsStream<TcpStream>, seen: &S
         .map(str::to_ascii_lowercase);
     let mut impersonated: Vec<_> = impersonated.collect();
     impersonated.sort();
-    seen.lock().expect("no thread panics with this lock").push(format!(
-        "{line}, {}, certificate {certified}, name {}, {impersonated:?}",
-        show("authorization"),
-        tls.server_name().unwrap_or("-"),
-    ));
+    seen.lock()
+        .expect("no thread panics with this lock")
+        .push(format!(
+            "{line}, {}, certificate {certified}, name {}, {impersonated:?}",
+            show("authorization"),
+            tls.server_name().unwrap_or("-"),
+        ));
     // A GET request stands for one to a platform's endpoint of ID tokens.
     let (status, token) = match line.starts_with("GET") {
         true => ("200 OK", "e30.e30.c2ln"),

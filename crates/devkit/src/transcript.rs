@@ -147,7 +147,8 @@ pub fn read_all(records: &Path) -> Result<BTreeMap<String, Vec<Entry>>> {
     let files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for file in files {
         let path = file?.path();
-        let entries = read(&path).with_context(|| format!("cannot read {} as a transcript", path.display()))?;
+        let entries =
+            read(&path).with_context(|| format!("cannot read {} as a transcript", path.display()))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         transcripts.insert(name.into_owned(), entries);
     }

@@ -30,14 +30,12 @@ fn run(workspace: &Workspace, _: &ArgMatches) -> Result<()> {
 /// The reference with the current table of options.
 fn with_options(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path).context("cannot read docs/reference.md")?;
-    let (before, rest) = text
-        .split_once(BEGIN)
-        .context(
-            "docs/reference.md has no line that begins the table: add `BEGIN` of crates/xtask/src/docs.rs",
-        )?;
-    let (_, after) = rest
-        .split_once(END)
-        .context("docs/reference.md has no line that ends the table: add `END` of crates/xtask/src/docs.rs")?;
+    let (before, rest) = text.split_once(BEGIN).context(
+        "docs/reference.md has no line that begins the table: add `BEGIN` of crates/xtask/src/docs.rs",
+    )?;
+    let (_, after) = rest.split_once(END).context(
+        "docs/reference.md has no line that ends the table: add `END` of crates/xtask/src/docs.rs",
+    )?;
     Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", options()))
 }
 

@@ -108,11 +108,10 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     let run = Run {
         workspace,
         kubernetes,
-        path: env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path)))
-            .context(
-                "the path of the target directory has a character that PATH does not allow: set \
+        path: env::join_paths([bin.clone()].into_iter().chain(env::split_paths(&path))).context(
+            "the path of the target directory has a character that PATH does not allow: set \
                  CARGO_TARGET_DIR to another path",
-            )?,
+        )?,
         bin,
         records: workspace.target.join("tmp/records"),
         arguments: arguments.get_many("args").unwrap_or_default().collect(),

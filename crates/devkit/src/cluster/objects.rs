@@ -154,9 +154,8 @@ impl Call<'_> {
                 ("limit", None) => page.limit = value.parse().ok().filter(|limit| *limit > 0),
                 ("continue", _) => {
                     let after = begin(&value, namespace);
-                    page.after = Some(
-                        after.ok_or_else(|| self.not_made_for("with an invalid continue token"))?,
-                    );
+                    page.after =
+                        Some(after.ok_or_else(|| self.not_made_for("with an invalid continue token"))?);
                 }
                 _ => return Err(self.not_made_for("")),
             }

@@ -54,7 +54,9 @@ impl Kubernetes {
         BufReader::new(stdout).read_line(&mut ready)?;
         let ready: serde_json::Value = serde_json::from_str(&ready).unwrap_or_default();
         let kubeconfig = ready["kubeconfigs"][0].as_str();
-        let kubeconfig = kubeconfig.context("the control plane did not start: see its error above")?.into();
+        let kubeconfig = kubeconfig
+            .context("the control plane did not start: see its error above")?
+            .into();
         Ok(Self {
             kubeconfig,
             own: Some((running, folder)),

@@ -40,7 +40,10 @@ pub(super) fn mint_use_revoke(trial: &Trial<'_>) -> Result<()> {
         "revoke has no proof that the token is dead: {revoked}"
     );
     for file in ["token", "kubeconfig"] {
-        ensure!(!trial.folder.path().join(file).exists(), "revoke left the file {file}");
+        ensure!(
+            !trial.folder.path().join(file).exists(),
+            "revoke left the file {file}"
+        );
     }
     trial.nothing_is_left()
 }
