@@ -50,7 +50,8 @@ impl Issuer {
     /// github.com, for a push to `main` of `team/app`. The id of the repository is 2, and that of `team` is
     /// 1.
     pub fn github() -> Self {
-        // GitHub writes this form for repositories that were created, renamed or moved since 15 July 2026.
+        // GitHub writes this form for repositories that were created, renamed or moved since 15 July 2026, and
+        // for those that opted in.
         let subject = "repo:team@1/app@2:ref:refs/heads/main";
         Self {
             lifetime: 300,
