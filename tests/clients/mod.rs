@@ -110,7 +110,7 @@ fn a_client_lists_pods_wherever_the_kubeconfig_is(#[case] client: Client) {
     assert_eq!(
         works("copied/kubeconfig"),
         !insists,
-        "docs/hand-over.md says which clients need it"
+        "docs/hand-over.md lists the clients that need the token's file"
     );
     // This ends the renewer.
     desk.run(&["revoke", "--kubeconfig-file", "long/kubeconfig"])
