@@ -14,8 +14,9 @@ use crate::{LEAST, PIECE};
 /// (RFC 1421, section 4.3.2.4).
 const COLUMNS: [usize; 2] = [76, 64];
 
-/// The registered claims that can differ between the tokens of one issuer (RFC 7519, section 4.1). Many
-/// issuers write claims in alphabetical order, so that only the audiences come before these claims.
+/// The registered claims (RFC 7519, section 4.1) that differ between most tokens of one issuer. The secret
+/// part of a JWT begins at the first of them. Many issuers write claims in alphabetical order: then only the
+/// audiences come before these claims.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
 /// Texts in the claims of kube-apiserver's tokens that other text also has: the usual issuer, and names of
@@ -67,8 +68,8 @@ pub enum Encoding {
 }
 
 /// Returns the common forms of a secret, each text once. A [`Masker`](crate::Masker) finds these and others.
-/// A CI platform can mask them, and a log must contain none of them. Ignores spaces and line breaks around
-/// the secret.
+/// A CI platform can mask each of them, and a test can check that a log contains none. Ignores spaces and
+/// line breaks around the secret.
 ///
 /// The list includes quoted forms only if they differ from the secret. A JWT's header alone is not a form,
 /// because every token of its issuer has the same header. The other segments are forms if they have at least
@@ -115,7 +116,8 @@ impl Forms {
     /// Adds the base64 of the secret after `shift` unknown bytes.
     fn base64(&mut self, secret: &str, public: usize, shift: usize) {
         // A character holds 6 bits. The first characters also hold bits of the text before the secret, so
-        // they are unknown. A later character is known if all of its bits come from the given bytes.
+        // they are unknown. A later character is known if all of its bits come from the secret's first
+        // `bytes` bytes.
         let unknown = (8 * shift).div_ceil(6);
         let known = |bytes: usize| (8 * (shift + bytes) / 6).saturating_sub(unknown);
         let public = known(public);
@@ -269,7 +271,7 @@ pub(crate) fn rare_parts(secret: &str) -> Vec<Range<usize>> {
     parts
 }
 
-/// The part of a secret that no other secret has. In a JWT, this is the signature.
+/// The part of a secret that no other secret has: a JWT's signature, or all of another secret.
 pub(crate) fn sole_part(secret: &str) -> Range<usize> {
     let signature = jwt(secret).map_or(secret.len(), |(_, _, signature)| signature.len());
     secret.len() - signature..secret.len()

@@ -10,7 +10,7 @@
 //!
 //! let mut masker = Masker::new(["correct-horse-battery-staple", "Tr0ub4dor&3"]);
 //! let mut log = Vec::new();
-//! // A chunk may end anywhere. This one ends within a secret, and the masker holds its beginning back.
+//! // A chunk may end anywhere. This one ends within a secret, so the masker holds the secret's start back.
 //! masker.push(b"password: correct-horse-", &mut log)?;
 //! masker.flush(&mut log)?;
 //! assert_eq!(log, b"password: ");
@@ -28,20 +28,20 @@
 //!
 //! - [`copy`] masks everything that a reader returns. [`copy_to_mark`] stops at an [`end_mark`].
 //! - A [`SecretSource`] tells a masker about secrets that are made after the log has begun.
-//! - [`forms()`] lists common forms of a secret, for a masker that only replaces whole values.
+//! - [`forms()`] lists common forms of a secret, for programs that only replace whole values.
 //!
 //! # What is masked
 //! The masker reads a log through *views*. Each view undoes one change that programs make to a text, such as
-//! base64. A view can also read the text that another view returns, up to three one after the other. In all
-//! these texts, the masker searches for the secrets, and for the decoded bytes of a JWT's signature and of a
-//! secret that is base64:
+//! base64. A view can also read the text that another view returns. Base64, hexadecimal, numbers and escapes
+//! may be inside one another, up to three deep. In all these texts, the masker searches for the secrets, and
+//! for the decoded bytes of a JWT's signature and of a secret that is base64:
 //!
 //! | view | reads |
 //! |---|---|
 //! | terminal | text without control sequences, overstruck or invisible characters, or the zeros of UTF-16 |
-//! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes |
-//! | characters | characters that stand alone: in a list, in a table, or one in each line |
-//! | table | bytes in a column: one in each line, tuple or object, as characters or numbers |
+//! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
+//! | characters | characters of such secrets that stand alone: in a list, in a table, or one in each line |
+//! | table | bytes in a column: one in each line, tuple, list or object, as characters or numbers |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; text columns of dumps |
@@ -60,12 +60,12 @@
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
 //!
-//! The header and the first claims of a JWT do not count as part of a piece. Other tokens of the same issuer
-//! share them, and a mask for them would hide text that is not secret. For the last two rules, only the bytes
-//! of a JWT's signature count.
+//! The header and the first claims of a JWT do not count towards these numbers of bytes. Other tokens of
+//! the same issuer share them, and a mask for them would hide text that is not secret. In a JWT, only the
+//! bytes of the signature count for the last two rules.
 //!
 //! # What is not masked
-//! - Pieces of fewer than 16 bytes (of a JWT's signature, 12), unless only separators are between them.
+//! - A part of a secret with fewer than 16 bytes (of a JWT's signature, 12) that continues no other part.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines.
@@ -74,7 +74,8 @@
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
 //! - A line of base64 that has claims of a JWT, but not its signature, in the middle of other text.
 //! - Numbers and escapes of a secret inside a control sequence, which a terminal does not show.
-//! - A secret that contains [`MARK`] or a part of it, where a mark in the output completes the secret.
+//! - A secret that contains [`MARK`] or a part of it: in the output, the mark of another secret can complete
+//!   this secret.
 //!
 //! # How it keeps up
 //! The masker reads most of a log only once, without views. It looks up 8-byte words of the log among the

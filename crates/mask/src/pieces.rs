@@ -73,7 +73,7 @@ impl Pieces {
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
         let sole = lost(secret.sole(from, to));
         let (piece_of_any, most) = (secret.need(PIECE), secret.need_of_sole());
-        // A piece can also begin a few characters before the claims or the signature.
+        // A piece can also begin before the claims or the signature, and contain their beginning.
         let begins = secret.starts.iter().any(|start| {
             *start == from || (from..to).contains(start) && lost(secret.own(*start, to)) >= piece_of_any
         });

@@ -31,8 +31,8 @@ const LONG: usize = 64;
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
 
-/// The length of a run of base64 that is always enough to decode the run. The least number of capitals and of
-/// small letters in such a run: paths and words have few capitals.
+/// The least length of a run of base64 that the look decodes (for short secrets, it is less), and the least
+/// number of capitals and of small letters in this run: paths and words have few capitals.
 const RUN: usize = 32;
 const LETTERS: usize = 3;
 
@@ -438,7 +438,7 @@ fn numbers(look: Look<'_>, text: &[u8], read: &mut Numbers, depth: usize, see: &
     for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1]) {
         if bytes.len() >= LEAST {
             decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
-            // The same words with their first byte first.
+            // The same words in big-endian order.
             if word > 1 {
                 bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
                 decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
@@ -649,7 +649,7 @@ impl Digits {
         ((DIGITS..MANY_DIGITS).contains(&hash.len()) && has_few_others && has_letters).then_some(hash)
     }
 
-    /// The number of digits in each line.
+    /// The number of digits in each line, and the place of the line in the run.
     fn in_lines(self) -> impl Iterator<Item = (usize, Range<usize>)> {
         let mut next = Some(0);
         std::iter::from_fn(move || {

@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// The greatest number of views that the search applies one after the other.
+/// The greatest number of views that the search applies one after the other. Only base64, numbers and escapes
+/// count: the search applies the other views to each text that it reads.
 pub(crate) const DEPTH: usize = 3;
 
 /// The least length of a secret for which [`Search::whole`] searches. A secret of this length does not

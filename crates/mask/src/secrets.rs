@@ -75,7 +75,8 @@ pub(crate) struct Secret {
     own: Vec<u32>,
     /// For each position, the number of bytes before it that no other token has.
     sole: Vec<u32>,
-    /// For each position, the number of bytes before it that other text seldom has.
+    /// For each position, the number of bytes before it that other text seldom has. Here, these include a
+    /// JWT's header and first claims.
     rare: Vec<u32>,
     /// Whether the secret is long and has no separators.
     is_token: bool,
@@ -351,8 +352,8 @@ impl Secret {
         }
     }
 
-    /// The decoded signature of a JWT. For another secret, its bytes decoded from base64. `None` if the
-    /// secret is not base64, or if the bytes look like text or are fewer than [`ANYWHERE`].
+    /// The decoded signature of a JWT. For another secret, its bytes decoded from standard base64. `None` if
+    /// the secret is not base64, or if the bytes look like text or are fewer than [`ANYWHERE`].
     fn decoded(text: &str) -> Option<Self> {
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,

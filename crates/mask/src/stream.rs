@@ -27,8 +27,8 @@ use crate::{
 const SLICE: usize = 64 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
-/// slice. The first look can miss a piece that begins in them. So the masker need not read the end of a slice
-/// with views.
+/// slice. The first look at one slice can miss a piece that begins in them, but the look at the next slice
+/// finds it. So the masker need not read the end of a slice with views.
 const HELD: u64 = 1024;
 
 /// The number of decided bytes that the masker keeps in the window. The views begin to read there.
@@ -40,8 +40,8 @@ const SIGHT: usize = 128;
 /// Like [`SIGHT`], around a piece: the next piece may be there.
 const NEAR: usize = 1536;
 
-/// The number of bytes at the end of the text that the masker always reads with views. A piece that begins
-/// there may still be too short for the first look.
+/// If the caller calls `flush` or `pause`, the number of bytes at the end of the text that the masker reads
+/// with views in any case. A piece that begins there may still be too short for the first look.
 const TAIL: usize = 128;
 
 /// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
@@ -53,7 +53,7 @@ const LINE: usize = 1024;
 const MOST: usize = 2 * SLICE;
 
 /// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
-/// it into chunks.
+/// it into chunks, unless the caller calls [`flush`](Self::flush) or [`pause`](Self::pause) between them.
 ///
 /// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked).
 /// [`flush`](Self::flush) writes all others. Its memory does not grow with the stream.
@@ -127,7 +127,7 @@ impl Masker {
     /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.
     ///
     /// # Errors
-    /// If the write to `out` fails. The text is then lost, and later output may show parts of secrets.
+    /// If the write to `out` fails. Do not use the masker after that: later output may show secrets.
     pub fn push(&mut self, chunk: &[u8], out: &mut dyn Write) -> io::Result<()> {
         self.learn();
         let mut rest = chunk;
@@ -242,7 +242,7 @@ impl Masker {
         found.dedup();
         for piece in found {
             let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
-            // The masker judges a piece that may go on when the piece ends.
+            // A piece that begins at `open` or later may still grow. A later search judges it.
             if to <= self.decided || from >= open {
                 continue;
             }

@@ -1,8 +1,8 @@
 //! A text as a view returns it: bytes, each with the stretch of the log that it stands for.
 //!
 //! A *view* undoes one change that programs make to a text, such as base64, and returns another text.
-//! *Separators* are all bytes that neither a token nor base64 can have. A *piece* is a part of a secret. The
-//! *window* is the part of the log that the masker has in memory.
+//! *Separators* are all bytes that neither a token nor base64 without padding can have. A *piece* is a part
+//! of a secret. The *window* is the part of the log that the masker has in memory.
 
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
 pub(crate) const LONGEST_GAP: u32 = 1024;

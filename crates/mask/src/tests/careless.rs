@@ -69,8 +69,8 @@ fn every_form_is_masked_as_one() {
         "A0a!aa!0aA'0aa%a0!<0^!!aaa!a0!0!aaaa",
     ] {
         let masker = Masker::new([secret]);
-        // Other tokens of the same account have the same claims, and nobody can use claims without their
-        // signature. So a line of base64 with claims alone is not masked in the middle of other text.
+        // Other tokens of the same account have most of the same claims, and nobody can use claims without
+        // their signature. So a line of base64 with claims alone is not masked in the middle of other text.
         let signature = secret.rfind('.').map_or(0, |dot| dot + 1);
         let is_claims = |form: &Form| {
             let read = STANDARD.decode(form.expose()).ok();

@@ -2,7 +2,7 @@
 
 use crate::text::Text;
 
-/// The length of the longest tag of HTML that separates parts of a word, such as `<wbr>`.
+/// The greatest number of bytes after the `<` of an HTML tag that separates parts of a word, such as `<wbr>`.
 const TAG: usize = 16;
 
 /// Whether a text has a byte with which an escape begins.
@@ -21,8 +21,8 @@ pub(crate) fn has_carets(text: &[u8]) -> bool {
     memchr::memchr(b'^', text).is_some()
 }
 
-/// The text with the bytes for which `cat -v` and `less` print `^A`, `M-a`, `M-^A` or `<8F>`. A token may have
-/// `M-` itself, so this is not a part of [`unescaped`].
+/// The text with the bytes for which `cat -v` and `less` print `^A`, `M-a`, `M-^A` or `<8F>`. A token may
+/// have `M-` itself, so this is not a part of [`unescaped`].
 pub(crate) fn uncareted(text: &Text) -> Text {
     replaced(text, caret)
 }
@@ -116,8 +116,8 @@ fn read(rest: &[u8]) -> (usize, Meaning) {
     }
 }
 
-/// Like [`read`], for control characters and bytes above 0x7f as `cat -v` and `less` print them. `cat -A` also
-/// prints `$` before a line break.
+/// Like [`read`], for control characters and bytes above 0x7f as `cat -v` and `less` print them. `cat -A`
+/// also prints `$` before a line break.
 fn caret(rest: &[u8]) -> (usize, Meaning) {
     let is_control = |byte: u8| matches!(byte, b'?'..=b'_');
     match *rest {
@@ -219,7 +219,7 @@ fn tag(tail: &[u8]) -> (usize, Meaning) {
     }
 }
 
-/// The number with which a text begins, up to `most` digits, and the number of its digits.
+/// The number of digits with which a text begins, at most `most`, and the value of these digits.
 fn number(text: &[u8], most: usize, radix: u32) -> Option<(usize, u32)> {
     let digits = text
         .iter()

@@ -68,7 +68,8 @@ pub(crate) fn is_text(byte: u8) -> bool {
     matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | ESCAPE)
 }
 
-/// Whether a token or base64 can have this byte. All other bytes are separators: folds, quotes, columns.
+/// Whether a token or base64 without padding can have this byte. All other bytes are separators: folds,
+/// quotes, columns.
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN_BYTES[usize::from(byte)]
 }

@@ -47,7 +47,8 @@ pub(crate) enum Kind {
     Prefixed,
 }
 
-/// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them.
+/// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them. Also
+/// calls it with the text columns of dumps.
 pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     let mut tokens = Tokens::default();
     tokens.read(&text.bytes);
@@ -409,7 +410,7 @@ fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
         }
 }
 
-/// Whether the first number of a line is the address of a dump.
+/// Whether a number looks like the address of a dump, by its length and by the text after it.
 fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
     if !ADDRESS.contains(&digits.len()) {
         return false;
@@ -503,8 +504,8 @@ fn decimal(digits: &[u8], is_negative: bool) -> Option<([u8; 8], usize)> {
     }
 }
 
-/// Reads a decimal word of `count` bytes. The last byte comes first. `None` if the number is so small that it
-/// is rather a word of fewer bytes.
+/// Reads a decimal word of `count` bytes. The last byte comes first. `None` if the number has more bytes, or
+/// if it is so small that it is rather a word of fewer bytes.
 fn decimal_word(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8; 8], usize)> {
     let value = value(digits, 10)?;
     let is_word = value >> (4 * count) > 0;

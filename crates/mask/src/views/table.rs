@@ -43,7 +43,7 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
     if rows.len() < ROWS {
         return;
     }
-    // In rows of the same length, the last columns are among the first ones.
+    // If all rows have the same number of cells, and at most `FIRST`, then `first` has all of their cells.
     let is_even = rows
         .iter()
         .all(|row| row.count == rows[0].count && row.count <= FIRST);
