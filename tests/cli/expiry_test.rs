@@ -23,7 +23,7 @@ const TEST: [&str; 7] = [
     "minter.yaml",
 ];
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The time limit from a signal to the end.
+/// The time limit from a signal to the end of jobpass.
 const GRACE: Duration = Duration::from_secs(6);
 
 impl Desk {

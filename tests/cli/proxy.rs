@@ -53,7 +53,7 @@ impl Desk {
         desk
     }
 
-    /// The files below `seen` that hold a piece of one of the tokens.
+    /// The files below `seen` that hold a piece of one of the tokens. Removes `seen`.
     fn finds(&self, tokens: &[String]) -> Vec<String> {
         let mut finds = Vec::new();
         for entry in fs::read_dir(self.path("seen")).expect("a folder").flatten() {

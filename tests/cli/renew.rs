@@ -13,8 +13,9 @@ use crate::{
     support::{self, assert_one_anchor_gone, group, wait_for_end, wait_for_tokens},
 };
 
-/// The test renews as often as a job of six hours with tokens of 15 minutes. jobpass masks each token, and
-/// writes it to the file before the earlier token expires. Each token works.
+/// The command sees 25 tokens. A job with tokens of 15 minutes, which jobpass renews after 12 minutes, sees
+/// as many in about 5 hours. jobpass masks each token, and writes it to the file before the earlier token
+/// expires. Each token works.
 #[test]
 fn a_long_command_always_has_a_token_that_works() {
     let desk = Desk::at(Cluster::hasty());

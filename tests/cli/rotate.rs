@@ -22,7 +22,8 @@ use crate::{
     support,
 };
 
-/// The permissions that jobpass proposes after a 403.
+/// The ServiceAccount that rotates, with the permissions that jobpass proposes after a 403, and the legacy
+/// token to rotate.
 const ROTATOR: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -360,7 +361,7 @@ fn lost_answers_do_no_harm() {
     it.assert_rotated(&rotated.log);
 }
 
-/// The test stops or kills the rotation at each stage. Then the same command continues it.
+/// The test stops or kills the rotation at each stage. Then the same command completes it.
 #[rstest]
 fn stopped_before_it_is_in_place(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("PATCH", "/secrets/copy"))]

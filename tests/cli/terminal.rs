@@ -69,7 +69,7 @@ fn no_token_is_typed_into_a_terminal() {
     assert!(shown.contains("is a terminal, and a terminal shows"), "{shown}");
 }
 
-/// jobpass draws the progress over itself, and erases it at the end.
+/// jobpass draws each state of the bar over the one before, and erases the bar at the end.
 #[test]
 fn a_wait_is_a_bar() {
     let desk = Desk::new();

@@ -1,4 +1,5 @@
-//! GitLab's rules for dotenv reports. jobpass must fail before it mints if the report would break one.
+//! GitLab's rules for dotenv reports. If the report would break one, jobpass must fail before it mints. If
+//! only the token breaks one, jobpass must revoke the token.
 
 use std::{fs, os::unix::fs::symlink};
 

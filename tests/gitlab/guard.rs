@@ -1,4 +1,5 @@
-//! The ways in which real runners end a job. jobpass must revoke the token in each of them.
+//! The ways in which real runners end a job. jobpass must revoke the token in each of them, unless the whole
+//! container is killed and no after_script runs.
 
 use std::{
     fs,
@@ -370,8 +371,8 @@ fn an_own_after_script_keeps_no_token_alive(
         .expect("a folder")
         .flatten();
     let left = left.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    // The template's `after_script` needs this file. The next job that mints on this runner removes the file
-    // after a day.
+    // A file `.over` stays, because the template's `after_script` would need it. A later job that mints on
+    // this runner removes the file when it is a day old.
     let left = left.filter(|name| name.starts_with("jobpass-") && !name.ends_with(".over"));
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
@@ -499,7 +500,7 @@ fn a_script_that_changes_its_surroundings_loses_its_token(
     assert_dies(&project, &ended);
 }
 
-/// The minter's credential comes in each possible form. Its files are gone before the guard needs them.
+/// The minter's credential comes from files, in three ways. These files are gone before the guard needs them.
 #[rstest]
 #[case::a_bearer_token_file(&[
     ("JOBPASS_SERVER", "$SERVER"),
@@ -534,7 +535,8 @@ fn a_job_whose_minter_s_files_are_gone_loses_its_token(#[case] variables: &[(&st
     assert_dies(&project, &ended);
 }
 
-/// The guard has two secrets, the token and the minter's credential. The job's own programs must see neither.
+/// The guard has two secrets, the token and the minter's credential. The job's own programs must find neither
+/// in the guard's arguments, variables and open files.
 #[test]
 fn a_guard_shows_nothing_of_the_token() {
     // This skips the programs of other jobs. Tokens of the same second begin with the same claims, so part of

@@ -20,7 +20,7 @@ use crate::{
     leaks, support,
 };
 
-/// A command that prints `42 asleep`, and then sleeps until somebody cancels the job. (The log shows the
+/// A command that prints `42 asleep`, and then sleeps until the runner ends the job. (The log shows the
 /// command itself earlier, but without this text.) The command is a child process, so that a signal ends it:
 /// bash with an EXIT trap handles a signal only after its current command has ended.
 pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'";
@@ -207,8 +207,8 @@ fn create_token_and_run_scan() {
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
 
-/// The lists become strings in the job's variables. The job that mints names the missing permission, and no
-/// job gets a token.
+/// GitLab turns the lists in these inputs into strings in the job's variables. The job that mints names the
+/// missing permission, and no job gets a token.
 #[test]
 fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     let more = "SCAN_TOKEN\n      require: [get pods, create pods/exec target-pod]\n      forbid: ['* *']\n";
@@ -313,7 +313,8 @@ unit_tests:
     project.assert_revoked(&ended);
 }
 
-/// Without `needs`, a job in the stage of the job that mints has no token. It says where to put it.
+/// Without `needs`, a job in the stage of the job that mints has no token. Its error tells
+/// the user to put it into a later stage.
 #[test]
 fn a_job_of_the_same_stage_needs_the_job_that_mints() {
     let pipeline = CREATE_TOKEN_AND_RUN_SCAN.replace("  needs: [create_token]\n", "");
@@ -339,7 +340,8 @@ fn a_job_that_mints_and_then_fails_revokes_by_itself() {
     project.assert_revoked(&ended);
 }
 
-/// A careless job prints the variable. It does not show the token, so runners need not mask it.
+/// A careless job prints the variable. The sealed text in it does not show the token, so runners need not
+/// mask it.
 #[test]
 fn a_careless_job_shows_nothing_of_a_sealed_token() {
     let identity = Identity::generate();
@@ -370,7 +372,7 @@ fn a_careless_job_shows_nothing_of_a_sealed_token() {
     assert!(files_with(&ended, &project.cluster.issued()[0]).is_empty());
 }
 
-/// A careless job prints a variable with a masked token, and every runner masks it.
+/// A careless job prints the variable. Its value begins with `glpat-`, and runners mask the text after that.
 #[test]
 fn a_careless_job_shows_nothing() {
     let careless = CREATE_TOKEN_AND_RUN_SCAN

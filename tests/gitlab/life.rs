@@ -544,7 +544,7 @@ fn a_job_that_was_handed_a_token_has_a_kubeconfig_until_its_shell_ends() {
 /// address in `job-server`.
 #[test]
 fn a_job_that_was_handed_a_token_uses_the_jobs_server() {
-    // The two fronts are two addresses of the same API server.
+    // These are two addresses of the same API server.
     let (minters, jobs) = (Cluster::start(), Cluster::start());
     let (url, authority) = (jobs.url(), jobs.ca_pem());
     let options = [

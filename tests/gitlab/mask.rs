@@ -1,5 +1,5 @@
 //! The filter, which masks the log of a job while the job writes it. It runs on the GitLab runner of
-//! `tests/runner`, in every shell that runners use.
+//! `tests/runner`, most often in bash, dash and busybox's sh.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn the_corpus_would_find_a_log_that_is_not_masked() {
     corpus::assert_all_found(&project.cluster.issued()[0], &ended.job("run_scan").log);
 }
 
-/// The script prints the token in every form, from the variable and from the file.
+/// The script prints the token in all forms of the corpus, from the variable and from the file.
 #[rstest]
 #[case("masked")]
 #[case("plain")]
@@ -215,8 +215,8 @@ fn a_job_that_is_cancelled_shows_what_it_said(#[case] shell: &str) {
     project.assert_revoked(&ended);
 }
 
-/// Each of these scripts would keep a simpler filter from ending: one that is a job of the shell, or one that
-/// waits for the end of its input.
+/// Most of these scripts would keep a simpler filter from ending: one that is a job of the shell, or one that
+/// waits for the end of its input. The others change settings of the shell on which a filter may rely.
 #[rstest]
 #[case("sleep 0.2 & sleep 0.3 & wait; echo waited", &["waited"])]
 #[case("sleep 30 & sleep 0.1; kill $!; wait $! || echo \"killed $?\"", &["killed 143"])]

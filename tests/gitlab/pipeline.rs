@@ -1,5 +1,5 @@
-//! The templates in users' pipelines, which `gitlab-ci-local` runs. `gitlab-ci-local` masks nothing: if its
-//! log lacks a text, nothing has printed that text.
+//! The templates in users' pipelines, which `gitlab-ci-local` runs. `gitlab-ci-local` masks nothing. If its
+//! log lacks a text, no program has printed the text, or jobpass's own filter has masked it.
 
 use std::{
     fs,
@@ -414,7 +414,7 @@ impl Project {
         project
     }
 
-    /// Runs the pipeline to its end, in an image with jobpass-gitlab and kubectl.
+    /// Runs the pipeline to its end, with jobpass-gitlab and kubectl on PATH.
     fn run(&self) -> Ended {
         let program = support::binary("jobpass-gitlab");
         let folders =

@@ -1,4 +1,5 @@
-//! A sealed token. Only the identity opens it, and no log, variable or file shows any part of the token.
+//! A sealed token. Only the identity opens it. Without the identity, no log, report or variable shows any
+//! part of the token.
 
 use std::{fs, path::PathBuf};
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{cluster::Cluster, github::step::Ended, leaks};
 
-/// A job that mints for `identity`.
+/// A job that mints a token, and seals it for `identity`.
 fn sealing(cluster: &Cluster, identity: &Identity, options: &[(&str, &str)]) -> Job {
     let recipient = identity.to_public().to_string();
     let sealed = [

@@ -26,7 +26,7 @@ fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended 
     ended
 }
 
-/// Three set-ups for one minter are applied in any order. None removes a permission of another.
+/// The test applies three set-ups for one minter, in two orders. None removes a permission of another.
 #[rstest]
 #[case(&[&SCANNER[..], &JOBS, &DEPLOYER])]
 #[case(&[&DEPLOYER[..], &SCANNER, &JOBS])]
@@ -129,9 +129,8 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
-/// No ServiceAccount of jobs may become a minter, because a job could then mint tokens that outlive it.
-/// jobpass refuses this in one command, so it must also refuse it in two.
-/// `setup` probes the policies with a token of the account `default`, which every namespace has.
+/// `setup` probes the policies for jobs with a token request for the account `default`, which every namespace
+/// has. Here, the minter may get tokens of `default`.
 #[test]
 fn jobs_can_have_rules_beside_the_account_default() {
     let desk = Desk::new();
@@ -140,6 +139,8 @@ fn jobs_can_have_rules_beside_the_account_default() {
     desk.setup(&[&account, &MINTER, &rules]).succeeded();
 }
 
+/// No ServiceAccount of jobs may become a minter, because a job could then mint tokens that outlive it.
+/// jobpass refuses this in one command, so it must also refuse it in two.
 #[test]
 fn no_job_of_one_set_up_mints_by_another() {
     let desk = Desk::new();
@@ -226,7 +227,7 @@ fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&
                 scope.spawn(move || attack(desk, &token, path, done))
             }));
         }
-        // The test applies one set-up, adds a second one, and removes the first.
+        // The test applies the set-up for one minter, adds a second minter, and removes the first.
         desk.setup(&[what, &MINTER, &["--apply"]]).succeeded();
         desk.setup(&[what, &MINTER, &second, &["--apply"]]).succeeded();
         desk.setup(&[what, &second, &["--apply", "--replace"]])

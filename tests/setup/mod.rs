@@ -282,7 +282,7 @@ fn a_sweeper_in_the_cluster_is_found() {
     assert!(unseen.log.contains(why), "{}", unseen.log);
 }
 
-/// `setup` warns before it makes a minter that jobs can reach.
+/// `setup` warns if jobs may run Pods. A Pod can outlive the token, and can use a minter of its namespace.
 #[rstest]
 #[case::a_minter_beside(&MINTER, "create,list", Some(true))]
 #[case::a_minter_elsewhere(&["--minter", "user:jane"], "create", Some(false))]

@@ -1,4 +1,5 @@
-//! Jobs without a stored secret: they authenticate by the file and the objects that `setup` writes.
+//! Jobs without a stored secret. The API server accepts their ID tokens, because of the file and the objects
+//! that `setup` writes.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -216,7 +217,8 @@ fn every_form_of_a_subject_is_let_in() {
     }
 }
 
-/// github.com puts an id of its own into the ID token of each job of a matrix. The audit log shows this id.
+/// The ID tokens of github.com contain the id of the job's check run, which differs even between the jobs of
+/// a matrix. The audit log shows this id.
 #[test]
 fn the_audit_log_names_the_job() {
     let trusting = Trusting::set_up(GITHUB);

@@ -146,7 +146,8 @@ impl World {
                     json!([{ "op": "add", "path": "/metadata/finalizers", "value": ["a.example/b"] }]),
                     NOBODY,
                 ),
-                // An object ignores the fields that it does not have. So each request sets every wrong field.
+                // The API server ignores fields that an object cannot have. So one request can set the wrong
+                // fields of several kinds of objects.
                 (
                     "merge-patch+json",
                     json!({ "metadata": { "ownerReferences": null, "finalizers": ["a.example/b"] }, "data": { "a": "Yg==" } }),
@@ -217,7 +218,8 @@ impl World {
         tries
     }
 
-    /// A minter may use the permissions that it gives to jobs. The cluster refuses all other requests.
+    /// A minter for jobs may use the permissions that it gives to jobs, and so may the jobs. The cluster
+    /// refuses all other requests.
     pub(super) fn everything_else(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let core = format!("/api/v1/namespaces/{namespace}");

@@ -1,8 +1,8 @@
-//! The minter as an attacker. It tries all combinations of verbs, resources, names, bodies, owners, bindings
-//! and propagations. The cluster must refuse each request that is not on a short list. Then each account that
-//! the minter can create tries the same.
+//! The minter as an attacker. It tries many combinations of verbs, resources, names, bodies, owners, bindings
+//! and propagations. The cluster must refuse each request that is not on a short list. The account of a job
+//! tries the same, also after somebody has given it the minter's permissions.
 //!
-//! The test also removes each validation of each policy in turn. Then a request that the cluster refused
+//! Another test removes each validation of each policy in turn. Then a request that the cluster refused
 //! before must succeed, or the validation would be useless.
 
 mod changes;
@@ -25,7 +25,7 @@ const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 const RULES: &str = "get pods\nlist pods\ncreate pods/exec target-pod\nget configmaps shared";
 /// The account of the attacker's own job. The attacker may use this job's anchor and Role.
 const OWN: &str = "jobpass-ownownownownownownow";
-/// Another account of the same kind, with an anchor and a Role and nothing else.
+/// Another job, of which only the anchor and the Role exist.
 const SPARE: &str = "jobpass-sparesparesparespare";
 /// Another job's account.
 const OTHER: &str = "jobpass-otherotherotherother";
@@ -65,7 +65,8 @@ struct Try {
     headers: Vec<(&'static str, &'static str)>,
     body: String,
     may: &'static [Who],
-    /// Whether the request is a dry run. A request that may succeed is always one.
+    /// Whether the request is a dry run. A request that may succeed is one, unless it only reads or asks for
+    /// a token.
     dry: bool,
 }
 

@@ -47,9 +47,9 @@ impl World {
         tries
     }
 
-    /// A minter may get tokens of its ServiceAccount that are bound to an anchor. It may also get tokens of a
-    /// job that are bound to that job's own anchor. The tokens live for an hour at most, and have the
-    /// audiences of the set-up.
+    /// A minter of one ServiceAccount may get tokens of this account that are bound to an anchor. A minter
+    /// for jobs may get tokens of a job's account that are bound to this job's anchor. The tokens live for an
+    /// hour at most, and have the audiences of the set-up.
     pub(super) fn tokens(&self) -> Vec<Try> {
         let own = json!({ "apiVersion": "v1", "kind": "Secret", "name": OWN, "uid": self.uid(OWN) });
         let with = |field: &str, value: Value| {
