@@ -1,4 +1,4 @@
-//! Every answer of the dev cluster. `tests/replay` compares these answers with those of Kubernetes.
+//! Every kind of answer of the dev cluster. `tests/replay` compares these answers with those of Kubernetes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `jobpass doctor`. Each test has a cluster with one fault, and doctor must name that fault.
+//! `jobpass doctor`. Most tests have a cluster or an input with one fault, and doctor must name that fault.
 
 use std::{
     fs,
@@ -426,7 +426,8 @@ fn so_do_the_gitlab_component_and_the_command_line() {
     }
 }
 
-/// An API server may refuse one request and then stop answering. The diagnosis must not delay the job.
+/// An API server may refuse one request and then stop answering. The diagnosis must not delay the job for
+/// long.
 #[test]
 fn the_action_does_not_look_for_long() {
     let cluster = Cluster::start();

@@ -267,7 +267,7 @@ fn a_webhook_that_lets_nobody_delete_and_says_not_found() {
     }
 }
 
-/// Like [`wait_until`], for deletions.
+/// Waits until the cluster refuses to delete the anchor.
 fn wait_until_kept(cluster: &Cluster) {
     let anchor = cluster.anchors().remove(0)["metadata"]["name"]
         .as_str()

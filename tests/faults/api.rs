@@ -150,7 +150,7 @@ fn a_failure_says_with_its_code_whether_a_token_may_live(
     assert!(step.outputs().is_empty());
 }
 
-/// Changes the claims of a token, and keeps its signature. jobpass reads claims without checking the
+/// Changes a claim of a token, and keeps its signature. jobpass reads claims without checking the
 /// signature.
 pub(crate) fn resign(answer: &mut serde_json::Value, claim: &str, value: serde_json::Value) {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

@@ -68,7 +68,7 @@ fn a_wrong_input_is_named_and_nothing_is_asked(
 }
 
 /// Only the server for the job needs the system's certificate authorities. jobpass would connect to this
-/// server last, but must name the problem first.
+/// server last, but must name the missing authorities before its first request.
 #[test]
 fn a_server_for_the_job_without_certificates_is_named_before_anything_is_asked() {
     let cluster = Cluster::start();
@@ -141,8 +141,8 @@ fn what_the_cluster_does_not_have(#[case] input: &str, #[case] value: &str, #[ca
     }
 }
 
-/// In each case, the minter lacks one permission. The error shows that permission, and the command that gives
-/// only this one.
+/// In each case, the minter's Role lacks a rule. The error shows the permission that is missing, and the
+/// command that gives the minter all permissions that it needs.
 #[rstest]
 #[case::anchor(
     "{apiGroups: [\"\"], resources: [\"serviceaccounts/token\"], verbs: [create]}",

@@ -33,7 +33,8 @@ enum Station {
     AnchorAsked,
     /// The API server has created the anchor, and its answer is on the way.
     AnchorCreated,
-    /// The API server creates the anchor half a second after the test killed the job.
+    /// The API server creates the anchor half a second after the request. By then, the test has killed the
+    /// job.
     AnchorLate,
     /// jobpass knows the anchor's uid, and has requested the token.
     TokenAsked,

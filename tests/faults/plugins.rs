@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, github::step::Step, leaks::assert_absent, support};
 
-/// A kubeconfig in a folder of its own. Its user has the plugin `script`.
+/// A kubeconfig whose user has the plugin `script`. Also returns the folder of the plugin.
 fn kubeconfig(cluster: &Cluster, script: &str, version: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let plugin = folder.path().join("plugin");

@@ -95,7 +95,7 @@ impl Repository {
     }
 }
 
-/// A finished job, and the traces that it left.
+/// The cluster after a job has ended, and the minter's token.
 struct Over {
     cluster: Cluster,
     minter: String,

@@ -480,8 +480,8 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
     }
 }
 
-/// Lets only the minter's requests through, like proxies with users of their own: Rancher, KAS, GKE's DNS
-/// endpoint.
+/// Answers 401 to the requests that jobpass sends with the job's token. Servers with users of their own do
+/// this to all tokens of ServiceAccounts: Rancher, KAS, GKE's DNS endpoint.
 fn refuse_service_accounts(cluster: &Cluster) {
     for (method, path) in [("POST", "/selfsubject"), ("GET", "/version")] {
         cluster.inject(Fault {
@@ -516,7 +516,7 @@ fn a_server_that_does_not_accept_the_token_is_named_and_the_token_revoked() {
 
 #[test]
 fn a_job_can_have_a_server_of_its_own() {
-    // The two fronts are two addresses of the same API server.
+    // These are two addresses of the same API server.
     let (proxy, direct) = (Cluster::start(), Cluster::start());
     let (url, authority) = (direct.url(), direct.ca_pem());
     let more = [

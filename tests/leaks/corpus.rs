@@ -12,7 +12,8 @@ use super::assert_absent;
 enum Shows {
     /// At least one whole form. A platform that searches for values can mask it.
     Whole,
-    /// Only pieces, separated by line breaks, colours or the columns of a dump. Only a filter can find them.
+    /// Only pieces: the output is cut off, or line breaks, colours or the columns of a dump are in it. Only a
+    /// filter can find pieces.
     Pieces,
 }
 
@@ -191,8 +192,8 @@ pub(crate) fn assert_no_piece(secret: &str, log: &str) {
     }
 }
 
-/// Asserts that a platform that searches for values left no form of the token. The scripts of
-/// [`Shows::Pieces`] do not count, because such a platform cannot find pieces.
+/// Asserts that a platform that searches for values left no whole form of the token. This does not search for
+/// pieces, because such a platform cannot find them.
 pub(crate) fn assert_no_form(secret: &str, log: &str) {
     for (name, _, section) in sections(log) {
         assert_absent(secret, &format!("the output of `{name}`"), section);
@@ -227,8 +228,8 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     })
 }
 
-/// The pieces of the token that a person finds in a text: in the text as it is, without its colours, with its
-/// lines joined, or as a decoded dump.
+/// The pieces of the token that a person finds in a text, at most three: in the text as it is, without its
+/// colours, with its lines joined, or as a decoded dump.
 pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
     let mut known = HashSet::new();

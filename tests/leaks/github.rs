@@ -28,7 +28,7 @@ fn a_token_is_only_where_it_was_asked_for() {
     let main = step.main().succeeded();
     let token = step.token();
 
-    // All masks come before any other text, and cover the forms that the runner does not derive itself.
+    // All masks come before any other text, and cover all forms of the token.
     let masks = main
         .log
         .lines()
@@ -193,8 +193,8 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
     main.wait().expect("it ends");
 }
 
-/// The crate `kube` obeys these variables: it could log tokens, or send requests to another server. jobpass
-/// must do neither.
+/// With RUST_LOG, many programs print the logs of their libraries, which can contain tokens. The crate `kube`
+/// can take another server and another user from the other variables. jobpass must ignore all three.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());

@@ -173,7 +173,7 @@ struct Judged {
     script: Script,
     /// Behind the mask of GitHub's runner, which knows the masks of the action.
     github: Finding,
-    /// Behind `jobpass exec`. The filter of a GitLab job is the same program.
+    /// Behind `jobpass exec`. The filter of a GitLab job uses the same masker.
     exec: Finding,
 }
 

@@ -1,8 +1,8 @@
-//! Generated encodings, folds and decorations of a token. If the mask claims to see through one, the judge
-//! cannot read the token back from the masked text.
+//! Generated encodings, folds and decorations of a token. For those marked as claimed, the judge must find
+//! nothing of the token in the masked text.
 //!
 //! Each case writes a token with small encoders of its own, up to [`DEPTH`] of them one after the other, then
-//! lays the text out in lines. The encoders know nothing of the mask.
+//! lays the text out in lines. The encoders share no code with the mask.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,7 +21,7 @@ use proptest::{collection, option, prelude::Strategy, sample};
 #[path = "../parity/property.rs"]
 mod property;
 
-/// The number of encodings of the token, one in the other, that the mask sees through.
+/// The greatest number of encodings of the token, one in the other, in this test.
 const DEPTH: usize = 1;
 
 /// The number of different tokens.
@@ -30,7 +30,8 @@ const TOKENS: u64 = 50;
 /// A way to write bytes as text.
 struct View {
     name: &'static str,
-    /// Whether the mask claims to see through this view. The test of the mask covers only claimed views.
+    /// Whether the test of the mask covers this view. (The mask also sees through views that are not covered
+    /// here: `scripts.rs` tests those.)
     claimed: bool,
     write: fn(&mut Random, &[u8]) -> Vec<u8>,
 }
@@ -39,7 +40,7 @@ const fn view(name: &'static str, claimed: bool, write: fn(&mut Random, &[u8]) -
     View { name, claimed, write }
 }
 
-/// The encodings. Set a view to `true` when the mask learns to see through it.
+/// The encodings. To let the test of the mask cover one, set it to `true`.
 const ENCODINGS: &[View] = &[
     view("base64", true, base64),
     view("percent-encoding", false, percent),
@@ -79,7 +80,7 @@ enum Part {
     Standard,
 }
 
-/// The parts, and whether the mask claims to know them.
+/// The parts, and whether the test of the mask covers them.
 const PARTS: &[(Part, bool)] = &[
     (Part::Whole, true),
     (Part::Signature, false),

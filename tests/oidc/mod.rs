@@ -9,10 +9,10 @@ use crate::{cluster::Cluster, support};
 const AUDIENCE: &str = "https://kubernetes.example.com";
 const GITLAB: &str = "gitlab.example.com";
 
-/// The guide for maintainers, with the configuration for this repository and this project.
+/// The guide for maintainers. It has example ids of a repository and of a project.
 const GUIDE: &str = include_str!("../../docs/oidc.md");
 
-/// The YAML block of this kind in the guide.
+/// The YAML block of this kind in the guide, with the ids of the test's repository and project.
 pub(crate) fn documented(kind: &str) -> String {
     let kind = format!("\nkind: {kind}\n");
     let blocks = GUIDE.split("```yaml\n").skip(1);

@@ -1,4 +1,4 @@
-//! The quick starts of the documents: each test runs their commands word for word.
+//! The quick starts of the documents. A test runs the commands of a page, and changes only the namespace.
 
 mod github;
 mod gitlab;
@@ -105,7 +105,8 @@ impl Reader {
     /// Follows the page from its first to its last block. `job` runs the workflow or the pipeline.
     ///
     /// # Panics
-    /// If a command fails, or if a line of a text block is not in the result of the block above.
+    /// If a command fails, if a line of a text block is not in the result of the block above, or if the job's
+    /// token still works.
     fn follow(&self, job: impl Fn(&str) -> Seen) {
         let mut seen = Seen::new();
         let mut jobs = 0;

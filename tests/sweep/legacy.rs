@@ -1,4 +1,4 @@
-//! Legacy tokens: the sweep acts on their annotation, whoever created the Secret.
+//! Legacy tokens: the sweep obeys the annotation [`EXPIRATION`] of their Secrets, whoever created them.
 
 use super::*;
 

@@ -117,7 +117,7 @@ fn what_lives_is_shown_with_its_pipeline() {
     );
 }
 
-/// `--watch` needs no permission to read Secrets. It prints a row for each anchor that appears, changes or
+/// `--watch` needs only the verb `list` on Secrets. It prints a row for each anchor that appears, changes or
 /// disappears.
 #[test]
 fn watching_shows_what_changes() {
