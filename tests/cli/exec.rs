@@ -62,8 +62,8 @@ impl Desk {
     }
 }
 
-/// jobpass revokes the token, but cannot remove its file. The error must not say that the token may still
-/// work: nobody needs to revoke it again.
+/// jobpass revokes the token, but cannot remove one of its files. The error must not say that the token may
+/// still work: nobody needs to revoke it again.
 #[rstest]
 #[case::token(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE")]
 #[case::journal(&["--renew-for", "2h"], "$JOBPASS_TOKEN_FILE.journal")]
