@@ -1,4 +1,7 @@
 //! The end-to-end tests. They are one program, so that they share one control plane.
+//!
+//! Some examples are from the guide "Token Management", which mints tokens with `kubectl create token`. Its
+//! pipelines must also work with jobpass.
 
 mod access;
 mod cli;

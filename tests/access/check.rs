@@ -66,9 +66,10 @@ impl Desk {
 
 const SCAN: [&str; 2] = ["--kubeconfig", "scan.yaml"];
 
-/// The source document's section "Verifying Token Privileges" asks these questions with `kubectl auth can-i`.
+/// The guide "Token Management" asks these questions with `kubectl auth can-i`, in its section "Verifying
+/// Token Privileges".
 #[test]
-fn the_source_documents_questions() {
+fn the_questions_of_the_guide() {
     let desk = Desk::new();
     allow(
         &desk.cluster,

@@ -74,7 +74,8 @@ fn result(ended: &Ended) -> Value {
     serde_json::from_str(line.unwrap_or_else(|| panic!("{}", ended.log))).expect("a line of JSON")
 }
 
-/// The source document's test, with a lifetime of 1 s instead of 30 s.
+/// The test of the guide "Token Management", but with a token that jobpass revokes after 1 s. The guide waits
+/// for 30 s.
 #[test]
 fn a_revoked_token_and_its_client_stop_working() {
     let desk = Desk::new();

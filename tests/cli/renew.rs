@@ -49,8 +49,8 @@ fn a_long_command_always_has_a_token_that_works() {
     desk.assert_all_gone(&ended.log);
 }
 
-/// jobpass renews the token while the command prints nothing. The command prints the last token only after
-/// jobpass has revoked it.
+/// jobpass renews the token while the command prints nothing. At its end, the command prints the last token
+/// that it has read, after jobpass has removed the token's file.
 #[test]
 fn the_last_words_of_a_quiet_command_are_masked() {
     let desk = Desk::at(Cluster::hasty());

@@ -350,8 +350,8 @@ fn an_anchor_that_a_finalizer_holds_is_not_called_revoked() {
     let post = step.post().succeeded();
     assert!(
         post.log.contains(
-            "::warning title=jobpass::jobpass deleted the anchor, but could not prove that the token is \
-             dead"
+            "::warning title=jobpass::the API server accepted the deletion of the anchor, but jobpass could not \
+             prove that the token is dead"
         ),
         "{}",
         post.log

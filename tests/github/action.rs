@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{cluster::Cluster, leaks::corpus, support};
 
-/// The source document's GitHub example, with the action in place of `kubectl create token`.
+/// The GitHub example of the guide "Token Management". The action replaces `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:

@@ -20,7 +20,7 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitHub example, with the action in place of `kubectl create token`.
+/// The GitHub example of the guide "Token Management". The action replaces `kubectl create token`.
 const GENERATE_TOKEN_AND_RUN_SCAN: &str = r#"
 on: push
 jobs:

@@ -27,7 +27,7 @@ pub(super) const ASLEEP: &str = "sh -c 'echo $((40 + 2)) asleep; exec sleep 600'
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The source document's GitLab example, with the template in place of the job `create_token`.
+/// The GitLab example of the guide "Token Management". The template replaces the job `create_token`.
 pub(super) const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:
   - scan

@@ -488,7 +488,7 @@ fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
         &revoke,
         &[
             "JOBPASS_ANCHOR_UID is not the uid of the anchor",
-            "kubectl delete secret jobpass-",
+            "--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=",
         ],
     );
     minting.later().revoke("success", &["--handed-over"]).succeeded();

@@ -18,7 +18,7 @@ use crate::{
     support,
 };
 
-/// The source document's GitLab example, with the template in place of the job `create_token`. (The example
+/// The GitLab example of the guide "Token Management". The template replaces the job `create_token`. (The example
 /// also uploads a report of type `scan`, which GitLab does not have.)
 const CREATE_TOKEN_AND_RUN_SCAN: &str = r#"
 stages:

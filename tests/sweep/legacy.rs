@@ -29,7 +29,7 @@ impl Broom {
 #[test]
 fn the_annotation_is_kept_and_nothing_else_goes() {
     let broom = Broom::new();
-    // The source document shows this annotation.
+    // The guide "Token Management" shows this annotation.
     broom.legacy("a-day", Some("86400"));
     broom.legacy("an-hour", Some("3600"));
     broom.legacy("for-ever", None);

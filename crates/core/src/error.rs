@@ -98,11 +98,12 @@ impl Error {
         self
     }
 
-    /// Turns the failure into the failure of a missing proof: jobpass deleted the anchor, but could not prove
-    /// that the token is dead.
+    /// Turns the failure into the failure of a missing proof: the API server did not refuse to delete the
+    /// anchor, but jobpass could not prove that the token is dead.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
-            "jobpass deleted the anchor, but could not prove that the token is dead: {}",
+            "the API server accepted the deletion of the anchor, but jobpass could not prove that the token is \
+             dead: {}",
             self.message
         );
         self.kind = Kind::Revoke;

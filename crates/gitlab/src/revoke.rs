@@ -229,10 +229,11 @@ async fn handed_over(
         Ok(revoked) if revoked.left_alone && claimed.is_none() => {
             let what = format!("{ANCHOR_UID} is not the uid of the anchor that {ANCHOR} names");
             let error = Error::new(Kind::Revoke, what).help(
-                "these variables do not come from the job that minted the token: somebody set them in the \
-                 project, the group or the pipeline. Remove them there",
+                "at least one of these variables does not come from the job that minted the token: somebody \
+                 set it for the project, the group, the instance or the pipeline. Remove it there",
             );
-            Some(by_hand(&error, anchor, job))
+            // The wrong one may be the name. So the commands find the anchor by its run.
+            Some(by_hand(&error, "", job))
         }
         Ok(_) => named.filter(|named| *named != anchor).map(|named| {
             let what = format!(

@@ -29,7 +29,8 @@ pub(crate) fn parts(text: &str) -> (&str, &str) {
     text.split_at(begin.unwrap_or(text.len()))
 }
 
-/// Prints the help or the version, or the error about the command line, and ends the program.
+/// Prints the help or the version, or the error about the command line, and ends the program. If it cannot
+/// print, the exit code is 6, as for each output.
 pub(crate) fn leave(message: &clap::Error, environment: &Environment) -> ! {
     if message.use_stderr() {
         message.exit();
@@ -40,7 +41,7 @@ pub(crate) fn leave(message: &clap::Error, environment: &Environment) -> ! {
         false => styled.to_string(),
     };
     let printed = output::result(text.trim_end().replace(UNBROKEN, " ").as_str());
-    exit(i32::from(printed.is_err()))
+    exit(printed.map_or_else(|error| i32::from(error.kind().exit_code()), |()| 0))
 }
 
 #[cfg(test)]

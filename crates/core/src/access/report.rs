@@ -303,7 +303,8 @@ impl Report {
             .iter()
             .any(|finding| finding.verdict == Verdict::Unknown);
         unknown.then(|| {
-            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. Try again"
+            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. If the reason is no answer or a failure of the \
+             API server, try again. If it is 401, look at the credential with `jobpass whoami`"
                 .to_owned()
         })
     }

@@ -14,7 +14,7 @@ use crate::{
     text::harmless,
 };
 
-/// The exit codes of [`crate::Kind`], for `--help`.
+/// The exit codes of [`crate::Kind`], for `--help` and for the manual page.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0         done

@@ -262,7 +262,7 @@ options! {
     OidcAudience {
         name: "oidc-audience",
         help: "Authenticate at `server` with the job's own ID token (OIDC) for this audience, without a \
-               stored secret. The job needs `permissions: id-token: write`.",
+               stored secret. The job needs `permissions: {id-token: write}`.",
         // On other front ends, a program cannot request ID tokens. GitLab puts them into variables.
         on: &[FrontEnd::Action],
         ..TEXT

@@ -309,7 +309,8 @@ struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
     budget: Budget,
-    /// Whether the API server has deleted the anchor. From then on, a signal ends the other work at once.
+    /// Whether the API server has accepted the deletion of the anchor. From then on, a signal ends the other
+    /// work at once.
     deleted: &'a Cell<bool>,
     /// Whether only jobpass's proxy held the token, and that proxy is closed.
     proxy_closed: bool,

@@ -103,13 +103,15 @@ impl Plugin {
         let command = config.command.as_str();
         if config.interactive_mode == "Always" {
             let problem = format!(
-                "has the exec plugin `{}`, which needs a person at a terminal",
+                "has the exec plugin `{}` with `interactiveMode: Always`, but jobpass runs plugins without a \
+                 terminal",
                 harmless(command)
             );
             return Err(Error::input(
                 "kubeconfig",
                 problem,
-                "use a credential that a CI job can use without a person",
+                "use a credential that needs no person. If the plugin also works without a terminal, set \
+                 `interactiveMode: IfAvailable`",
             ));
         }
         let may_be_run =

@@ -46,7 +46,7 @@ impl Source {
             Error::input(
                 Opt::OidcAudience,
                 format!("does not work here: the variable {variable} does not hold an https URL"),
-                "the runner sets this variable if the job has `permissions: id-token: write`. Give the job \
+                "the runner sets this variable if the job has `permissions: {id-token: write}`. Give the job \
                  this permission, and remove the step or the `env:` that sets the variable",
             )
         })?;
@@ -161,7 +161,7 @@ impl Source {
             })?;
         if answer.status != 200 {
             return Err(answer.unexpected(&call).help(
-                "check that the job may ask for ID tokens (on GitHub, `permissions: id-token: write`), and \
+                "check that the job may ask for ID tokens (on GitHub, `permissions: {id-token: write}`), and \
                  that it still runs: the job's credential for this endpoint ends with the job",
             ));
         }
@@ -187,7 +187,7 @@ fn none_here() -> Error {
     Error::input(
         Opt::OidcAudience,
         "does not work here: no CI platform offers this job an ID token",
-        "use the GitHub Action, in a job with `permissions: id-token: write`. Elsewhere, put the credential \
+        "use the GitHub Action, in a job with `permissions: {id-token: write}`. Elsewhere, put the credential \
          into a variable or a file: `bearer-token-env` or `bearer-token-file`",
     )
 }

@@ -66,7 +66,8 @@ struct Http2 {
     streams: Arc<()>,
 }
 
-/// A place among the streams of an HTTP/2 connection. Dropping this value frees the place.
+/// A place among the streams of an HTTP/2 connection. Dropping this value frees the place. For HTTP/1.1, the
+/// value counts nothing.
 pub(super) struct Stream {
     _counted: Option<Arc<()>>,
 }

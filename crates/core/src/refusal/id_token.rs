@@ -106,8 +106,8 @@ pub(super) fn explain(token: &Token) -> Option<String> {
         }
     };
     Some(format!(
-        "The API server does not say why. These are the claims of the ID token \
-         that it got:\n\n{said}\n{advice}"
+        "The API server does not say why. These are the claims that rules check most often, as the ID token \
+         has them:\n\n{said}\n{advice}"
     ))
 }
 
@@ -171,7 +171,7 @@ mod tests {
         let (before, after) = text.split_once("expires in ").expect("a lifetime");
         let after = after.split_once('\n').expect("more lines").1;
         insta::assert_snapshot!(format!("{before}expires in ...\n{after}"), @r#"
-        The API server does not say why. These are the claims of the ID token that it got:
+        The API server does not say why. These are the claims that rules check most often, as the ID token has them:
 
           issuer               https://token.actions.githubusercontent.com
           audience             k8s

@@ -19,7 +19,8 @@ use crate::{
     text::{harmless, in_words},
 };
 
-/// Refuses a set-up that would remove a permission from a minter or a job.
+/// Refuses a set-up that would remove a minter's binding, a longer lifetime, an audience, or a rule that jobs
+/// may ask for.
 ///
 /// # Errors
 /// If the set-up would remove one. The error lists each permission that a minter or a job would lose.

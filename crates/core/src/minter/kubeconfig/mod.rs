@@ -573,8 +573,8 @@ mod tests {
         assert_eq!(secrets, expected);
     }
 
-    /// Scripts can read these secrets in the kubeconfig, in the job's variables, or in the output of a
-    /// plugin. Addresses and settings are not secret, and stay readable.
+    /// The secrets below are in the kubeconfig, in the job's variables, or in the output of a plugin, so
+    /// scripts can read them. Addresses and settings are not secret, and stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"
