@@ -228,7 +228,7 @@ fn generate_token_and_run_scan() {
 }
 
 /// A company's login action calls jobpass, and a team's login action calls the company's. Below two composite
-/// actions, GitHub's runner gives post no inputs.
+/// actions, GitHub's runner gives post no inputs, or wrong ones.
 #[test]
 fn two_composite_actions_deep() {
     let workflow = GENERATE_TOKEN_AND_RUN_SCAN

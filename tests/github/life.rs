@@ -408,7 +408,7 @@ fn state_that_is_missing_or_garbled_still_revokes(#[case] garbled: Option<&str>)
     assert!(cluster.anchors().is_empty(), "{}", post.log);
 }
 
-/// Below two composite actions, the inputs of post are empty.
+/// Below two composite actions, the inputs of post may be empty.
 #[rstest]
 #[case::revoked(false)]
 #[case::not_revoked(true)]

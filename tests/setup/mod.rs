@@ -372,7 +372,8 @@ fn an_api_server_without_policies_is_said_to_be_one_before_anything_is_changed()
     let applied = desk.setup(&[&SCANNER, &MINTER, &["--apply"]]);
     assert_eq!(applied.code(), 4, "{}", applied.log);
     for text in [
-        "does not know ValidatingAdmissionPolicy, which needs Kubernetes 1.30 or later. Upgrade the cluster",
+        "does not know ValidatingAdmissionPolicy v1, which needs Kubernetes 1.30 or later",
+        "Upgrade the cluster",
         "Without the policies, the minter could get unbound tokens and delete every Secret",
     ] {
         assert!(applied.log.contains(text), "no `{text}` in:\n{}", applied.log);

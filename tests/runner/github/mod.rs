@@ -202,8 +202,8 @@ impl Runner {
         self
     }
 
-    /// Empties the inputs in `with:` for post steps. The real runner does this to an action inside two nested
-    /// composite actions (github.com/actions/runner, issue 3514).
+    /// Empties the inputs in `with:` for post steps. Inside two nested composite actions, the real runner
+    /// gives post inputs that are empty or wrong (github.com/actions/runner, issue 3514).
     pub fn below_two_composites(mut self) -> Self {
         self.below_two_composites = true;
         self

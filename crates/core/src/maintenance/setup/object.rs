@@ -231,9 +231,9 @@ pub(super) fn refused(title: &str, cluster: &Cluster, call: &Call, answer: &Answ
              prints",
         ),
         404 if title.starts_with("ValidatingAdmissionPolicy") && !answer.is_not_found() => error.help(
-            "this API server does not know ValidatingAdmissionPolicy, which needs Kubernetes 1.30 or later. \
-             Upgrade the cluster. Without the policies, the minter could get unbound tokens and delete every \
-             Secret of the namespace",
+            "this API server does not know ValidatingAdmissionPolicy v1, which needs Kubernetes 1.30 or \
+             later. Upgrade the cluster. Without the policies, the minter could get unbound tokens and delete \
+             every Secret of the namespace",
         ),
         // The advice to delete the object is only for a RoleBinding, whose `roleRef` cannot change. After the
         // deletion of a policy, a minter could do more.
