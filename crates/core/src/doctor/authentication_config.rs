@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind},
     oidc::{Subject, audiences},
     process::files::read_file,
-    text::harmless,
+    text::{cel, harmless, quoted},
     token::Token,
 };
 
@@ -180,6 +180,12 @@ const SUBJECT: &str = "GitHub writes `sub` in two forms. The newer form has the 
                        form: `jobpass setup --authentication-config --repository-id ID` prints a file with a \
                        rule for it";
 
+/// The next step for a repository or project that a rule does not name.
+const ANOTHER_ID: &str = "run a job that matches the rule. To let this job in as well, print a new file with \
+                          `jobpass setup --authentication-config`: give it the ids that the rule accepts today \
+                          and the id of this job's repository (`--repository-id`) or project \
+                          (`--project-id`). A file with this id alone would lock out the jobs that mint today";
+
 /// The `sub` of a GitHub token.
 fn github_subject(claims: &Value) -> Option<Subject<'_>> {
     claims["sub"].as_str().and_then(Subject::parse)
@@ -212,15 +218,39 @@ impl Rule {
                 let mut allowed = allowed.iter().filter_map(|text| Subject::parse(text));
                 allowed.any(|allowed| allowed.is_other_form_of(&subject))
             });
-        failed("rule", said).fix(match in_other_form {
-            true => SUBJECT,
-            false => {
-                "run a job that matches the rule. To let this job in, print a new file with `jobpass setup \
-                 --authentication-config` and the id of its repository (`--repository-id`) or project \
-                 (`--project-id`)"
-            }
+        failed("rule", said).fix(match (&*name, in_other_form) {
+            (_, true) => SUBJECT.to_owned(),
+            ("repository_id" | "project_id", false) => ANOTHER_ID.to_owned(),
+            (_, false) => with_both(&name, &allowed, value),
         })
     }
+}
+
+/// The next step after a rule that another value of `claim` would pass: how the rule accepts both. A new file
+/// for this job alone would refuse the jobs that the file accepts today.
+fn with_both(claim: &str, allowed: &[&str], value: &Value) -> String {
+    let is_plain = claim.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let rule = match value.as_str() {
+        // A rule that accepts both is no rule: `ref_protected` would let every branch in.
+        Some("true" | "false") | None => None,
+        Some(value) if is_plain => {
+            let values = allowed.iter().chain([&value]).map(|value| cel(value));
+            let values = values.collect::<Vec<_>>().join(", ");
+            Some(quoted(&format!("claims.{claim} in [{values}]")))
+        }
+        Some(_) => None,
+    };
+    let lets_in = rule.map_or_else(String::new, |rule| {
+        format!(
+            ". If this one should mint as well, let this rule accept both values, for each repository or \
+             project of the entry: `expression: {}`",
+            harmless(&rule)
+        )
+    });
+    format!(
+        "run a job that matches the rule{lets_in}. Do not print a new file in the place of this one: it would \
+         lock out the jobs that mint today"
+    )
 }
 
 impl Username {
@@ -459,6 +489,58 @@ mod tests {
             "{}",
             finding.fix
         );
+    }
+
+    /// The next step after a failed rule keeps the jobs in that the file accepts today. It never shows a rule
+    /// that accepts every value.
+    #[rstest]
+    #[case::branch(
+        json!({"claim": "ref_path", "requiredValue": "refs/heads/main"}), json!("refs/heads/dev"),
+        Some(r#"`expression: "claims.ref_path in ['refs/heads/main', 'refs/heads/dev']"`"#)
+    )]
+    #[case::several(
+        json!({"expression": "claims.ref_path in ['a', 'b']"}), json!("c"),
+        Some(r#"`expression: "claims.ref_path in ['a', 'b', 'c']"`"#)
+    )]
+    #[case::project(
+        json!({"claim": "project_id", "requiredValue": "7"}), json!("8"),
+        Some("give it the ids that the rule accepts today and the id of this job's repository")
+    )]
+    #[case::protected(json!({"claim": "ref_protected", "requiredValue": "true"}), json!("false"), None)]
+    #[case::missing(json!({"claim": "environment", "requiredValue": "production"}), Value::Null, None)]
+    #[case::not_in_cel(json!({"claim": "https://a/b", "requiredValue": "c"}), json!("d"), None)]
+    fn a_failed_rule_keeps_the_others_in(
+        #[case] rule: Value,
+        #[case] value: Value,
+        #[case] shown: Option<&str>,
+    ) {
+        let rule = serde_json::from_value::<Rule>(rule).expect("a rule");
+        let name = match &*rule.claim {
+            "" => "ref_path",
+            claim => claim,
+        };
+        let fix = rule.finding(&json!({ name: value })).fix;
+        assert!(fix.starts_with("run a job that matches the rule. "), "{fix}");
+        assert!(fix.ends_with("lock out the jobs that mint today"), "{fix}");
+        match shown {
+            Some(shown) => assert!(fix.contains(shown), "{fix}"),
+            None => assert!(!fix.contains("expression:"), "{fix}"),
+        }
+    }
+
+    /// A branch may have any name.
+    #[test]
+    fn a_value_of_the_token_stays_one_value_of_the_rule() {
+        let value = json!("x', 'refs/heads/y\"\n\\");
+        let fix = with_both("ref", &["refs/heads/main"], &value);
+        let rule = fix.split_once("expression: ").expect("a rule").1;
+        let (rule, _) = rule.split_once('`').expect("the end of the rule");
+        let expression = serde_yaml::from_str::<String>(rule).expect("YAML");
+        assert!(
+            expression.starts_with("claims.ref in ['refs/heads/main', "),
+            "{expression}"
+        );
+        assert!(!expression.contains("', 'refs/heads/y"), "{expression}");
     }
 
     #[test]

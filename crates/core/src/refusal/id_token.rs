@@ -15,11 +15,13 @@ use crate::{
 /// change.
 const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
 /// Other claims that a rule of the API server may check.
-const DETAILS: [&str; 9] = [
+const DETAILS: [&str; 11] = [
     "repository_owner",
     "repository_owner_id",
     "namespace_path",
+    "namespace_id",
     "ref",
+    "ref_path",
     "ref_protected",
     "environment",
     "workflow_ref",
@@ -254,6 +256,8 @@ mod tests {
             "ref": "dev", "ref_path": "refs/heads/dev", "environment": "production",
         });
         let text = explained(&json!({"alg": "RS256"}), &claims).expect("explained");
+        // The list shows each claim that the configuration has a rule about.
+        assert!(text.contains("  ref_path             refs/heads/dev\n"), "{text}");
         for (claim, value) in [
             ("project_id", "7"),
             ("ref_path", "refs/heads/dev"),
