@@ -151,8 +151,11 @@ pub(crate) fn run_advice(cluster: &Cluster, log: &str) {
         Some(command.split('`').next().unwrap_or_default())
     });
     let command = command.unwrap_or_else(|| panic!("no command in {log}"));
+    // The command may write the kubeconfig of a new minter.
+    let folder = tempfile::tempdir().expect("a folder");
     let mut shell = scrubbed(Command::new("sh"));
     let ended = shell
+        .current_dir(folder.path())
         .arg("-c")
         .arg(format!("exec \"$0\" setup {command}"))
         .arg(binary("jobpass"))

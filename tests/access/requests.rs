@@ -83,7 +83,8 @@ fn a_minter_that_may_do_everything_is_said(
     let warning = format!(
         "::warning title=jobpass::the minter may do everything (`* *`) in this namespace, and so may every program in the job that \
          finds the minter's credential; make a minter that can do nothing but mint, and give its kubeconfig to the job: `jobpass setup \
-         --service-account scanner --namespace {} --minter serviceaccount:jobpass-minter --apply`",
+         --service-account scanner --namespace {} --minter serviceaccount:jobpass-minter --apply --minter-kubeconfig \
+         minter.yaml`",
         cluster.namespace()
     );
     assert_eq!(main.log.matches(&warning).count(), warnings, "{}", main.log);

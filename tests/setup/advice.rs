@@ -18,7 +18,8 @@ fn an_administrator_is_made_no_minter() {
         .jobpass(&[&doctor[..], &["--kubeconfig", "admin.yaml"]].concat())
         .succeeded();
     let command = format!(
-        "`jobpass setup --service-account scanner --namespace {namespace} --minter serviceaccount:jobpass-minter --apply`"
+        "`jobpass setup --service-account scanner --namespace {namespace} --minter serviceaccount:jobpass-minter --apply \
+         --minter-kubeconfig minter.yaml`"
     );
     assert!(
         doctor

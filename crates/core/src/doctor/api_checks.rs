@@ -211,7 +211,8 @@ impl<'a> ApiChecks<'a> {
         let missing = those(Verdict::Denied);
         if !missing.is_empty() {
             let said = format!("the minter may not {missing} in namespace {namespace}");
-            return Finding::new(check, Health::Failed(Kind::Refused), said).fix(self.setup(user));
+            let fix = format!("{}{}", self.whom().check(), self.setup(user));
+            return Finding::new(check, Health::Failed(Kind::Refused), said).fix(fix);
         }
         match reviews.iter().find(|(verdict, _)| *verdict == Verdict::Unknown) {
             Some((_, why)) => {
@@ -245,21 +246,24 @@ impl<'a> ApiChecks<'a> {
                 namespace that holds nothing else. Use the account for nothing else"
                 .into();
         }
-        let whom = match &*spec.rules {
-            [] => For::Account(&spec.service_account),
-            rules => For::Jobs(rules),
-        };
         let minter = user
             .name
             .as_deref()
             .filter(|_| !user.reads_secrets && !self.cluster.asks_as_a_job());
-        let command = advice::command(&spec.namespace, whom, minter);
+        let command = advice::command(&spec.namespace, self.whom(), minter);
         match user.reads_secrets {
             true => format!(
-                "this user may read Secrets, and a minter must not: run `jobpass doctor` with the minter's \
-                 own credential. An administrator creates a minter with `{command}`"
+                "run `jobpass doctor` with the minter's own credential: this user may read Secrets, and a \
+                 minter must not. An administrator creates a minter with `{command}`"
             ),
             false => format!("an administrator runs `{command}`"),
+        }
+    }
+
+    fn whom(&self) -> For<'_> {
+        match &*self.spec.rules {
+            [] => For::Account(&self.spec.service_account),
+            rules => For::Jobs(rules),
         }
     }
 }
@@ -378,7 +382,34 @@ mod tests {
         assert_eq!(finding.health, health);
         assert!(finding.said.starts_with(said), "{}", finding.said);
         assert!(finding.said.ends_with("in namespace ci"), "{}", finding.said);
-        assert_eq!(finding.fix.contains("jobpass setup"), health != Health::Ok);
+        let check = "check input `namespace`. If it is right, an administrator runs `jobpass setup ";
+        assert_eq!(finding.fix.starts_with(check), health != Health::Ok);
+    }
+
+    /// The command would create an account with a misspelt name.
+    #[rstest]
+    #[case::a_minter(false, "an administrator runs `jobpass setup --service-account scaner ")]
+    #[case::an_administrator(true, "run `jobpass doctor` with the minter's own credential: ")]
+    #[tokio::test]
+    async fn the_inputs_are_checked_before_somebody_gets_permissions(
+        #[case] reads_secrets: bool,
+        #[case] then: &str,
+    ) {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scaner"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let review = r#"{"kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":false}}"#;
+        let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::answer(201, review)]);
+        let budget = Budget::new(std::time::Duration::from_secs(10));
+        let checks = ApiChecks::new(&cluster, &spec, &budget);
+        let user = User {
+            name: Some("jane".into()),
+            reads_secrets,
+        };
+        for finding in checks.permissions(&user).await {
+            let expected =
+                format!("check inputs `service-account` and `namespace`. If they are right, {then}");
+            assert!(finding.fix.starts_with(&expected), "{}", finding.fix);
+        }
     }
 
     #[rstest]

@@ -128,7 +128,10 @@ fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> 
     let exists = "ServiceAccount";
     if answer.missing() == Some("serviceaccounts") {
         let said = format!("{account} does not exist in namespace {namespace}");
-        let fix = format!("`kubectl create serviceaccount {account} --namespace {namespace}`");
+        let fix = format!(
+            "check inputs `service-account` and `namespace`, or create it with `kubectl create \
+             serviceaccount {account} --namespace {namespace}`"
+        );
         return vec![Finding::new(exists, Health::Failed(Kind::Refused), said).fix(fix)];
     }
     let policy = finding(

@@ -40,21 +40,33 @@ pub(crate) fn lesser_minter(spec: &Spec) -> String {
         (TokenType::Bound, rules) => For::Jobs(rules),
     };
     format!(
-        "make a minter that can do nothing but mint, and give its kubeconfig to the job: `{}`. With \
-         `--minter-kubeconfig FILE`, the command writes that kubeconfig",
+        "make a minter that can do nothing but mint, and give its kubeconfig to the job: `{}`",
         command(&spec.namespace, whom, None)
     )
 }
 
-/// The `jobpass setup` command. `user` is the user of the refused request, as the API server writes it.
+impl For<'_> {
+    /// The inputs to check before an administrator runs the command: it creates an account with a misspelt
+    /// name as well. A sentence that the next step follows.
+    pub(crate) fn check(self) -> &'static str {
+        match self {
+            Self::Account(_) => "check inputs `service-account` and `namespace`. If they are right, ",
+            Self::Jobs(_) => "check input `namespace`. If it is right, ",
+        }
+    }
+}
+
+/// The `jobpass setup` command. `user` is the user of the refused request, as the API server writes it. For a
+/// minter that the command creates, it also writes the kubeconfig.
 pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> String {
     let account = match whom {
         For::Account(account) => Some(account),
         For::Jobs(_) => None,
     };
-    let minter = user
-        .and_then(|user| minter(user, namespace, account))
-        .unwrap_or_else(|| NEW_MINTER.to_owned());
+    let (minter, kubeconfig) = match user.and_then(|user| minter(user, namespace, account)) {
+        Some(minter) => (minter, ""),
+        None => (NEW_MINTER.to_owned(), " --minter-kubeconfig minter.yaml"),
+    };
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
         // The rules of the jobs are unknown here.
@@ -65,7 +77,7 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
             Err(_) => "--role-rules RULES".to_owned(),
         },
     };
-    format!("jobpass setup {whom} --namespace {namespace} --minter {minter} --apply")
+    format!("jobpass setup {whom} --namespace {namespace} --minter {minter} --apply{kubeconfig}")
 }
 
 /// The user as a value of the option `minter`. `None` if the option or a shell does not accept it.
@@ -97,9 +109,16 @@ mod tests {
     #[case::of_a_single_job(Some("system:serviceaccount:ci:jobpass-aaaaaaaaaaaaaaaaaaaa"), NEW_MINTER)]
     #[case::for_a_shell(Some("jane; rm -rf /"), NEW_MINTER)]
     fn who_is_named_as_the_minter(#[case] user: Option<&str>, #[case] minter: &str) {
+        // An existing minter has its credential already.
+        let kubeconfig = match minter {
+            NEW_MINTER => " --minter-kubeconfig minter.yaml",
+            _ => "",
+        };
         assert_eq!(
             command("ci", For::Account("scanner"), user),
-            format!("jobpass setup --service-account scanner --namespace ci --minter {minter} --apply")
+            format!(
+                "jobpass setup --service-account scanner --namespace ci --minter {minter} --apply{kubeconfig}"
+            )
         );
     }
 

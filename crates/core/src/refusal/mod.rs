@@ -85,23 +85,20 @@ impl<'a> RequiredPermission<'a> {
 
     /// The next step that gives the minter the missing permission.
     fn right(&self, user: Option<&str>) -> String {
-        let (inputs, are) = match self.token {
-            TokenKind::Account(_) => ("inputs `service-account` and `namespace`", "they are"),
-            TokenKind::Job(_) => ("input `namespace`", "it is"),
-            TokenKind::Legacy(_, verbs) => {
-                return format!(
-                    "for a legacy token, the minter must be allowed to read Secrets. This is broad: it \
-                     allows reading every Secret in the namespace and obtaining a token for each of its \
-                     ServiceAccounts. A bound token (`type: bound`) needs none of this. If an old tool \
-                     needs a legacy token, an administrator creates an account for this purpose alone, in a \
-                     namespace that holds nothing else (`kubectl apply -f -`):\n\n{}",
-                    reader(Some(self.namespace), verbs)
-                );
-            }
-        };
+        if let TokenKind::Legacy(_, verbs) = self.token {
+            return format!(
+                "for a legacy token, the minter must be allowed to read Secrets. This is broad: it allows \
+                 reading every Secret in the namespace and obtaining a token for each of its \
+                 ServiceAccounts. A bound token (`type: bound`) needs none of this. If an old tool needs a \
+                 legacy token, an administrator creates an account for this purpose alone, in a namespace \
+                 that holds nothing else (`kubectl apply -f -`):\n\n{}",
+                reader(Some(self.namespace), verbs)
+            );
+        }
         format!(
-            "check {inputs}. If {are} right, an administrator gives the minter the permissions that it \
-             needs, and limits it to them:\n\n{}",
+            "{}an administrator gives the minter the permissions that it needs, and limits it to \
+             them:\n\n{}",
+            self.whom().check(),
             self.setup(user)
         )
     }
@@ -109,15 +106,18 @@ impl<'a> RequiredPermission<'a> {
     /// The command with which an administrator gives the minter its permissions, and limits the minter to
     /// them.
     fn setup(&self, user: Option<&str>) -> String {
-        let whom = match self.token {
-            TokenKind::Account(account) | TokenKind::Legacy(account, _) => For::Account(account),
-            TokenKind::Job(rules) => For::Jobs(rules),
-        };
         format!(
             "  {}\n\nif this namespace has other minters, the command changes nothing and names them: then \
              run it again with all minters",
-            advice::command(self.namespace, whom, user)
+            advice::command(self.namespace, self.whom(), user)
         )
+    }
+
+    fn whom(&self) -> For<'_> {
+        match self.token {
+            TokenKind::Account(account) | TokenKind::Legacy(account, _) => For::Account(account),
+            TokenKind::Job(rules) => For::Jobs(rules),
+        }
     }
 }
 
