@@ -10,6 +10,11 @@ use crate::{
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 
+/// The name of the Role and the RoleBinding that `--example-rights` writes for an account.
+pub(super) fn example_of(account: &str) -> String {
+    format!("{account}-example")
+}
+
 impl Setup {
     /// The YAML to review and to apply. The RoleBindings of the minters come last, after the policies that
     /// limit them.
@@ -50,7 +55,7 @@ impl Setup {
     }
 
     fn example(&self, account: &str) -> [String; 2] {
-        let name = format!("{account}-example");
+        let name = example_of(account);
         [
             format!(
                 "# An example of permissions for jobs: read Pods.\n{}rules:\n- apiGroups: [\"\"]\n  resources: [\"pods\"]\n  \

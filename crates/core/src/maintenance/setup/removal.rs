@@ -24,6 +24,7 @@ use super::{
     Grant, Setup, SetupObject,
     apply::OTHER_SERVERS,
     loss,
+    manifests::example_of,
     object::{Outcome, all, for_kubectl},
     separation::is_of_setup,
 };
@@ -115,7 +116,10 @@ impl Setup {
         let fates = self.fates(&objects, &found, &bindings);
         self.refuse_foreign_bindings(&objects, &fates)?;
         loss::refuse_deletion(self, &objects, &found)?;
-        let sweeper = self.unnamed_sweeper(cluster, budget).await;
+        let unnamed = [
+            self.unnamed_example(&bindings),
+            self.unnamed_sweeper(cluster, budget).await,
+        ];
         let anchors = self.anchors_of_jobs(cluster).await?;
         let live = anchors.iter().filter(|anchor| is_live(anchor)).count();
         if live > 0 && !consent.revokes() {
@@ -157,7 +161,30 @@ impl Setup {
             }
             report(Removal::of(object, fate))?;
         }
-        sweeper.map_or(Ok(()), report)
+        unnamed.into_iter().flatten().try_for_each(report)
+    }
+
+    /// The RoleBinding of `--example-rights`, if this set-up does not name it.
+    fn unnamed_example(&self, bindings: &[Binding]) -> Option<Removal> {
+        let account = self.service_account.as_deref().filter(|_| !self.example_rights)?;
+        let name = example_of(account);
+        let is_example = |binding: &Binding| {
+            let labels = binding.metadata.labels.iter().flatten();
+            binding.metadata.namespace.as_deref() == Some(&self.namespace)
+                && binding.name() == name
+                && labels
+                    .into_iter()
+                    .any(|(name, value)| name == MANAGED_BY && value == "jobpass")
+        };
+        bindings.iter().any(is_example).then(|| Removal {
+            kind: RoleBinding::KIND.into(),
+            namespace: Some(self.namespace.clone()),
+            name,
+            fate: Fate::Kept(
+                "this command does not name it. Add `--example-rights` to delete it, with its Role"
+                    .to_owned(),
+            ),
+        })
     }
 
     /// The CronJob of a sweeper that is in the namespace, and that this set-up does not name.
@@ -215,24 +242,23 @@ impl Setup {
             let namespace = binding.metadata.namespace.as_deref();
             namespace == Some(&self.namespace) && self.names(binding.name())
         };
-        let mut others = bindings.iter().filter(|binding| !own(binding));
-        let other = match object.name() {
-            SWEEPER => others.find(|binding| {
+        let needs = |binding: &&Binding| match object.name() {
+            SWEEPER => {
                 let namespace = binding.metadata.namespace.as_deref();
                 namespace == Some(&self.namespace)
                     && is_of_setup(binding.name())
                     && !binding.subjects.is_empty()
-            }),
-            name if is_account => others.find(|binding| binding.binds(&self.namespace, name)),
-            _ => None,
+            }
+            name => is_account && binding.binds(&self.namespace, name),
         };
-        other.and_then(|binding| by_hand(&format!("{} needs it", binding.title())))
+        let others = bindings.iter().filter(|binding| !own(binding)).filter(needs);
+        need(&others.map(Binding::title).collect::<Vec<_>>()).and_then(|need| by_hand(&need))
     }
 
     /// Whether a RoleBinding of this name belongs to the set-up.
     fn names(&self, binding: &str) -> bool {
         let example = self.example_rights.then_some(self.service_account.as_ref());
-        let example = example.flatten().map(|account| format!("{account}-example"));
+        let example = example.flatten().map(|account| example_of(account));
         self.grants().any(|grant| grant.role() == binding)
             || self.sweeper_image.is_some() && binding == SWEEPER
             || example.is_some_and(|example| example == binding)
@@ -308,6 +334,20 @@ impl Removal {
             name: object.name().to_owned(),
             fate: fate.clone(),
         }
+    }
+}
+
+/// The greatest number of RoleBindings that the reason for an object's stay names.
+const MOST_NAMED: usize = 3;
+
+/// The reason why an object stays that other objects with these titles need. `None` if there are no others.
+fn need(titles: &[String]) -> Option<String> {
+    let named = titles[..titles.len().min(MOST_NAMED)].join(", ");
+    match titles.len() {
+        0 => None,
+        1 => Some(format!("{named} needs it")),
+        2..=MOST_NAMED => Some(format!("{named} need it")),
+        all => Some(format!("{named} and {} more need it", all - MOST_NAMED)),
     }
 }
 
@@ -462,6 +502,55 @@ mod tests {
         let all = objects.iter().zip(fates);
         let kept = all.filter(|(_, fate)| matches!(fate, Fate::Kept(_)));
         kept.map(|(object, _)| object.title()).collect()
+    }
+
+    /// The reason why the jobs' account stays, if these RoleBindings name it.
+    #[rstest]
+    #[case::one(&["a"], "RoleBinding ci/a needs it. ")]
+    #[case::all(&["a", "b", "c"], "RoleBinding ci/a, RoleBinding ci/b, RoleBinding ci/c need it. ")]
+    #[case::more(&["a", "b", "c", "d", "e"], "RoleBinding ci/a, RoleBinding ci/b, RoleBinding ci/c and 2 more need it. ")]
+    fn all_that_need_an_account_are_named(#[case] names: &[&str], #[case] expected: &str) {
+        let setup = setup();
+        let objects = setup.objects().expect("YAML");
+        let is_account = |object: &&SetupObject| object.title() == ACCOUNTS[0];
+        let account = objects.iter().find(is_account).expect("the account");
+        let found = labelled(account.manifest().clone());
+        let bindings = names.iter().map(|name| binding(name, "scanner"));
+        let kept = setup.kept(account, &found, &bindings.collect::<Vec<_>>());
+        assert!(
+            kept.as_deref().is_some_and(|why| why.starts_with(expected)),
+            "{kept:?}"
+        );
+    }
+
+    /// Only `setup --apply` labels it. Without the label, `--example-rights` would not delete it either.
+    #[rstest]
+    #[case::of_this_account("scanner-example", "jobpass", false, true)]
+    #[case::named_by_the_command("scanner-example", "jobpass", true, false)]
+    #[case::of_somebody_else("scanner-example", "helm", false, false)]
+    #[case::of_another_account("other-example", "jobpass", false, false)]
+    fn the_example_rights_that_stay_are_named(
+        #[case] name: &str,
+        #[case] manager: &str,
+        #[case] example_rights: bool,
+        #[case] is_named: bool,
+    ) {
+        let setup = Setup {
+            example_rights,
+            ..setup()
+        };
+        let mut binding = binding(name, "scanner");
+        binding.metadata.labels = Some([(MANAGED_BY.to_owned(), manager.to_owned())].into());
+        let left = setup.unnamed_example(&[binding]);
+        assert_eq!(left.is_some(), is_named);
+        if let Some(left) = left {
+            assert_eq!((&*left.kind, &*left.name), ("RoleBinding", name));
+            assert!(
+                matches!(&left.fate, Fate::Kept(why) if why.contains("Add `--example-rights`")),
+                "{:?}",
+                left.fate
+            );
+        }
     }
 
     const NAMESPACE: &str = "Namespace ci";
