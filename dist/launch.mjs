@@ -13,7 +13,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const DIST = dirname(fileURLToPath(import.meta.url));
-const NEXT_STEP = "use a release tag of the action (or its commit), or build the files in dist/ with `cargo xtask dist`";
+const NEXT_STEP = "use the commit of a release, or of a fork with a binary (docs/install.md#from-a-fork)";
 const windows = process.platform === "win32";
 
 // The oldest Node.js on which this launcher is tested. GitHub's runner has 24 from version 2.327.1 on, as action.yml requires. Other runners

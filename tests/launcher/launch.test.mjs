@@ -73,7 +73,7 @@ for (const verb of ["main", "post"]) {
     rmSync(join(action.dist, "checksums.json"));
     const { code, out } = await action.run(verb);
     assert.equal(code, 1);
-    assert.match(out, /^::error title=jobpass::.*checksums\.json is missing.*release tag.*`cargo xtask dist`.*\n$/);
+    assert.match(out, /^::error title=jobpass::.*checksums\.json is missing.*: use the commit of a release, or of a fork with a binary \(docs\/install\.md#from-a-fork\)\n$/);
   });
 }
 
@@ -84,7 +84,7 @@ for (const [what, text] of [["no JSON", "{"], ["no version", '{"binaries": {}}']
     writeFileSync(join(action.dist, "checksums.json"), text);
     const { code, out } = await action.run("main");
     assert.equal(code, 1);
-    assert.match(out, /^::error title=jobpass::.*checksums\.json cannot be read as .*`cargo xtask dist`.*\n$/);
+    assert.match(out, /^::error title=jobpass::.*checksums\.json cannot be read as .*: use the commit of a release, or of a fork with a binary .*\n$/);
   });
 }
 
@@ -124,7 +124,7 @@ test("a binary in neither place is refused, and both places are named", async (t
   const { code, out } = await action.run("main", { RUNNER_TOOL_CACHE: join(action.root, "cache") });
   assert.equal(code, 1);
   const cached = join(action.root, "cache", "jobpass", "0.1.0", process.arch, FILE);
-  assert.ok(out.startsWith(`::error title=jobpass::the binary is not at ${action.binary} nor at ${cached}: use a release tag`), out);
+  assert.ok(out.startsWith(`::error title=jobpass::the binary is not at ${action.binary} nor at ${cached}: use the commit of a release`), out);
 });
 
 test("a digest that differs is refused, and both digests are named", async (t) => {
@@ -133,7 +133,7 @@ test("a digest that differs is refused, and both digests are named", async (t) =
   const { code, out } = await action.run("main");
   assert.equal(code, 1);
   assert.ok(out.startsWith(`::error title=jobpass::${action.binary} has SHA-256 ${found}, but `), out);
-  assert.ok(out.includes(`says ${action.sha256}: it was not run; use a release tag`), out);
+  assert.ok(out.includes(`says ${action.sha256}: it was not run; use the commit of a release`), out);
 });
 
 test("the tool cache serves when the action carries no binary, under the same digest", async (t) => {
@@ -155,7 +155,7 @@ test("a binary that cannot be started is one clear error", async (t) => {
   chmodSync(action.binary, 0o644);
   const { code, out } = await action.run("main");
   assert.equal(code, 1);
-  assert.match(out, /^::error title=jobpass::cannot start .* \(EACCES\): its folder may be mounted noexec, .*release tag/);
+  assert.match(out, /^::error title=jobpass::cannot start .* \(EACCES\): its folder may be mounted noexec, .*the commit of a release/);
 });
 
 for (const [signal, code] of [["SIGINT", 40], ["SIGTERM", 41], ["SIGHUP", 42]]) {
