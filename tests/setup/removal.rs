@@ -117,7 +117,7 @@ fn the_token_of_a_job_is_not_ended_by_surprise() {
         assert!(
             refused
                 .log
-                .contains("nothing was deleted: 1 job has a token of this set-up"),
+                .contains("nothing was deleted: 1 token of this set-up may still work"),
             "{}",
             refused.log
         );

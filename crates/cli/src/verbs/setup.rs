@@ -185,8 +185,8 @@ pub(crate) fn command() -> Command {
                 "delete",
                 "Delete the objects that `setup` made for the same options. The minters lose their permissions \
                  before jobpass deletes the policies. An object stays if somebody else may have made it or \
-                 needs it. jobpass deletes nothing while a job has a token, or if the set-up serves a minter \
-                 that the command does not name.",
+                 needs it. jobpass deletes nothing while a job's token may still work, or if the set-up serves a \
+                 minter that the command does not name.",
             ),
             switch(
                 "revoke",
@@ -196,7 +196,7 @@ pub(crate) fn command() -> Command {
             switch(
                 "dry-run",
                 "With --delete, delete nothing, and print the objects that jobpass would delete. Exit code \
-                 5: jobpass would refuse the deletion, for example because a job has a token.",
+                 5: jobpass would refuse the deletion, for example because a job's token may still work.",
             )
             .requires("delete"),
         ])

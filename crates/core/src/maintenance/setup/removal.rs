@@ -48,7 +48,7 @@ pub enum Consent {
         /// Whether the deletion would revoke the tokens of jobs.
         revoke: bool,
     },
-    /// Delete the objects, unless a job has a token.
+    /// Delete the objects, unless a token of the set-up may still work.
     NoTokens,
     /// Delete the objects, and revoke the tokens of jobs.
     Revoke,
@@ -98,7 +98,7 @@ impl Setup {
     /// Deletes the objects of the set-up, and the anchors of its jobs. Reports each of them.
     ///
     /// # Errors
-    /// If a job has a token and `consent` does not cover revoking it. If somebody else may have made the
+    /// If a token of the set-up may still work and `consent` does not cover revoking it. If somebody else may have made the
     /// RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters any more. If
     /// the RoleBinding in the cluster binds a minter that this set-up does not name. In these cases, jobpass
     /// deletes nothing. Also if the API server does not answer, or refuses a request, or if `report` fails.
@@ -312,13 +312,15 @@ impl Setup {
     }
 
     fn tokens_left(&self, live: usize) -> Error {
-        let who = match live {
-            1 => "1 job has a token".to_owned(),
-            _ => format!("{live} jobs have tokens"),
+        let tokens = match live {
+            1 => "1 token".to_owned(),
+            _ => format!("{live} tokens"),
         };
-        Error::new(Kind::Claims, format!("nothing was deleted: {who} of this set-up")).help(format!(
-            "wait until the jobs end: without the set-up, they could not revoke their tokens. Or add \
-             `--revoke`, which revokes these tokens now. `jobpass list --namespace {}` shows the jobs",
+        let what = format!("nothing was deleted: {tokens} of this set-up may still work");
+        Error::new(Kind::Claims, what).help(format!(
+            "wait until the jobs of these tokens end: without the set-up, they could not revoke their tokens. \
+             The token of a job that died lives until it expires. Or add `--revoke`, which revokes these tokens \
+             now. `jobpass list --namespace {}` shows them",
             self.namespace
         ))
     }
@@ -644,7 +646,7 @@ mod tests {
         })
     }
 
-    /// A dry run fails if a job has a token that the deletion would refuse to revoke. Otherwise it names the
+    /// A dry run fails if a token may still work that the deletion would refuse to revoke. Otherwise it names the
     /// objects that the deletion deletes, and the sweeper that the deletion leaves.
     #[rstest]
     #[case::the_job_keeps_its_token(false, None)]
@@ -681,12 +683,12 @@ mod tests {
                 assert!(kept, "{:?}", left[1].1);
             }
             None => {
-                let error = done.expect_err("a job has a token");
+                let error = done.expect_err("a token may still work");
                 assert_eq!(error.kind(), Kind::Claims);
                 assert!(
                     error
                         .message()
-                        .starts_with("nothing was deleted: 1 job has a token"),
+                        .starts_with("nothing was deleted: 1 token of this set-up may still work"),
                     "{error}"
                 );
                 assert!(left.is_empty(), "{left:?}");
