@@ -35,8 +35,9 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
     let help = if is_from_fork(environment) {
         "This is a pull request from a fork. For the event `pull_request`, GitHub by default gives its \
          jobs no ID token, whatever `permissions` says, because anybody can open such a pull request. \
-         Leave this step out for pull requests from forks (`if: github.event.pull_request.head.repo.fork \
-         != true`), or run it after the merge (`on: push`)."
+         Run this step after the merge (`on: push`), or leave it out for pull requests from forks:\n\n    \
+         if: github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == \
+         github.repository"
     } else {
         concat!(
             "Give the job this permission. If the job is in a reusable workflow, the calling job must give the \
@@ -115,6 +116,8 @@ mod tests {
                 refusal.contains("from a fork") && !refusal.contains("permissions:\n"),
                 "{refusal}"
             );
+            let condition = "\n    if: github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository";
+            assert!(refusal.contains(condition), "{refusal}");
         }
     }
 }

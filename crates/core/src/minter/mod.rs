@@ -141,8 +141,8 @@ impl Minter {
     }
 
     /// The secrets of `bearer-token-file`, of `bearer-token-env`, of the kubeconfig, and of the proxy that
-    /// the environment names. Log filters mask them. Each line is a separate secret. Leaves out files that
-    /// jobpass cannot read, and the token of the in-cluster account. Runs no exec plugin.
+    /// the environment names, and the token of the Pod's account as it is now. Log filters mask them. Each
+    /// line is a separate secret. Leaves out files that jobpass cannot read. Runs no exec plugin.
     pub fn credentials(inputs: &Inputs, environment: &Environment) -> Vec<SecretString> {
         let bearer_tokens = [
             inputs
@@ -160,6 +160,7 @@ impl Minter {
             .map(SecretString::from)
             .chain(kubeconfig.iter().flat_map(kubeconfig::Found::credentials))
             .chain(Secrets::of_environment(environment))
+            .chain(in_cluster::bearer().ok().map(SecretString::from))
             .collect()
     }
 
