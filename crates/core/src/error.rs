@@ -249,7 +249,7 @@ mod tests {
             .into_unproven();
         assert_eq!(error.kind(), Kind::Revoke);
         assert!(
-            error.message().starts_with("jobpass deleted the anchor, but")
+            error.message().contains("could not prove")
                 && error.message().ends_with("no route")
         );
         assert_eq!(error.next_step(), Some("check the network"));

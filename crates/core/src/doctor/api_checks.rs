@@ -388,14 +388,14 @@ mod tests {
 
     /// The command would create an account with a misspelt name.
     #[rstest]
-    #[case::a_minter(false, "an administrator runs `jobpass setup --service-account scaner ")]
+    #[case::a_minter(false, "an administrator runs `jobpass setup --service-account scannr ")]
     #[case::an_administrator(true, "run `jobpass doctor` with the minter's own credential: ")]
     #[tokio::test]
     async fn the_inputs_are_checked_before_somebody_gets_permissions(
         #[case] reads_secrets: bool,
         #[case] then: &str,
     ) {
-        let inputs = Inputs::from([(Opt::ServiceAccount, "scaner"), (Opt::Namespace, "ci")]);
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scannr"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
         let review = r#"{"kind":"SelfSubjectAccessReview","spec":{},"status":{"allowed":false}}"#;
         let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::answer(201, review)]);
