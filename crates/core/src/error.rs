@@ -248,10 +248,7 @@ mod tests {
             .help("check the network")
             .into_unproven();
         assert_eq!(error.kind(), Kind::Revoke);
-        assert!(
-            error.message().contains("could not prove")
-                && error.message().ends_with("no route")
-        );
+        assert!(error.message().contains("could not prove") && error.message().ends_with("no route"));
         assert_eq!(error.next_step(), Some("check the network"));
     }
 }
