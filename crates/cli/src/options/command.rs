@@ -3,11 +3,18 @@
 use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, value_parser};
-use jobpass_core::Error;
+use jobpass_core::{Error, record::filter::FilterJournal};
 
-/// The variables that `--env` must not name: jobpass sets the first two for the command, and the command
-/// needs PATH.
-const TAKEN: [&str; 3] = ["KUBECONFIG", "JOBPASS_TOKEN_FILE", "PATH"];
+/// The variables that `--env` must not name: the command needs PATH, and jobpass sets the others for it.
+const TAKEN: [&str; 6] = [
+    "KUBECONFIG",
+    "JOBPASS_TOKEN_FILE",
+    FilterJournal::VARIABLE,
+    // With `--proxy`.
+    "NO_PROXY",
+    "no_proxy",
+    "PATH",
+];
 
 /// The flag `--env`.
 pub(crate) fn env_flag() -> Arg {
@@ -71,6 +78,9 @@ mod tests {
     #[case("PATH", false)]
     #[case("KUBECONFIG", false)]
     #[case("JOBPASS_TOKEN_FILE", false)]
+    #[case("JOBPASS_MASK_JOURNAL", false)]
+    #[case("NO_PROXY", false)]
+    #[case("no_proxy", false)]
     fn env_names_a_free_variable(#[case] name: &str, #[case] free: bool) {
         let command = Command::new("exec").arg(env_flag());
         let matches = command

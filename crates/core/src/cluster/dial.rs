@@ -47,12 +47,21 @@ pub(crate) struct Dial {
 /// A proxy to connect through.
 struct Tunnel {
     uri: Uri,
+    protocol: Protocol,
     authorization: Option<HeaderValue>,
     /// The user and the password for a SOCKS proxy.
     credentials: Option<(Vec<u8>, Vec<u8>)>,
     /// The TLS settings for a proxy that speaks TLS. They hold the same certificates as those for the server,
     /// as in kubectl.
     tls: Arc<ClientConfig>,
+}
+
+/// The protocol that a proxy speaks.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Http,
+    Https,
+    Socks,
 }
 
 /// A new connection, by its version of HTTP.
@@ -109,12 +118,23 @@ impl Dial {
         };
         let proxy = connection.proxy.as_ref().map(|proxy| {
             // Go accepts some characters in a host name that `Uri` refuses.
-            let uri = proxy.url().parse().map_err(|error| {
-                unusable("the URL of the proxy", &error)
+            let wrong = |why: &dyn std::fmt::Display| {
+                unusable("the URL of the proxy", why)
                     .help("check `proxy-url` in the kubeconfig, or the variable HTTPS_PROXY")
-            })?;
+            };
+            let uri = proxy.url().parse::<Uri>().map_err(|error| wrong(&error))?;
+            let protocol = match uri.scheme_str().unwrap_or_default() {
+                "http" => Protocol::Http,
+                "https" => Protocol::Https,
+                "socks5" | "socks5h" => Protocol::Socks,
+                other => {
+                    let why = format!("`{other}` is not `http`, `https`, `socks5` or `socks5h`");
+                    return Err(wrong(&why));
+                }
+            };
             Ok::<_, Error>(Tunnel {
                 uri,
+                protocol,
                 authorization: proxy.authorization(),
                 credentials: proxy.credentials(),
                 tls: Arc::new(plain),
@@ -152,15 +172,15 @@ impl Dial {
         let Some(proxy) = &self.proxy else {
             return self.through(tcp, offer).await;
         };
-        match proxy.uri.scheme_str() {
-            Some("http") => self.through(proxy.http(tcp), offer).await,
-            Some("https") => {
+        match proxy.protocol {
+            Protocol::Http => self.through(proxy.http(tcp), offer).await,
+            Protocol::Https => {
                 // kubectl uses `tls-server-name` as the name of the proxy as well.
                 let tls = Arc::clone(&proxy.tls);
                 let tcp = HttpsConnector::new(tcp, tls, true, Arc::clone(&self.names));
                 self.through(proxy.http(tcp), offer).await
             }
-            Some("socks5" | "socks5h") => match self.through(proxy.socks(tcp.clone(), true), offer).await {
+            Protocol::Socks => match self.through(proxy.socks(tcp.clone(), true), offer).await {
                 // Go's client offers both methods in one message: with a password, and without one. This
                 // client can offer only one method, so jobpass connects a second time.
                 Err(error) if proxy.credentials.is_some() && says(&*error, "not support user/pass") => {
@@ -168,7 +188,6 @@ impl Dial {
                 }
                 result => result,
             },
-            other => Err(format!("jobpass cannot use a `{}` proxy", other.unwrap_or_default()).into()),
         }
     }
 
@@ -325,10 +344,12 @@ mod tests {
         }
     }
 
-    /// Go accepts this URL, and fails only when it connects.
-    #[test]
-    fn a_proxy_that_no_uri_names_is_a_wrong_input() {
-        let proxy = Some("http://user:s3cret@pro\"xy:3128");
+    /// Go accepts these URLs, and fails only when it connects.
+    #[rstest]
+    #[case::no_uri("http://user:s3cret@pro\"xy:3128")]
+    #[case::another_protocol("ftp://user:s3cret@proxy:3128")]
+    fn a_proxy_that_jobpass_cannot_use_is_a_wrong_input(#[case] proxy: &str) {
+        let proxy = Some(proxy);
         let dial = Dial::new(
             &connection("https://k8s.example.com", proxy),
             &Identity::default(),

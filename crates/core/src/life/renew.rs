@@ -38,6 +38,7 @@ use crate::{
         journal::{Entry, Journal},
         renewal::Renewal,
         state::State,
+        token_files::Files,
     },
     text::harmless,
     token::Token,
@@ -166,12 +167,8 @@ pub async fn renew_until_end(
     let mut handed_over = state.files.token().into_iter().collect::<Vec<_>>();
     let replace = |new: &Minted| {
         FilterJournal::announce_renewed(environment, &new.token)?;
-        replace_token(state, new, &handed_over, &journal)?;
-        if handed_over.len() == KEPT {
-            handed_over.remove(0);
-        }
-        handed_over.push(new.token.clone());
-        Ok(())
+        let write = |entry: &Entry| journal.write(entry);
+        replace_token(&state.files, new, &mut handed_over, write, || journal.is_there())
     };
     let early = std::future::pending;
     tokio::select! {
@@ -331,9 +328,17 @@ async fn renew(
     })
 }
 
-fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &Journal) -> Result<(), Error> {
+/// Hands the new token over in place of one of `handed_over`, and adds it to them. `write` adds an entry to
+/// the journal, and `is_there` says whether the journal still exists.
+fn replace_token(
+    files: &Files,
+    new: &Minted,
+    handed_over: &mut Vec<Token>,
+    write: impl Fn(&Entry) -> io::Result<()>,
+    is_there: impl Fn() -> bool,
+) -> Result<(), Error> {
     let write = |entry| {
-        journal.write(&entry).map_err(|error| {
+        write(&entry).map_err(|error| {
             let why = harmless(&error.to_string());
             Error::new(
                 Kind::Deliver,
@@ -345,11 +350,16 @@ fn replace_token(state: &State, new: &Minted, handed_over: &[Token], journal: &J
     write(Entry::Announced {
         token: new.token.clone(),
     })?;
-    state.files.renew(&new.token, handed_over)?;
+    files.renew(&new.token, handed_over)?;
+    // The kubeconfig now holds this token, even if the entry below cannot be written.
+    if handed_over.len() == KEPT {
+        handed_over.remove(0);
+    }
+    handed_over.push(new.token.clone());
     // The end of the job may have removed the journal and the token's file in between. Then the call above
     // has written the token's file again.
-    if !journal.is_there() {
-        return state.files.remove();
+    if !is_there() {
+        return files.remove();
     }
     write(renewed(new))
 }
@@ -401,6 +411,36 @@ mod tests {
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
+
+    /// The journal is full when the files hold the second token already. The third token still finds it.
+    #[test]
+    fn a_kubeconfig_is_renewed_after_a_failed_entry() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kubeconfig = folder.path().join("kubeconfig");
+        let token = |name: &str| Token::parse(&format!("eyJ.a.{name}"), "token").expect("a token");
+        let minted = |name: &str| Minted {
+            token: token(name),
+            claims: serde_json::from_str("{}").expect("claims"),
+            access: None,
+            warnings: Vec::new(),
+        };
+        let files = Files {
+            kubeconfig_file: Some(kubeconfig.clone()),
+            ..Files::default()
+        };
+        std::fs::write(&kubeconfig, "token: eyJ.a.first").expect("written");
+        let mut handed_over = vec![token("first")];
+        let full = |entry: &Entry| match entry {
+            Entry::Renewed { .. } => Err(io::ErrorKind::StorageFull.into()),
+            Entry::Announced { .. } | Entry::Failed { .. } => Ok(()),
+        };
+        let failed = replace_token(&files, &minted("second"), &mut handed_over, full, || true);
+        assert_eq!(failed.expect_err("full").kind(), Kind::Deliver);
+        let renewed = replace_token(&files, &minted("third"), &mut handed_over, |_| Ok(()), || true);
+        renewed.expect("renewed");
+        let text = std::fs::read_to_string(&kubeconfig).expect("a file");
+        assert_eq!(text, "token: eyJ.a.third");
+    }
 
     #[test]
     fn a_token_is_renewed_after_four_fifths_of_its_life_until_one_lasts_to_the_end() {

@@ -266,6 +266,13 @@ pub fn overwrite(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// The failure to read a file to which jobpass then writes.
+pub(crate) fn cannot_read(path: &Path, error: &io::Error) -> Error {
+    let (path, why) = (text::path(path), harmless(&error.to_string()));
+    Error::new(Kind::Deliver, format!("cannot read `{path}`: {why}"))
+        .help("check that it is a file of text, and its permissions")
+}
+
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Error {
     let (path, why) = (text::path(path), harmless(&error.to_string()));
     Error::new(Kind::Deliver, format!("cannot write `{path}`: {why}"))

@@ -14,7 +14,7 @@ use crate::{
     inputs::options::{Inputs, Opt},
     process::{
         files::{
-            PARTIAL, cannot_write, is_open_to_others, make_folder, put, read_at_most, replace, utf8,
+            PARTIAL, cannot_read, is_open_to_others, make_folder, put, read_at_most, replace, utf8,
             with_suffix,
         },
         system::remove_file,
@@ -201,7 +201,7 @@ impl Files {
             Ok(text) => Zeroizing::new(text),
             // The job has removed its kubeconfig.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(cannot_write(path, &error)),
+            Err(error) => return Err(cannot_read(path, &error)),
         };
         match old.iter().find(|old| text.contains(old.expose())) {
             Some(old) => replace(path, &Zeroizing::new(text.replace(old.expose(), token.expose()))),
@@ -495,6 +495,11 @@ mod tests {
         remove_file(&kubeconfig).expect("removed");
         files.renew(&third, &[]).expect("renewed");
         assert!(!kubeconfig.exists(), "a removed file stays removed");
+
+        std::fs::write(&kubeconfig, [0xff]).expect("written");
+        let error = files.renew(&third, &[]).expect_err("not text");
+        let start = format!("cannot read `{}`: ", kubeconfig.display());
+        assert!(error.message().starts_with(&start), "{error}");
     }
 
     /// jobpass, kubectl and other tools write these forms.
