@@ -139,6 +139,15 @@ fn jobs_can_have_rules_beside_the_account_default() {
     desk.setup(&[&account, &MINTER, &rules]).succeeded();
 }
 
+/// Here, another set-up lets the minter get tokens of `default`.
+#[test]
+fn jobs_can_have_rules_beside_a_set_up_for_the_account_default() {
+    let desk = Desk::new();
+    for what in [["--service-account", "default"], ["--role-rules", "get pods"]] {
+        desk.setup(&[&what, &MINTER, &["--apply"]]).succeeded();
+    }
+}
+
 /// No ServiceAccount of jobs may become a minter, because a job could then mint tokens that outlive it.
 /// jobpass refuses this in one command, so it must also refuse it in two.
 #[test]

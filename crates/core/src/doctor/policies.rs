@@ -17,6 +17,11 @@ use crate::{
 
 const TOKENS: &str = "policy for tokens";
 const OTHER_SECRETS: &str = "other Secrets";
+/// The findings about a token without its Secret's uid: if a policy refuses it, and if none does.
+const UNPINNED: (&str, &str) = (
+    "a policy refuses a token that is not bound to a Secret with its uid",
+    "no policy limits this minter: it may bind a token to a Secret without naming the Secret's uid",
+);
 
 impl ApiChecks<'_> {
     /// Sends requests that the policies must refuse, and looks for a Secret that is not an anchor. The
@@ -63,9 +68,11 @@ impl ApiChecks<'_> {
         let namespace = &self.spec.namespace;
         let (account, violation) = match &*self.spec.rules {
             [] => (&*self.spec.service_account, Violation::Unpinned),
-            // A job's own ServiceAccount does not exist yet. The account `default` exists in every namespace,
-            // and no job gets a token of it.
-            _ => ("default", Violation::Account),
+            // A job's own ServiceAccount does not exist yet.
+            _ => (
+                enforcement::DEFAULT,
+                enforcement::of_default(self.cluster, namespace, self.budget).await,
+            ),
         };
         let answer = match enforcement::token(namespace, account, violation) {
             Ok(call) => self.cluster.send(&call, self.budget).await.map_err(Error::from),
@@ -75,16 +82,15 @@ impl ApiChecks<'_> {
             Ok(answer) => answer,
             Err(error) => return vec![Finding::new(TOKENS, Health::Unknown, error.message())],
         };
-        match self.spec.rules.is_empty() {
-            true => about_account(&answer, account, namespace, fix),
-            false => vec![finding(
-                TOKENS,
-                &answer,
+        let (refused, allowed) = match violation {
+            _ if self.spec.rules.is_empty() => return about_account(&answer, account, namespace, fix),
+            Violation::Account => (
                 "a policy refuses a token of a ServiceAccount that was not made for a job",
                 "no policy limits this minter: it may get a token of any ServiceAccount in the namespace",
-                fix,
-            )],
-        }
+            ),
+            Violation::Unpinned | Violation::Lifetime(_) => UNPINNED,
+        };
+        vec![finding(TOKENS, &answer, refused, allowed, fix)]
     }
 
     /// Sends one request that a policy must refuse.
@@ -134,13 +140,8 @@ fn about_account(answer: &Answer, account: &str, namespace: &str, fix: &str) -> 
         );
         return vec![Finding::new(exists, Health::Failed(Kind::Refused), said).fix(fix)];
     }
-    let policy = finding(
-        TOKENS,
-        answer,
-        "a policy refuses a token that is not bound to a Secret with its uid",
-        "no policy limits this minter: it may bind a token to a Secret without naming the Secret's uid",
-        fix,
-    );
+    let (refused, allowed) = UNPINNED;
+    let policy = finding(TOKENS, answer, refused, allowed, fix);
     match Enforcement::by(answer) {
         Enforcement::Enforced | Enforcement::NotEnforced => {
             vec![

@@ -127,7 +127,7 @@ impl Setup {
         }
         let mut probes = Vec::new();
         for grant in self.grants() {
-            probes.extend(self.probes(grant, &group, cluster)?);
+            probes.extend(self.probes(grant, &group, cluster, budget).await?);
         }
         let until = Instant::now() + IN_EFFECT;
         let all = join_all(probes.iter().map(|probe| probe.until_refused(until, budget))).await;
@@ -175,7 +175,13 @@ impl Setup {
     }
 
     /// The probes of one grant: for each minter, the requests that the grant's policies must refuse.
-    fn probes(&self, grant: Grant<'_>, group: &str, cluster: &Cluster) -> Result<Vec<Probe>, Error> {
+    async fn probes(
+        &self,
+        grant: Grant<'_>,
+        group: &str,
+        cluster: &Cluster,
+        budget: &Budget,
+    ) -> Result<Vec<Probe>, Error> {
         let namespace = &self.namespace;
         let mut probes = Vec::new();
         for minter in &self.minters {
@@ -193,15 +199,20 @@ impl Setup {
                 Grant::Account(account) => {
                     calls.push(enforcement::token(namespace, account, self.violation())?)
                 }
-                // Every namespace has the ServiceAccount `default`. The policy refuses its tokens, unless a
-                // set-up names it.
-                Grant::Jobs(_) => calls.extend([
-                    match self.service_account.as_deref() {
-                        Some("default") => enforcement::token(namespace, "default", Violation::Unpinned)?,
-                        _ => enforcement::token(namespace, "default", Violation::Account)?,
-                    },
-                    enforcement::other_role(namespace)?,
-                ]),
+                Grant::Jobs(_) => {
+                    let violation = match self.service_account.as_deref() {
+                        // RBAC may not know this set-up's own binding yet.
+                        Some(enforcement::DEFAULT) => Violation::Unpinned,
+                        _ => {
+                            let minter = cluster.acting_as(&user, &groups)?;
+                            enforcement::of_default(&minter, namespace, budget).await
+                        }
+                    };
+                    calls.extend([
+                        enforcement::token(namespace, enforcement::DEFAULT, violation)?,
+                        enforcement::other_role(namespace)?,
+                    ]);
+                }
             }
             for call in calls {
                 probes.push(Probe {

@@ -12,9 +12,11 @@ use k8s_openapi::{
 use kube::Resource as _;
 
 use crate::{
-    cluster::{Answer, Call, Denial},
+    access::{self, Verdict},
+    cluster::{Answer, Budget, Call, Cluster, Denial},
     error::Error,
     names,
+    rbac::{self, Permission},
 };
 
 /// The meaning of the API server's answer to a request that the policies must refuse.
@@ -60,8 +62,11 @@ fn named(name: String) -> ObjectMeta {
     }
 }
 
+/// The account that every namespace has. kube-apiserver asks no policy about an account that does not exist.
+pub(crate) const DEFAULT: &str = "default";
+
 /// The reason why a policy must refuse a token request.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
     /// The token would be bound to a Secret by name, without the Secret's uid.
     Unpinned,
@@ -69,6 +74,17 @@ pub(crate) enum Violation {
     Lifetime(u64),
     /// No set-up lets the minter get tokens of the ServiceAccount.
     Account,
+}
+
+/// The violation for a token of the account [`DEFAULT`] that the policy for jobs must refuse, if `minter` asks
+/// for it. That policy leaves an account to a minter that has the verb `mint` on it, by another set-up or by
+/// wide permissions. Then only the token itself can be wrong.
+pub(crate) async fn of_default(minter: &Cluster, namespace: &str, budget: &Budget) -> Violation {
+    let mint = Permission::built_in(rbac::MINT, "serviceaccounts/token", DEFAULT);
+    match access::review(minter, &mint, namespace, budget).await {
+        (Verdict::Allowed, _) => Violation::Unpinned,
+        (Verdict::Denied | Verdict::Unknown, _) => Violation::Account,
+    }
 }
 
 /// The request for a token that is bound to a Secret that does not exist. kube-apiserver first finds the
@@ -120,9 +136,15 @@ impl Enforcement {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rstest::rstest;
 
     use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
 
     const NOT_FOUND: &str = r#"{"kind":"Status","message":"secrets \"a\" not found","reason":"NotFound","details":{"name":"a","kind":"secrets"},"code":404}"#;
     const NO_ACCOUNT: &str = r#"{"kind":"Status","message":"serviceaccounts \"a\" not found","reason":"NotFound","details":{"name":"a","kind":"serviceaccounts"},"code":404}"#;
@@ -151,6 +173,28 @@ mod tests {
     ) {
         let answer = Answer::new(status, Some(body.into_bytes().into()));
         assert_eq!(Enforcement::by(&answer), expected);
+    }
+
+    /// With the verb `mint`, the policy for jobs allows a sound token of the account.
+    #[rstest]
+    #[case::of_no_set_up(r#"{"allowed":false}"#, Violation::Account)]
+    #[case::of_another_set_up(r#"{"allowed":true}"#, Violation::Unpinned)]
+    #[tokio::test]
+    async fn a_token_of_default_violates_what_the_policy_limits(
+        #[case] status: &str,
+        #[case] expected: Violation,
+    ) {
+        let review = format!(r#"{{"kind":"SelfSubjectAccessReview","spec":{{}},"status":{status}}}"#);
+        let (minter, log) = scripted::cluster(&Identity::default(), [Fate::answer(201, review)]);
+        let budget = Budget::new(Duration::from_secs(5));
+        assert_eq!(of_default(&minter, "ci", &budget).await, expected);
+        let (_, question) = &log.requests()[0];
+        let question = serde_json::from_str::<serde_json::Value>(question).expect("JSON");
+        let asked = &question["spec"]["resourceAttributes"];
+        assert_eq!(
+            (&asked["verb"], &asked["name"], &asked["namespace"]),
+            (&"mint".into(), &"default".into(), &"ci".into())
+        );
     }
 
     #[rstest]

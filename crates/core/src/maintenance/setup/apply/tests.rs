@@ -255,3 +255,38 @@ async fn a_minter_that_is_removed_loses_its_permissions_first() {
         "{changes:?}"
     );
 }
+
+/// A minter of another set-up for the account `default` gets sound tokens of that account, so no policy would
+/// ever refuse one.
+#[rstest]
+#[case::of_no_set_up(false)]
+#[case::of_another_set_up(true)]
+#[tokio::test(start_paused = true)]
+async fn a_probe_asks_for_no_token_that_another_set_up_allows(#[case] mints_default: bool) {
+    let wanted = Wanted {
+        rules: "get pods".into(),
+        namespace: "ci".into(),
+        duration: "1h".into(),
+        minters: vec!["user:jane".into()],
+        ..Wanted::default()
+    };
+    let setup = Setup::parse(&wanted).expect("parsed");
+    let (cluster, log) = scripted::answering(&Identity::default(), move |line| {
+        let review =
+            json!({ "kind": "SelfSubjectAccessReview", "spec": {}, "status": { "allowed": mints_default } });
+        match line {
+            _ if line.ends_with("/rolebindings") => Fate::answer(200, r#"{"items":[]}"#),
+            _ if line.starts_with("GET") => Fate::status(404, "NotFound", "", "not found"),
+            _ if line.ends_with("/selfsubjectaccessreviews") => Fate::answer(201, review.to_string()),
+            _ if line.contains("dryRun=All") || line.ends_with("/token") => policy(),
+            _ => Fate::answer(201, "{}"),
+        }
+    });
+    apply(&setup, &cluster).await.0.expect("applied");
+    let mut requests = log.requests().into_iter();
+    let token = requests.find(|(line, _)| line.ends_with("/serviceaccounts/default/token"));
+    let (_, body) = token.expect("a probe");
+    let body = serde_json::from_str::<Value>(&body).expect("JSON");
+    let is_pinned = body["spec"]["boundObjectRef"]["uid"].is_string();
+    assert_eq!(is_pinned, !mints_default, "{body}");
+}
