@@ -78,12 +78,16 @@ impl<'a> ApiChecks<'a> {
         findings.push(version(&answer, |text| self.shown(text)));
         let now = Timestamp::now();
         findings.extend(answer.date.map(|server| clock(server, now)));
-        if let Some(step) = answer.refused_by_another() {
+        // An admission webhook may refuse with any status and without a reason.
+        let by_webhook = answer.denial().is_some();
+        if let Some(step) = answer.refused_by_another()
+            && !by_webhook
+        {
             let said = format!("a program other than the API server answered {}", answer.status);
             findings.push(Finding::new("user", Health::Failed(Kind::Refused), said).fix(step));
             return None;
         }
-        if answer.status == 401 {
+        if answer.status == 401 && !by_webhook {
             findings.push(self.unauthenticated());
             return None;
         }
@@ -142,7 +146,7 @@ impl<'a> ApiChecks<'a> {
             SelfReview::Refused(_, answer) => answer,
         };
         match answer.status {
-            401 => Err(self.unauthenticated()),
+            401 if answer.denial().is_none() => Err(self.unauthenticated()),
             _ => Err(Finding::new("user", Health::Unknown, answer.in_words())),
         }
     }
@@ -411,6 +415,34 @@ mod tests {
             assert!(finding.fix.starts_with(&expected), "{}", finding.fix);
         }
     }
+
+    /// A gateway's answer says that no later check is possible. A webhook refuses only the one request.
+    #[rstest]
+    #[case::a_gateway(403, "<html>", &["failed user: a program other than the API server answered 403"])]
+    #[case::unauthorized(401, r#"{"kind":"Status","reason":"Unauthorized","code":401}"#, &[
+        "failed user: the API server answered 401: it does not accept this credential",
+    ])]
+    #[case::a_webhook(403, WEBHOOK, &["unknown user: the API server answered 403 admission webhook \"a.b\" denied the request"])]
+    #[case::a_webhook_that_says_401(401, WEBHOOK, &[
+        "unknown user: the API server answered 401 admission webhook \"a.b\" denied the request",
+    ])]
+    #[tokio::test]
+    async fn a_webhook_is_no_gateway(#[case] status: u16, #[case] body: &str, #[case] expected: &[&str]) {
+        let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
+        let spec = Spec::parse(&inputs, None).expect("a spec");
+        let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::answer(status, body)]);
+        let budget = Budget::new(std::time::Duration::from_secs(10));
+        let mut findings = Vec::new();
+        ApiChecks::new(&cluster, &spec, &budget)
+            .check_access(&mut findings)
+            .await;
+        let of_user = findings.iter().filter(|finding| finding.check == "user");
+        let said = of_user.map(|finding| format!("{} user: {}", finding.health.word(), finding.said));
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+    }
+
+    const WEBHOOK: &str =
+        r#"{"kind":"Status","message":"admission webhook \"a.b\" denied the request","code":403}"#;
 
     #[rstest]
     #[case::new(

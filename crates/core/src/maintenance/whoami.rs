@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     access::SelfReview,
     claims::Claims,
-    cluster::{Budget, Cluster},
+    cluster::{Budget, Cluster, Denial, UNANSWERED},
     error::{Error, Kind},
     maintenance::inspect::why_refused,
 };
@@ -75,6 +75,16 @@ pub async fn whoami(cluster: &Cluster, budget: &Budget) -> Result<Whoami, Error>
         }
         SelfReview::Unsupported => {}
         SelfReview::Refused(call, answer) => {
+            if let Some(denial) = answer.denial() {
+                return Err(answer.unexpected(&call).help(match denial {
+                    Denial::Unanswered(_) => UNANSWERED.to_owned(),
+                    _ => format!(
+                        "no permission is missing: {} refused the request, and the message above says why. \
+                         Ask the people who run the cluster to allow it",
+                        denial.in_words()
+                    ),
+                }));
+            }
             if let Some(step) = answer.refused_by_another() {
                 return Err(answer.unexpected(&call).help(step));
             }
@@ -142,10 +152,16 @@ fn user_of(claims: &Claims) -> Option<User> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use rstest::rstest;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cluster::{
+        Identity,
+        scripted::{self, Fate},
+    };
 
     fn claims(json: Value) -> Claims {
         serde_json::from_value(json).expect("claims")
@@ -169,6 +185,23 @@ mod tests {
             jiff::Timestamp::from_second(1_800_000_000).expect("a time"),
         );
         assert!(help.contains(why), "{help}");
+    }
+
+    #[rstest]
+    #[case::a_webhook(
+        r#"{"kind":"Status","message":"admission webhook \"a.b\" denied the request","code":403}"#,
+        "admission webhook `a.b`"
+    )]
+    #[case::a_gateway("<html>", "a gateway, a login page or a proxy")]
+    #[tokio::test]
+    async fn a_webhook_is_no_gateway(#[case] body: &str, #[case] why: &str) {
+        let (cluster, _) = scripted::cluster(&Identity::default(), [Fate::answer(403, body)]);
+        let asked = whoami(&cluster, &Budget::new(Duration::from_secs(5))).await;
+        let error = asked.expect_err("refused");
+        assert!(
+            error.next_step().is_some_and(|step| step.contains(why)),
+            "{error}"
+        );
     }
 
     #[rstest]
