@@ -139,7 +139,7 @@ fn what_is_forbidden_and_allowed_names_the_role() {
 /// A failed review proves nothing, so neither `require` nor `forbid` holds.
 #[rstest]
 #[case::forbidden(answer(403, json!({ "kind": "Status", "message": "no questions", "reason": "Forbidden" })), "answered 403 no questions")]
-#[case::unauthorized(answer(401, json!({ "kind": "Status", "message": "Unauthorized", "reason": "Unauthorized" })), "answered 401: the credential is expired")]
+#[case::unauthorized(answer(401, json!({ "kind": "Status", "message": "Unauthorized", "reason": "Unauthorized" })), "answered 401: the credential is wrong, expired or revoked")]
 #[case::something_else(answer(201, json!({ "kind": "Review" })), "does not come from a Kubernetes API server")]
 #[case::no_authorizer(FaultKind::RewriteBody(|body| body["status"] = json!({ "allowed": false, "evaluationError": "webhook: no route to host" })), "webhook: no route to host")]
 fn what_nobody_knows_does_not_pass(
