@@ -67,12 +67,9 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
             Some(word) => gate.has(word),
             None => true,
         });
-        // Without the hidden text, a number may be a part of a longer word. And the end of the hidden text may
-        // be a number, or a part of one.
-        let is_digit = |at: usize| text.get(at).is_some_and(u8::is_ascii_hexdigit);
-        let after = special + length;
-        seen.hides |= is_digit(after) && bytes.last().is_some_and(u8::is_ascii_hexdigit);
-        seen.hides |= length > 1 && is_digit(after - 1) && (is_digit(after) || is_digit(after - 2));
+        // Without the hidden text, a number may be a part of a longer word.
+        seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
+            && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
         seen.has_hidden |= length > 0;
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
