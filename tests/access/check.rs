@@ -182,9 +182,9 @@ fn what_nobody_knows_is_neither_yes_nor_no() {
     let checked = desk.check(&[&SCAN[..], &["get pods"]].concat());
     assert_eq!(checked.code(), 3, "{}", checked.log);
     assert!(
-        checked
-            .log
-            .contains("get pods  unknown  the API server answered 401: the credential is expired"),
+        checked.log.contains(
+            "get pods  unknown  the API server answered 401: the credential is wrong, expired or revoked"
+        ),
         "{}",
         checked.log
     );

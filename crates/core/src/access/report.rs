@@ -303,8 +303,8 @@ impl Report {
             .iter()
             .any(|finding| finding.verdict == Verdict::Unknown);
         unknown.then(|| {
-            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. If the reason is no answer or a failure of the \
-             API server, try again. If it is 401, look at the credential with `jobpass whoami`"
+            "jobpass cannot tell whether a permission marked `unknown` is allowed, so the check fails. Try again. \
+             After a 401, use another credential: `jobpass whoami` tells more about this one"
                 .to_owned()
         })
     }
