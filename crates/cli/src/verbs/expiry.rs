@@ -234,8 +234,8 @@ impl ExpiryTest<'_> {
         let (end, (refused, accepted)) = match revoke_after {
             Some(time) => {
                 interrupt.run_until_signal(self.until(minted, time)).await?;
-                // An API server accepts a revoked token for the longest time if it accepted that token just
-                // before.
+                // An API server keeps a token in its cache for 10 s after it has accepted it. So the test is
+                // hardest if that happens just before the revocation.
                 interrupt.run_until_signal(must_work(&holder)).await?;
                 self.session.revoke_and_keep_files(interrupt).await?;
                 (

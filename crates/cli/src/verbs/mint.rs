@@ -142,7 +142,8 @@ fn no_file() -> Error {
     Error::input(
         Opt::TokenFile,
         "is missing: jobpass would have no file for the token",
-        "give `--token-file PATH` or `--kubeconfig-file PATH`, because jobpass does not print tokens",
+        "give `--kubeconfig-file PATH` or, without `--proxy`, `--token-file PATH`, because jobpass does not print \
+         tokens",
     )
 }
 

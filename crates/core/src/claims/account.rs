@@ -12,8 +12,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The ServiceAccount that the claims of a token name. `None` if they name no ServiceAccount, or one that
-    /// cannot exist, or if the token is not a JWT.
+    /// The ServiceAccount in the claim `sub` of a token. `None` if jobpass cannot read the claims, or if `sub` is
+    /// not the name of a ServiceAccount. Any length counts as a name.
     pub(crate) fn of(token: &Token) -> Option<Self> {
         let subject = Claims::decode(token).ok()?.sub?;
         let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;

@@ -201,7 +201,11 @@ pub(crate) fn part<T: for<'de> Deserialize<'de>>(token: &Token, index: usize) ->
         .map_err(|_| not_a_jwt(&format!("its {position} part is not base64url")))?;
     remove_nulls(&mut json);
     serde_json::from_slice(&json).map_err(|e| {
-        let place = format!("(line {}, column {})", e.line(), e.column());
+        let place = format!(
+            "(line {}, column {}, without members that are `null`)",
+            e.line(),
+            e.column()
+        );
         match e.classify() {
             Category::Data => wrong(format!(
                 "the {name} of the token {have} a value of another type than in Kubernetes {place}"

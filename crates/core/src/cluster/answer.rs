@@ -104,15 +104,18 @@ impl Answer {
     }
 
     fn unreadable(&self, call: &Call) -> Error {
-        let why = match self.too_long {
-            true => "the answer is too long to come from",
-            false => "the answer does not come from",
+        let (why, help) = match self.too_long {
+            true => (
+                "the answer is longer than jobpass reads",
+                "check the server's URL: perhaps the program that answers there is not a Kubernetes API server. If \
+                 it is one, the object is too large for jobpass",
+            ),
+            false => (
+                "the answer does not come from a Kubernetes API server",
+                "check the server's URL: the program that answers there is not a Kubernetes API server",
+            ),
         };
-        let what = format!("cannot {}: {why} a Kubernetes API server", call.doing);
-        Error::new(Kind::Unreachable, what).help(
-            "check the server's URL: the program that answers there is \
-            not a Kubernetes API server",
-        )
+        Error::new(Kind::Unreachable, format!("cannot {}: {why}", call.doing)).help(help)
     }
 
     /// The message of a Status, or of a similar object such as Rancher's. Harmless text. Empty if the answer

@@ -45,7 +45,7 @@ impl Source {
         let mut source = Self::parse(url).ok_or_else(|| {
             Error::input(
                 Opt::OidcAudience,
-                format!("does not work here: the variable {variable} does not hold an https URL"),
+                format!("does not work here: the variable {variable} does not hold an https URL without user and password"),
                 "the runner sets this variable if the job has `permissions: {id-token: write}`. Give the job \
                  this permission, and remove the step or the `env:` that sets the variable",
             )
@@ -65,7 +65,7 @@ impl Source {
         let mut source = Self::parse(url).ok_or_else(|| {
             Error::input(
                 Opt::OidcAudience,
-                "does not work here: the recorded state holds no https URL for ID tokens",
+                "does not work here: the recorded state holds no https URL, without user and password, for ID tokens",
                 "jobpass sent the job's credential to no server. Find out who changed the state after \
                  jobpass minted the token",
             )

@@ -252,8 +252,8 @@ impl Secrets {
         self.add_authority(text.split_once("://").map_or(text, |(_, rest)| rest));
     }
 
-    /// Adds the user and the password of a URL together, without and with the host: a masker ignores short
-    /// secrets. Also adds the password alone. Without a password, the user is the secret.
+    /// Adds the password of a URL, `USER:PASSWORD`, and `USER:PASSWORD@HOST`. A masker ignores a short password,
+    /// but finds it in these longer texts. Without a password, the user is the secret.
     fn add_authority(&mut self, rest: &str) {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let Some((both, _)) = authority.rsplit_once('@') else {

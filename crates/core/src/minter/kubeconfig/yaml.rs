@@ -90,7 +90,8 @@ enum Content {
     Scalar {
         text: String,
         tag: Option<String>,
-        /// Whether the scalar has neither quotes nor a tag.
+        /// Whether the scalar has neither quotes nor `|` or `>`, and no tag. libyaml also counts each scalar with
+        /// the tag `!`.
         plain: bool,
     },
     Sequence(Vec<usize>),
