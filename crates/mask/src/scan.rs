@@ -13,7 +13,7 @@ use crate::{
     text::Text,
     views::{
         Kind, ROWS, Token, Tokens, alone, base64_value, columns, count_alone, has_carets, has_escapes,
-        hex_value, is_text, is_token_byte, latin, uncareted, unescaped,
+        hex_byte, hex_value, is_text, is_token_byte, latin, uncareted, unescaped,
     },
 };
 
@@ -343,6 +343,8 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             if has_carets(&text[part.clone()]) {
                 let bytes = uncareted(&Text::plain(&text[part.clone()])).bytes;
                 words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
+                let joined = only(&bytes, is_token_byte);
+                words(secrets, &joined, look.least(), &mut |_| see(part.clone()));
             }
         }
         at += step;
@@ -435,7 +437,7 @@ fn numbers(look: Look<'_>, text: &[u8], read: &mut Numbers, depth: usize, see: &
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
         decoded(look, pairs, SEEN_IN_NUMBERS, depth, see);
     }
-    for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1]) {
+    for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1]) {
         if bytes.len() >= LEAST {
             decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
             // The same words in big-endian order.
@@ -454,9 +456,9 @@ struct Numbers {
     tokens: Tokens,
     /// The hexadecimal digits of all numbers.
     digits: Vec<u8>,
-    /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, and
-    /// binary bytes.
-    bytes: [Vec<u8>; 8],
+    /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, binary
+    /// bytes, and numbers of at most two hexadecimal digits.
+    bytes: [Vec<u8>; 9],
     /// The bytes that pairs of hexadecimal digits stand for.
     pairs: Vec<u8>,
 }
@@ -470,6 +472,10 @@ impl Numbers {
         self.bytes.iter_mut().for_each(Vec::clear);
         for token in &tokens.tokens {
             self.add(token, &text[token.digits.clone()]);
+        }
+        // The pairs of digits are the same bytes.
+        if tokens.tokens.iter().all(|token| token.digits.len() == 2) {
+            self.bytes[8].clear();
         }
         self.tokens = tokens;
     }
@@ -495,6 +501,9 @@ impl Numbers {
         if matches!(length, 4 | 8 | 16) {
             add(0, hex, length / 2);
         }
+        if let Some((byte, _)) = hex_byte(digits) {
+            add(8, byte[0].into(), 1);
+        }
         let signed = |decimal: u64| {
             if token.is_negative {
                 decimal.wrapping_neg()
@@ -514,6 +523,7 @@ impl Numbers {
             1..=4 if octal < 0x100 => add(5, octal, 1),
             6 => add(6, octal, 2),
             11 => add(6, octal, 4),
+            22 => add(6, octal, 8),
             8 if most < 2 => add(7, binary, 1),
             _ => {}
         }
@@ -577,7 +587,11 @@ fn is_list(text: &[u8]) -> bool {
     // In a list, most of the texts are equal. In other text, this loop stops after a few of them.
     while at < text.len() && seen <= 2 * equal[0].max(equal[1]) + EQUAL {
         let is_digit = |byte: &u8| byte.is_ascii_digit();
-        at += text[at..].iter().take_while(|byte| is_digit(byte)).count();
+        let is_hex = matches!(text[at..], [b'0', b'x' | b'X', ..]);
+        at += match text.get(at + 2..).filter(|_| is_hex) {
+            Some(digits) => 2 + digits.iter().take_while(|byte| byte.is_ascii_hexdigit()).count(),
+            None => text[at..].iter().take_while(|byte| is_digit(byte)).count(),
+        };
         let length = text[at..].iter().position(is_digit).unwrap_or(text.len() - at);
         let gap = &text[at..at + length];
         for (equal, other) in equal.iter_mut().zip(gaps) {

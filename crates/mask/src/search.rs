@@ -118,7 +118,12 @@ impl<'a> Search<'a> {
             self.find(&latin(text), false);
         }
         if uses(View::Carets) && has_carets(&text.bytes) {
-            self.find(&uncareted(text), false);
+            let plain = uncareted(text);
+            self.find(&plain, false);
+            // `cat -A` prints `^I` for a tab.
+            if uses(View::Joined) {
+                self.find(&joined(&plain), true);
+            }
         }
         if depth == 0 {
             return;

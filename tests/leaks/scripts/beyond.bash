@@ -48,3 +48,19 @@ basenc --base2msbf token
 od -An -v -t f8 token
 ### EBCDIC in hex
 iconv -t IBM037 token | xxd -p
+### base64, four times
+base64 -w 0 token | base64 -w 0 | base64 -w 0 | base64 -w 0; echo
+### read as UTF-16
+printf %s "$TOKEN" | head -c 1000 | iconv -f utf-16le -t utf-8; echo
+### each character twice
+sed 's/./&&/g' token; echo
+### dashes between the characters
+sed 's/./&-/g' token; echo
+### overlapping pairs
+python3 -c 'import os; t = os.environ["TOKEN"]; print(*(a + b for a, b in zip(t, t[1:] + ".")))'
+### three digits for each byte
+python3 -c 'import os; print("".join("%03d" % b for b in os.environ["TOKEN"].encode()))'
+### dd conv=swab
+dd if=token conv=swab status=none; echo
+### from the right to the left on a terminal
+python3 -c 'import os; t = os.environ["TOKEN"]; print("".join("\x1b[%dG%s" % (at + 1, t[at]) for at in reversed(range(len(t)))))'

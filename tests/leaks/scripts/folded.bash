@@ -102,3 +102,5 @@ fold -w 60 token | sed 's/$/\\\\/'
 awk '{ for (i = 1; i <= length($0); i += 32) print substr($0, i, 32) }' token
 ### dd of blocks
 for i in 0 1 2 3 4 5 6 7 8 9; do dd if=token bs=128 count=1 skip=$i 2>/dev/null; echo; done
+### tabs by cat -A
+fold -w 24 token | sed 's/....../&\t/g' | cat -A

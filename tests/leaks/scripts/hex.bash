@@ -78,3 +78,7 @@ xxd -p -c 32 token | sed 's/$/ \\/'
 printf %s "$TOKEN" | xxd -p | tr -d '\n' | sed 's/../%&/g'; echo
 ### memory view with an offset
 xxd -p -c 8 token | awk '{ printf "+%02d: %s\n", NR * 8 - 8, $0 }'
+### a list of byte casts in Java
+cut -d. -f3 token | python3 -c 'import base64, sys; print(", ".join("(byte)0x%02x" % b for b in base64.urlsafe_b64decode(sys.stdin.read().strip() + "==")))'
+### a list of Swift numbers
+python3 -c 'import os; print("[" + ", ".join("UInt8(0x%02x)" % b for b in os.environ["TOKEN"].encode()) + "]")'

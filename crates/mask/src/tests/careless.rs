@@ -253,6 +253,64 @@ fn numbers_before_a_control_sequence_are_masked() {
     assert_eq!(out, format!("{MARK}\u{1b}[0m2 files"));
 }
 
+/// What C, gdb and `od` print of the decoded signature, or of the token.
+#[rstest]
+#[case::with_a_sign(" ", |byte, _| format!("{:x}", byte as i8 as i32))]
+#[case::with_a_sign_of_64_bits(", ", |byte, _| format!("0x{:x}", byte as i8 as i64))]
+#[case::casts(", ", |byte, _| format!("(byte)0x{byte:02x}"))]
+#[case::indexes(", ", |byte, at| format!("[{at:#x}] = {byte:#04x}"))]
+fn numbers_of_a_signature_are_masked(#[case] between: &str, #[case] number: fn(u8, usize) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    let numbers: Vec<_> = bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| number(*byte, at))
+        .collect();
+    let out = text(
+        &Masker::new([&*token]),
+        &format!("{{{}}}\n", numbers.join(between)),
+    );
+    // The first two bytes can be there by chance.
+    assert!(out.len() < 80, "{out}");
+}
+
+#[rstest]
+#[case::octal(" ", |word| format!("{word:022o}"))]
+#[case::with_a_prefix(" ", |word| format!("{word:#018x}"))]
+fn words_of_64_bits_are_masked(#[case] between: &str, #[case] number: fn(u64) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let words = token
+        .as_bytes()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| number(u64::from_le_bytes(*word)));
+    let words: Vec<_> = words.collect();
+    let lines = words.chunks(2).map(|line| format!("{}\n", line.join(between)));
+    let out = text(&Masker::new([&*token]), &lines.collect::<String>());
+    let shown = out
+        .replace(MARK, "")
+        .bytes()
+        .filter(u8::is_ascii_hexdigit)
+        .count();
+    assert!(shown < 80, "{out}");
+}
+
+#[test]
+fn pieces_between_the_tabs_of_cat_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let lines = token.as_bytes().chunks(24).map(|line| {
+        let cells = line
+            .chunks(6)
+            .map(|cell| format!("{}^I", String::from_utf8_lossy(cell)));
+        cells.collect::<String>() + "$\n"
+    });
+    let out = text(&Masker::new([&*token]), &lines.collect::<String>());
+    assert!(out.replace(MARK, "").len() < 200, "{out}");
+}
+
 /// The output of `sort`, `tac`, parallel jobs, and tables with several columns.
 #[rstest]
 #[case(12)]

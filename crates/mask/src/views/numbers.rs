@@ -68,7 +68,8 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
             emit(reader.pairs(&digits, last, phase));
         }
     }
-    let ways: [(View, Way); 11] = [
+    let ways: [(View, Way); 12] = [
+        (View::Hexadecimal, |digits, _| hex_byte(digits)),
         (View::LittleEndian, little_endian),
         (View::Decimal, decimal),
         (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 2)),
@@ -85,7 +86,10 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
         }),
         (View::Octal, |digits, _| octal_byte(digits)),
         (View::OctalWords, |digits, _| {
-            octal(digits, 6, 2).or_else(|| octal(digits, 11, 4))
+            let words = [(6, 2), (11, 4), (22, 8)];
+            words
+                .iter()
+                .find_map(|(length, size)| octal(digits, *length, *size))
         }),
         (View::Binary, binary),
     ];
@@ -268,7 +272,7 @@ impl Tokens {
                 continue;
             }
             latest = if kind == Kind::Word { 0 } else { digits.len() };
-            if kind == Kind::Word || is_index(text, &digits) {
+            if kind == Kind::Word || is_index(text, at, &digits) {
                 at += length;
                 continue;
             }
@@ -329,7 +333,8 @@ fn word_length(text: &[u8]) -> usize {
     let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
     if let [b'0', b'x' | b'X', rest @ ..] = text {
         let digits = hex_digits(rest);
-        if digits > 0 && rest.get(digits).is_some_and(is_unit) {
+        let is_end = |byte: &u8| is_unit(byte) || !byte.is_ascii_alphanumeric();
+        if digits > 0 && rest.get(digits).is_none_or(is_end) {
             return 2 + digits;
         }
     }
@@ -372,6 +377,21 @@ pub(crate) fn hex_value(byte: u8) -> Option<u8> {
     Some(VALUES[usize::from(byte)]).filter(|value| *value != NONE)
 }
 
+/// The byte of a number of one or two hexadecimal digits. C and Java print a negative byte as an integer of 32
+/// or 64 bits: `ffffff8f`.
+pub(crate) fn hex_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
+    let digits = match digits.len() {
+        8 | 16 => {
+            let (sign, byte) = digits.split_at(digits.len() - 2);
+            let is_negative = byte[0] >= b'8' && sign.iter().all(|digit| matches!(digit, b'f' | b'F'));
+            byte.get(..).filter(|_| is_negative)?
+        }
+        _ => digits,
+    };
+    let byte = value(digits, 16).filter(|_| digits.len() <= 2)?;
+    Some(([byte as u8, 0, 0, 0, 0, 0, 0, 0], 1))
+}
+
 /// The length of the prefix of a number, and the kind of the word.
 fn kind(word: &[u8], before: Option<u8>) -> (usize, Kind) {
     let is_hex = |word: &[u8]| !word.is_empty() && hex_digits(word) == word.len();
@@ -387,11 +407,13 @@ fn kind(word: &[u8], before: Option<u8>) -> (usize, Kind) {
     }
 }
 
-/// Whether a number is the index of a list: `[7]=>` of PHP, `[7]="` of a shell, `"7":` of JSON.
-fn is_index(text: &[u8], digits: &Range<usize>) -> bool {
-    let before = digits.start.checked_sub(1).map(|before| text[before]);
-    let is_short = digits.len() <= INDEX && text[digits.clone()].iter().all(u8::is_ascii_digit);
-    is_short
+/// Whether the number that begins at `start` is the index of a list: `[7]=>` of PHP, `[7]="` of a shell, `"7":`
+/// of JSON, `[0x7] =` of gdb.
+fn is_index(text: &[u8], start: usize, digits: &Range<usize>) -> bool {
+    let before = start.checked_sub(1).map(|before| text[before]);
+    let is_decimal = || text[digits.clone()].iter().all(u8::is_ascii_digit);
+    digits.len() <= INDEX
+        && (start < digits.start || is_decimal())
         && match &text[digits.end..] {
             [b']', b'=' | b':', ..] | [b']', b' ', b'=' | b':', ..] => before == Some(b'['),
             [b'"', b':', ..] | [b'"', b' ', b':', ..] => before == Some(b'"'),
@@ -427,7 +449,13 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
                 .iter()
                 .take_while(|byte| byte.is_ascii_alphanumeric())
                 .count();
-            blanks > 0 && next > 0 && next != digits.len()
+            // Words of a dump can all have the prefix `0x`.
+            let prefix = if text[..digits.start].ends_with(b"0x") {
+                2
+            } else {
+                0
+            };
+            blanks > 0 && next > 0 && next != prefix + digits.len()
         }
     }
 }
