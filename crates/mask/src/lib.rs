@@ -43,7 +43,7 @@
 //! | characters | characters of such secrets that stand alone: in a list, in a table, or one in each line |
 //! | table | bytes in a column: one in each line, tuple, list or object, as characters or numbers |
 //! | base64 | both alphabets, every alignment, across line breaks |
-//! | hexadecimal | any case and grouping, lists, escapes, words, dumps with addresses and text columns |
+//! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; text columns of dumps |
 //! | Latin-1 | bytes that a program printed as if they were characters |
 //! | carets | control characters and bytes above 0x7f as `cat -v` and `less` print them |
@@ -69,7 +69,7 @@
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines.
-//! - Any other encoding of a secret: compressed, encrypted, reversed, base32.
+//! - Any other encoding of a secret: compressed, encrypted, reversed, base32, read in another character set.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
 //! - A line of base64 that has claims of a JWT, but not its signature, in the middle of other text.
