@@ -36,7 +36,7 @@ pub(crate) fn check_permission(inputs: &Inputs, environment: &Environment) -> Re
         "This is a pull request from a fork. For the event `pull_request`, GitHub by default gives its \
          jobs no ID token, whatever `permissions` says, because anybody can open such a pull request. \
          Run this step after the merge (`on: push`), or leave it out for pull requests from forks:\n\n    \
-         if: github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == \
+         if: github.event.pull_request == null || github.event.pull_request.head.repo.full_name == \
          github.repository"
     } else {
         concat!(
@@ -116,7 +116,7 @@ mod tests {
                 refusal.contains("from a fork") && !refusal.contains("permissions:\n"),
                 "{refusal}"
             );
-            let condition = "\n    if: github.event_name != 'pull_request' || github.event.pull_request.head.repo.full_name == github.repository";
+            let condition = "\n    if: github.event.pull_request == null || github.event.pull_request.head.repo.full_name == github.repository";
             assert!(refusal.contains(condition), "{refusal}");
         }
     }
