@@ -279,6 +279,7 @@ fn numbers_of_a_signature_are_masked(#[case] between: &str, #[case] number: fn(u
 #[rstest]
 #[case::octal(" ", |word| format!("{word:022o}"))]
 #[case::with_a_prefix(" ", |word| format!("{word:#018x}"))]
+#[case::in_upper_case(" ", |word| format!("0X{word:016X}"))]
 fn words_of_64_bits_are_masked(#[case] between: &str, #[case] number: fn(u64) -> String) {
     let token = long_jwt(1_790_000_000);
     let words = token

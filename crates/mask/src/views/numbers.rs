@@ -450,7 +450,7 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
                 .take_while(|byte| byte.is_ascii_alphanumeric())
                 .count();
             // Words of a dump can all have the prefix `0x`.
-            let prefix = if text[..digits.start].ends_with(b"0x") {
+            let prefix = if matches!(text[..digits.start], [.., b'0', b'x' | b'X']) {
                 2
             } else {
                 0
