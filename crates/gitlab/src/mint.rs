@@ -111,7 +111,7 @@ pub(crate) async fn run(matches: &ArgMatches, job: &Job, mut interrupt: Interrup
         move |state: &State, token: &Token| guard::start_with_proxy(state, token, script, after, &inputs);
     let deliver = move |minted: &Minted, state: &State| deliver(minted, state, report.as_ref(), &end);
     let handover = Handover {
-        revoked_by: timeout.filter(|_| dotenv.is_none()).map(Timeout::deadline),
+        revoked_by: timeout.filter(|_| dotenv.is_none()).map(Timeout::revoked_by),
         record,
         open: Box::new(open),
         mask: |minted| proxy_exec::mask(&minted.token),

@@ -48,6 +48,12 @@ impl Timeout {
         self.at.checked_sub(self.margin).unwrap_or(self.at)
     }
 
+    /// The time by which the guard has revoked the token, if the API server answers: it needs a few seconds.
+    pub(crate) fn revoked_by(self) -> Timestamp {
+        let deadline = self.deadline();
+        deadline.checked_add(self.margin / 3).unwrap_or(deadline)
+    }
+
     /// The time that [`Self::deadline`] leaves before the timeout.
     pub(crate) fn margin(self) -> Duration {
         self.margin

@@ -65,7 +65,7 @@ pub struct HandedOver {
 
 /// The steps of a hand-over that only the front end can do, and what only it knows.
 pub struct Handover<R, D> {
-    /// The time by which the front end revokes the token, however long the job runs. `None` if it does not
+    /// The time by which the front end has revoked the token, however long the job runs. `None` if it does not
     /// know when the CI platform ends the job, or if later jobs get the token.
     pub revoked_by: Option<Timestamp>,
     /// Records the state: before jobpass creates the anchor, after the creation, and after the API server
