@@ -236,15 +236,16 @@ fn with_both(claim: &str, allowed: &[&str], value: &Value) -> String {
         Some(value) if is_plain => {
             let values = allowed.iter().chain([&value]).map(|value| cel(value));
             let values = values.collect::<Vec<_>>().join(", ");
-            Some(quoted(&format!("claims.{claim} in [{values}]")))
+            let rule = quoted(&format!("claims.{claim} in [{values}]"));
+            // The API server would not start with a rule that is cut off or changed.
+            (harmless(&rule) == rule).then_some(rule)
         }
         Some(_) => None,
     };
     let lets_in = rule.map_or_else(String::new, |rule| {
         format!(
             ". If this one should mint as well, let this rule accept both values, for each repository or \
-             project of the entry: `expression: {}`",
-            harmless(&rule)
+             project of the entry: `expression: {rule}`. Then everybody who can run a job with this value can mint"
         )
     });
     format!(
@@ -508,6 +509,9 @@ mod tests {
     )]
     #[case::protected(json!({"claim": "ref_protected", "requiredValue": "true"}), json!("false"), None)]
     #[case::missing(json!({"claim": "environment", "requiredValue": "production"}), Value::Null, None)]
+    #[case::cut_off(
+        json!({"expression": format!("claims.ref_path in ['{}']", "a".repeat(600))}), json!("c"), None
+    )]
     #[case::not_in_cel(json!({"claim": "https://a/b", "requiredValue": "c"}), json!("d"), None)]
     fn a_failed_rule_keeps_the_others_in(
         #[case] rule: Value,
