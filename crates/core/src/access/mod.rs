@@ -101,8 +101,8 @@ pub(crate) async fn review(
     match answer.status {
         201 => {}
         401 => {
-            let why = "the API server answered 401: the credential is wrong, expired or revoked, or belongs to another \
-                 cluster or audience";
+            let why = "the API server answered 401: the credential is wrong, expired or revoked, or belongs to \
+                 another cluster or audience";
             return (Verdict::Unknown, why.to_owned());
         }
         _ => return (Verdict::Unknown, answer.in_words()),

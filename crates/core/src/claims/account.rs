@@ -12,8 +12,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The ServiceAccount in the claim `sub` of a token. `None` if jobpass cannot read the claims, or if `sub` is
-    /// not the name of a ServiceAccount. Any length counts as a name.
+    /// The ServiceAccount in the claim `sub` of a token. `None` if jobpass cannot read the claims, or if `sub`
+    /// is not the name of a ServiceAccount. A name may have any length.
     pub(crate) fn of(token: &Token) -> Option<Self> {
         let subject = Claims::decode(token).ok()?.sub?;
         let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;

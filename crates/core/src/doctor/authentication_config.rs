@@ -245,7 +245,8 @@ fn with_both(claim: &str, allowed: &[&str], value: &Value) -> String {
     let lets_in = rule.map_or_else(String::new, |rule| {
         format!(
             ". If this one should mint as well, let this rule accept both values, for each repository or \
-             project of the entry: `expression: {rule}`. Then everybody who can run a job with this value can mint"
+             project of the entry: `expression: {rule}`. Then everybody who can run a job with this value can \
+             mint"
         )
     });
     format!(

@@ -98,10 +98,11 @@ impl Setup {
     /// Deletes the objects of the set-up, and the anchors of its jobs. Reports each of them.
     ///
     /// # Errors
-    /// If a token of the set-up may still work and `consent` does not cover revoking it. If somebody else may have made the
-    /// RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters any more. If
-    /// the RoleBinding in the cluster binds a minter that this set-up does not name. In these cases, jobpass
-    /// deletes nothing. Also if the API server does not answer, or refuses a request, or if `report` fails.
+    /// If a token of the set-up may still work and `consent` does not cover revoking it. If somebody else may
+    /// have made the RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters
+    /// any more. If the RoleBinding in the cluster binds a minter that this set-up does not name. In these
+    /// cases, jobpass deletes nothing. Also if the API server does not answer, or refuses a request, or if
+    /// `report` fails.
     pub async fn delete(
         &self,
         cluster: &Cluster,

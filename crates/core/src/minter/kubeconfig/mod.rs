@@ -22,7 +22,7 @@ use crate::{
 
 /// The command that prints a kubeconfig that needs no other file. It prints the credentials, so messages
 /// propose it only for a person's own machine.
-const FLATTEN: &str = "kubectl config view --flatten --minify --raw --context MINTER";
+const FLATTEN: &str = "kubectl config view --flatten --minify --raw --context CONTEXT_OF_MINTER";
 
 /// A kubeconfig, merged from its files.
 pub(super) struct Found {
@@ -355,9 +355,8 @@ fn missing(what: &str, name: &str) -> Error {
         "kubeconfig",
         format!("has a context whose {what} `{}` is missing", harmless(name)),
         format!(
-            "on your own machine, `{FLATTEN}` prints a complete kubeconfig with its credentials. MINTER \
-             is the context of the minter, not your own. Give the job the text that it prints, from a secret of \
-             the CI platform"
+            "on your own machine, `{FLATTEN}` prints a complete kubeconfig with its credentials. Give the job \
+             the text that it prints, from a secret of the CI platform"
         ),
     )
 }
