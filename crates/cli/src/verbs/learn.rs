@@ -97,6 +97,17 @@ pub(crate) async fn run(
              rules do not cover the requests after that",
         );
     }
+    if let number @ 1.. = runs.too_long() {
+        let events = match number {
+            1 => "1 event".to_owned(),
+            number => format!("{number} events"),
+        };
+        output::warning(&format!(
+            "jobpass skipped {events} of an audit log: the length is more than 16 MiB. The rules may lack a \
+             permission. For this job, let the audit policy record at level `Metadata`, which leaves out the \
+             answers"
+        ));
+    }
     let needs = Needs::of(&runs);
     let own = inputs.get(Opt::Namespace).or(needs.own_namespace());
     let diff = matches.get_one::<String>("diff");

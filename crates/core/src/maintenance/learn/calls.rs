@@ -18,8 +18,11 @@ use crate::{
     text::{self, harmless},
 };
 
-/// The greatest length of a line, in bytes. An audit log may contain whole objects, of at most 3 MiB each.
+/// The greatest length of a line that jobpass reads, in bytes. An event of level `RequestResponse` contains
+/// the whole answer, and kube-apiserver limits the length of no answer.
 const LONGEST_LINE: u64 = 16 << 20;
+/// The beginning of each line that kube-apiserver writes to an audit log in the format `json`.
+const EVENT: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/"#;
 /// The name of the arguments, for messages.
 const FILE: &str = "FILE";
 
@@ -32,6 +35,8 @@ pub struct Runs {
     pub(super) files: u64,
     /// The number of incomplete records.
     pub(super) cut: u64,
+    /// The number of events that are longer than [`LONGEST_LINE`].
+    too_long: u64,
     /// The namespaces of the ServiceAccounts that made the requests.
     accounts: BTreeSet<String>,
     /// A few credential ids from the audit logs, for the error if [`Runs::read`] got no ids.
@@ -80,12 +85,13 @@ struct Head {
 
 impl Runs {
     /// Adds the requests of a file: a record, or kube-apiserver's audit log (JSON lines of
-    /// `audit.k8s.io/v1`). From an audit log, adds only the requests with one of the credential ids in `ids`.
+    /// `audit.k8s.io/v1`). From an audit log, adds only the requests with one of the credential ids in `ids`,
+    /// and skips the events that are longer than 16 MiB ([`Runs::too_long`]).
     ///
     /// # Errors
-    /// If jobpass cannot read the file, or if a line is longer than 16 MiB, or is neither a line of a record
-    /// nor an event. After other lines, the last line may be incomplete. Also if the file is an audit log in
-    /// which no event has one of the ids.
+    /// If jobpass cannot read the file, or if a line is neither a line of a record nor an event. After other
+    /// lines, the last line may be incomplete. Also if the file is an audit log in which no event has one of
+    /// the ids.
     pub fn read(&mut self, path: &Path, ids: &[String]) -> Result<(), Error> {
         let name = text::path(path);
         let file = files::open(path).map_err(|error| unreadable(&name, &error))?;
@@ -129,7 +135,13 @@ impl Runs {
                 Ok(Taken::Line) => {}
                 Ok(Taken::Event(is_found)) => (has_events, has_found) = (true, has_found || is_found),
                 Err(_) if !is_whole && line.len() as u64 == LONGEST_LINE => {
-                    return Err(wrong(name, number, "it is longer than 16 MiB"));
+                    if !has_events && !line.starts_with(EVENT) {
+                        return Err(wrong(name, number, "it is longer than 16 MiB"));
+                    }
+                    has_events = true;
+                    self.too_long += 1;
+                    let rest = input.skip_until(b'\n');
+                    rest.map_err(|error| unreadable(name, &error))?;
                 }
                 Err(_) if !is_whole && number > 1 => {}
                 Err(why) => return Err(wrong(name, number, &why)),
@@ -226,6 +238,12 @@ impl Runs {
         self.cut > 0
     }
 
+    /// The number of events of audit logs that jobpass skipped because they are longer than 16 MiB. They may
+    /// belong to other users.
+    pub fn too_long(&self) -> u64 {
+        self.too_long
+    }
+
     /// The rows of a table for people. Leaves out the requests that every ServiceAccount may make, unless the
     /// API server denied them. `own` is the namespace of the ServiceAccount.
     pub fn rows(&self, own: &str) -> Vec<Row> {
@@ -318,7 +336,8 @@ fn unreadable(name: &str, error: &io::Error) -> Error {
     Error::input(
         FILE,
         format!("names `{name}`, which cannot be read: {why}"),
-        "name the file that the input `record` named, or an audit log of kube-apiserver",
+        "name the file that the input `record` named, or an audit log of kube-apiserver, and check the file's \
+         permissions",
     )
 }
 

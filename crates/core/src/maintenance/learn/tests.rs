@@ -547,6 +547,46 @@ fn a_last_line_may_be_half_written() {
     assert_eq!(needs(&text).allowed.len(), 1);
 }
 
+/// An event of level `RequestResponse` contains the answer, and kube-apiserver limits the length of no
+/// answer.
+#[rstest]
+#[case::first(true)]
+#[case::later(false)]
+fn an_event_that_is_too_long_is_skipped(#[case] is_first: bool) {
+    let whole = event("1", "ResponseComplete");
+    let long = whole.trim_end().replacen(
+        '{',
+        &format!("{{\"responseObject\":\"{}\",", "x".repeat(17 << 20)),
+        1,
+    );
+    let long = match is_first {
+        true => long.replacen('{', r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","#, 1),
+        false => long,
+    };
+    let text = match is_first {
+        true => format!("{long}\n{whole}"),
+        false => format!("{whole}{long}\n{whole}"),
+    };
+    let mut runs = Runs::default();
+    runs.read_from("log", text.as_bytes(), &["1".to_owned()])
+        .expect("an audit log");
+    assert_eq!((runs.too_long(), runs.len()), (1, 2 - u64::from(is_first)));
+}
+
+#[test]
+fn a_line_of_a_record_that_is_too_long_is_refused() {
+    let text = "x".repeat(17 << 20);
+    let error = Runs::default()
+        .read_from("log", text.as_bytes(), &[])
+        .expect_err("refused");
+    assert!(
+        error
+            .message()
+            .ends_with("wrong in line 1: it is longer than 16 MiB"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_record_that_was_cut_says_so() {
     let mut runs = Runs::default();
