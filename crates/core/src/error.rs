@@ -47,6 +47,9 @@ pub enum Kind {
     Terminated = 143,
 }
 
+/// The next step after a defect in jobpass.
+pub(crate) const DEFECT: &str = "this is a defect: report it to https://github.com/jobpass/jobpass/issues";
+
 impl Error {
     /// Creates a failure with its one-line message, a lowercase fragment.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
@@ -57,6 +60,11 @@ impl Error {
             help: None,
             report: None,
         }
+    }
+
+    /// Creates the failure of a defect in jobpass, with its one-line message.
+    pub(crate) fn defect(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message).help(DEFECT)
     }
 
     /// Creates the failure of a wrong input: its name, the problem, and the allowed values.

@@ -56,7 +56,7 @@ impl JobProxy {
         let (Some(settings), Some(path), Some(renewal)) =
             (&state.proxy, &state.files.journal, &state.renewal)
         else {
-            return Err(Error::new(Kind::Internal, "the state records no proxy"));
+            return Err(Error::defect("the state records no proxy"));
         };
         let journal = Journal::create(path)?;
         let proxy = start(state, token, settings).inspect_err(|_| drop(remove_file(path)))?;
@@ -97,7 +97,13 @@ impl JobProxy {
         tokio::select! {
             renewed = renewal => renewed,
             () = tokio::time::sleep_until(self.end) => Ok(()),
-            () = removed => Err(Error::new(Kind::Revoke, "the proxy is closed: its journal is gone")),
+            () = removed => {
+                let path = self.journal.path();
+                let what = format!("the proxy is closed: somebody removed or replaced its journal `{path}`");
+                Err(Error::new(Kind::Revoke, what).help(
+                    "find the command that removes files in the journal's folder, and exclude the journal",
+                ))
+            }
         }
     }
 
@@ -146,7 +152,7 @@ pub fn parse(message: &str) -> Result<(State, Option<Token>), Error> {
         return Ok((state, None));
     }
     let secrets = serde_json::from_str::<Secrets>(secrets)
-        .map_err(|_| Error::new(Kind::Internal, "the message holds no token for the proxy"))?;
+        .map_err(|_| Error::defect("the message holds no token for the proxy"))?;
     let credentials = secrets.proxy.as_ref();
     let credentials = credentials.and_then(|url| Proxy::parse("proxy", url.expose_secret()).ok());
     let connection = state.job_server.as_mut().unwrap_or(&mut state.connection);
@@ -176,10 +182,8 @@ pub fn beside(arguments: &[&str], state: &State, token: &Token) -> Result<Door, 
     let started = beside::start_and_hear(arguments, &message(state, token)?);
     let said = started.map_err(|error| {
         let why = harmless(&error.to_string());
-        Error::new(
-            Kind::Deliver,
-            format!("cannot start the process that holds the proxy: {why}"),
-        )
+        let what = format!("cannot start the process that holds the proxy: {why}");
+        Error::new(Kind::Deliver, what).help(beside::NEXT_STEP)
     })?;
     Door::parse(&Zeroizing::new(said))
 }

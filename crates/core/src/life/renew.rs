@@ -36,11 +36,12 @@ use crate::{
     record::{
         filter::FilterJournal,
         journal::{Entry, Journal},
+        receipt::Receipt,
         renewal::Renewal,
         state::State,
         token_files::Files,
     },
-    text::harmless,
+    text::{self, harmless},
     token::Token,
 };
 
@@ -81,10 +82,8 @@ pub fn in_background(state: &State) -> Result<(), Error> {
     let json = state.json()?;
     beside::start(&[VERB], &json).map_err(|error| {
         let why = harmless(&error.to_string());
-        Error::new(
-            Kind::Deliver,
-            format!("cannot start the renewer of the token: {why}"),
-        )
+        let what = format!("cannot start the renewer of the token: {why}");
+        Error::new(Kind::Deliver, what).help(beside::NEXT_STEP)
     })
 }
 
@@ -151,12 +150,23 @@ pub async fn renew_until_end(
         return Ok(());
     };
     let gone = || {
-        Error::new(
-            Kind::Revoke,
-            "jobpass no longer renews the token: its journal is gone",
+        let path = text::path(path);
+        let what =
+            format!("jobpass no longer renews the token: somebody removed or replaced its journal `{path}`");
+        Error::new(Kind::Revoke, what).help(
+            "the current token works until it expires. Find the command that removes files in the journal's \
+             folder, and exclude the journal",
         )
     };
-    let journal = Journal::open(path).map_err(|_| gone())?;
+    let journal = Journal::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => gone(),
+        _ => {
+            let (path, why) = (text::path(path), harmless(&error.to_string()));
+            let what = format!("cannot renew the token: cannot open its journal `{path}`: {why}");
+            Error::new(Kind::Deliver, what)
+                .help("check the file and its folder, and the machine's limit for open files")
+        }
+    })?;
     ready();
     let removed = async {
         while journal.is_there() {
@@ -227,7 +237,13 @@ async fn renewal_loop<E: Future<Output = ()>>(
             Ok(Some(new)) => replace(&new).map(|()| new),
             Ok(None) => {
                 let what = "jobpass no longer renews the token: its anchor is gone, so the token is revoked";
-                return Err(Error::new(Kind::Revoke, what));
+                let Receipt {
+                    namespace, anchor, ..
+                } = &state.receipt;
+                return Err(Error::new(Kind::Revoke, what).help(format!(
+                    "find out who deleted the Secret {namespace}/{anchor}: a command of this job, a sweep, or \
+                     an administrator"
+                )));
             }
             Err(error) => Err(error),
         };
@@ -340,10 +356,8 @@ fn replace_token(
     let write = |entry| {
         write(&entry).map_err(|error| {
             let why = harmless(&error.to_string());
-            Error::new(
-                Kind::Deliver,
-                format!("cannot write the journal of the token: {why}"),
-            )
+            let what = format!("cannot write the journal of the token: {why}");
+            Error::new(Kind::Deliver, what).help("check the free space in the folder of the journal")
         })
     };
     // Log filters must know the token before any process can print it.
@@ -406,9 +420,12 @@ fn lifetime(minted: Option<jiff::Timestamp>, expires: Option<jiff::Timestamp>) -
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use rstest::rstest;
 
     use super::*;
+    use crate::record::state::tests::least;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -440,6 +457,30 @@ mod tests {
         renewed.expect("renewed");
         let text = std::fs::read_to_string(&kubeconfig).expect("a file");
         assert_eq!(text, "token: eyJ.a.third");
+    }
+
+    #[rstest]
+    #[case::gone(|_: &Path| (), "somebody removed or replaced its journal `")]
+    #[case::a_folder(|path: &Path| std::fs::create_dir(path).expect("created"), "cannot open its journal `")]
+    #[tokio::test]
+    async fn a_missing_journal_is_told_apart_from_one_that_cannot_be_opened(
+        #[case] change: fn(&Path),
+        #[case] said: &str,
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = folder.path().join("journal");
+        change(&journal);
+        let mut state = least();
+        state.renewal = Some(Renewal {
+            lifetime: Lifetime::SHORTEST,
+            seconds: 3600,
+        });
+        state.files.journal = Some(journal.clone());
+        let renewed = renew_until_end(&state, &Inputs::default(), &Environment::default(), || ()).await;
+        let error = renewed.expect_err("no journal");
+        assert!(error.message().contains(said), "{error}");
+        assert!(error.message().contains(&text::path(&journal)), "{error}");
+        assert!(error.next_step().is_some(), "{error}");
     }
 
     #[test]

@@ -20,6 +20,11 @@ const LONGEST_REASON: u64 = 4096;
 /// The greatest length of the line that a process sends when it is ready, in bytes.
 const LONGEST_LINE: u64 = 64 << 10;
 
+/// The next step after an error of [`start`]. The reason in that error may be the process's own error, with
+/// a step of its own.
+pub const NEXT_STEP: &str = "if the reason names no step, check the machine's load, its free memory and its \
+    limit for processes. Then run the job again";
+
 /// Starts this program with these arguments, with `input` on its standard input, and waits until it is
 /// [`ready`]. The new process inherits the environment, but no open files of this process. So a runner that
 /// reads the job's log to its end does not wait for the new process.

@@ -114,6 +114,11 @@ impl Journal {
         }
     }
 
+    /// The path, safe to show.
+    pub(crate) fn path(&self) -> String {
+        text::path(&self.path)
+    }
+
     /// Releases the lock of [`Journal::create`].
     pub(crate) fn unlock(&self) {
         let _ = self.file.unlock();
@@ -277,8 +282,9 @@ impl Reader {
 }
 
 impl SecretSource for Reader {
-    /// Reports the announced tokens. jobpass announces a token before it hands the token over. Leaves out
-    /// tokens that expired long ago: a job of a week may renew its token a thousand times.
+    /// Reports the announced tokens. jobpass announces a token before it hands the token over. Reports the 16
+    /// latest tokens even if they have expired. Leaves out each earlier token that expired more than 5 minutes
+    /// ago: a job of a week may renew its token a thousand times.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
         let is_own = self.is_own();
         let secrets = self.secrets.clone();
@@ -490,7 +496,7 @@ mod tests {
     /// A job of three weeks may have this many tokens. The clock of this machine may be wrong, so the filter
     /// learns the last tokens even if they seem to have expired.
     #[test]
-    fn tokens_that_expired_long_ago_are_not_learned() {
+    fn of_the_expired_tokens_only_the_latest_are_learned() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("journal");
         let now = jiff::Timestamp::now().as_second();

@@ -132,7 +132,7 @@ pub(crate) fn start(state: &State, script: Script, after: After, inputs: &Inputs
             Kind::Deliver,
             format!("cannot start the process that guards the token: {why}"),
         )
-        .help("check that the job may start processes")
+        .help(beside::NEXT_STEP)
     })
 }
 
