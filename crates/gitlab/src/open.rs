@@ -133,7 +133,13 @@ fn record(job: &Job, files: &Files) -> Result<(), Error> {
 
 /// The user for the kubeconfig, from the token's claims.
 fn user(token: &Token) -> Result<Receipt, Error> {
-    let claims = Claims::decode(token)?;
+    let claims = Claims::decode(token).map_err(|error| {
+        error.help(
+            "read the log of the job that handed the token over: no jobpass hands such a token over, so another \
+             program wrote the report. Without `kubeconfig-file`, jobpass writes the token to `token-file` and \
+             does not read its claims",
+        )
+    })?;
     let subject = claims.sub.unwrap_or_default();
     let mut parts = subject.rsplit(':');
     let (account, namespace) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

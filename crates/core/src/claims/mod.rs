@@ -99,6 +99,10 @@ pub struct Reference {
 /// (`pkg/serviceaccount/legacy.go`).
 pub(crate) const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 
+/// The next step if a Secret holds another token than the one of Kubernetes' token controller.
+const OTHER_WRITER: &str = "jobpass did not hand the token over. Find out which program other than the token \
+    controller of Kubernetes writes to Secrets of this type";
+
 impl Claims {
     /// Reads the claims of a JWT.
     ///
@@ -107,6 +111,33 @@ impl Claims {
     /// faulty part and position, and never quotes the token.
     pub fn decode(token: &Token) -> Result<Self, Error> {
         part(token, 1)
+    }
+
+    /// Like [`Claims::decode`], for a token that the API server issued a moment ago.
+    ///
+    /// # Errors
+    /// As [`Claims::decode`], with a next step.
+    pub(crate) fn of_issued(token: &Token) -> Result<Self, Error> {
+        Self::decode(token).map_err(|error| {
+            error.help(
+                "check the server's URL: Kubernetes issues no such token. If the server is a Kubernetes API \
+                 server, report this message to https://github.com/jobpass/jobpass/issues",
+            )
+        })
+    }
+
+    /// Like [`Claims::decode`], for the token in the new Secret `namespace`/`secret` of a legacy token.
+    ///
+    /// # Errors
+    /// As [`Claims::decode`], with a next step.
+    pub(crate) fn of_legacy_secret(token: &Token, namespace: &str, secret: &str) -> Result<Self, Error> {
+        Self::decode(token).map_err(|error| {
+            let message = format!(
+                "Secret {namespace}/{secret} does not hold the token that jobpass requested: {}",
+                error.message()
+            );
+            Error::new(Kind::Claims, message).help(OTHER_WRITER)
+        })
     }
 
     /// The uid of the ServiceAccount.
@@ -145,10 +176,7 @@ impl Claims {
         };
         let message =
             format!("Secret {namespace}/{secret} does not hold the token that jobpass requested: {what}");
-        Err(Error::new(Kind::Claims, message).help(
-            "jobpass did not hand the token over. Find out which program other than the token controller of \
-             Kubernetes writes to Secrets of this type",
-        ))
+        Err(Error::new(Kind::Claims, message).help(OTHER_WRITER))
     }
 
     /// The kind and the name of the object that the token is bound to. The name is as the issuer wrote it,

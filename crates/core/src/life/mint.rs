@@ -401,7 +401,7 @@ where
         TokenType::Legacy => {
             let permission = RequiredPermission::minting(spec);
             let filled = legacy::filled(cluster, &spec.namespace, &name, &uid, &permission, &budget).await?;
-            let claims = Claims::decode(&filled.token)?;
+            let claims = Claims::of_legacy_secret(&filled.token, &spec.namespace, &name)?;
             claims.verify_legacy(&spec.namespace, &spec.service_account, &name)?;
             let receipt = &mut progress.borrow_mut().state.receipt;
             receipt.legacy(filled.created, spec.lifetime);

@@ -84,7 +84,7 @@ pub(crate) async fn request_token(
         return Err(cluster.refused(&call, &answer, &RequiredPermission::minting(spec)));
     }
     let token = answer.token(&call)?;
-    let claims = Claims::decode(&token)?;
+    let claims = Claims::of_issued(&token)?;
     Ok(Some(Minted {
         token,
         claims,
@@ -171,6 +171,7 @@ mod tests {
     async fn an_answer_without_a_token_is_a_failure(#[case] fate: Fate, #[case] kind: Kind) {
         let error = request(fate).await.err().expect("a failure");
         assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.next_step().is_some(), "{error}");
     }
 
     /// An answer of kube-apiserver 1.37.

@@ -107,8 +107,9 @@ impl<'a> Rotation<'a> {
             // An interrupted rotation may have written this token, so the filter may never have seen it.
             filter.announce(&token)?;
         }
-        let claims = Claims::decode(&token)?;
-        let (namespace, account, name) = names_in(&claims).ok_or_else(|| not_legacy(&place))?;
+        let claims = Claims::decode(&token).ok();
+        let names = claims.as_ref().and_then(names_in);
+        let (namespace, account, name) = names.ok_or_else(|| not_legacy(&place))?;
         let permission = RequiredPermission::rotating(&namespace, &account);
         let secret = LegacySecret::get(cluster, &namespace, &name, &permission, budget).await?;
         let Some(secret) = secret else {

@@ -137,7 +137,11 @@ impl Rotation<'_> {
             budget,
         )
         .await?;
-        Claims::decode(&filled.token)?.verify_legacy(&self.namespace, &self.account, new)?;
+        Claims::of_legacy_secret(&filled.token, &self.namespace, new)?.verify_legacy(
+            &self.namespace,
+            &self.account,
+            new,
+        )?;
         let holder = self.cluster.with_token(&filled.token)?;
         let known = budget.at_most(KNOWN);
         let until = tokio::time::Instant::now() + KNOWN;
