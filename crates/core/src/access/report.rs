@@ -279,7 +279,7 @@ impl Report {
         let too_much = self.findings.iter();
         let too_much = too_much
             .filter(|finding| finding.expected == Expected::Denied && finding.verdict == Verdict::Allowed);
-        let too_much = too_much.map(|finding| {
+        let rules = |finding: &Finding| {
             let rule = Line {
                 rule: (&finding.permission).into(),
                 missing: false,
@@ -290,11 +290,23 @@ impl Report {
             let yaml = rbac::rules_yaml(&[rule]);
             let (first, rest) = yaml.split_once('\n').unwrap_or((&yaml, ""));
             format!("{first}{edit}\n{rest}")
-        });
-        let rules = too_much.collect::<Vec<_>>();
-        let help = "remove these rules from the role that the reason names. If a broader rule there covers \
-             them, narrow that rule:";
-        (!rules.is_empty()).then(|| format!("{help}\n\n{}", rules.join("\n")))
+        };
+        let (of_roles, of_others) = too_much.partition::<Vec<_>, _>(|finding| names_role(&finding.reason));
+        let by_role = "the token must not have the permissions below. Take them out of the role that the \
+            reason names: remove the rule, or narrow the rule if it grants more than this:";
+        let by_other = "the token must not have the permissions below. No reason names a role, so another \
+            authorizer than RBAC may allow them, for example a webhook. Look for the authorizers in the flags \
+            `--authorization-mode` and `--authorization-config` of kube-apiserver, and at the roles of the \
+            ServiceAccount at your cloud provider:";
+        let parts = [(by_role, of_roles), (by_other, of_others)].into_iter();
+        let parts = parts
+            .filter(|(_, findings)| !findings.is_empty())
+            .map(|(help, findings)| {
+                let rules = findings.into_iter().map(rules).collect::<Vec<_>>();
+                format!("{help}\n\n{}", rules.join("\n"))
+            });
+        let parts = parts.collect::<Vec<_>>();
+        (!parts.is_empty()).then(|| parts.join("\n"))
     }
 
     fn to_know(&self) -> Option<String> {
@@ -308,6 +320,11 @@ impl Report {
                 .to_owned()
         })
     }
+}
+
+/// Whether the reason of RBAC names a role, with any name.
+fn names_role(reason: &str) -> bool {
+    reason.contains(" of Role \"") || reason.contains(" of ClusterRole \"")
 }
 
 /// The command that edits the role in a reason such as `RBAC: allowed by RoleBinding "reader/ci" of Role
@@ -390,7 +407,7 @@ mod tests {
           FAILED  forbid   get secrets                  allowed  RBAC: allowed by RoleBinding "scanner/ci" of Role "scanner" to ServiceAccount "scanner/ci"
           ok      forbid   delete pods                  denied
 
-        remove these rules from the role that the reason names. If a broader rule there covers them, narrow that rule:
+        the token must not have the permissions below. Take them out of the role that the reason names: remove the rule, or narrow the rule if it grants more than this:
 
         - apiGroups: [""]   # kubectl edit role scanner --namespace ci
           resources: ["secrets"]
@@ -485,6 +502,32 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    /// Only RBAC names a role. Other authorizers give another reason or none.
+    #[test]
+    fn a_permission_that_no_role_grants_sends_nobody_to_a_role() {
+        let report = report(&[
+            (Expected::Denied, "get secrets", Verdict::Allowed, REASON),
+            (
+                Expected::Denied,
+                "list nodes",
+                Verdict::Allowed,
+                "Access granted by the cloud",
+            ),
+            (Expected::Denied, "delete pods", Verdict::Allowed, ""),
+        ]);
+        let help = report.to_take().expect("a step");
+        let (by_role, by_other) = help.split_once("No reason names a role").expect(&help);
+        assert!(
+            by_role.contains("\"secrets\"") && by_role.contains("that the reason names"),
+            "{help}"
+        );
+        assert!(
+            by_other.contains("\"nodes\"") && by_other.contains("\"pods\""),
+            "{help}"
+        );
+        assert!(!by_other.contains("\"secrets\""), "{help}");
     }
 
     #[test]
