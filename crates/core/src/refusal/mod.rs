@@ -13,6 +13,15 @@ use crate::{
     text::harmless,
 };
 
+/// The next step after a 404 that names no missing object.
+const NO_SUCH_PATH: &str =
+    "check the server's URL: every Kubernetes API server has this path, but this server does not";
+/// The next step after a redirect. jobpass follows none.
+const REDIRECT: &str = "check the server's URL: a Kubernetes API server redirects no such request";
+/// The next step after an answer that jobpass does not expect.
+const UNEXPECTED: &str = "jobpass does not expect this answer: try again. If the answer comes again, report \
+    it to https://github.com/jobpass/jobpass/issues";
+
 /// The permissions that a call needs: the namespace, and the kind of the token. They decide how the minter
 /// gets a missing permission.
 pub(crate) struct RequiredPermission<'a> {
@@ -168,9 +177,8 @@ impl Cluster {
             404 if answer.missing() == Some("secrets") => {
                 error.help("somebody deleted the Secret while jobpass was using it. Find out who did")
             }
-            404 => error.help(
-                "check the server's URL: every Kubernetes API server has this path, but this server does not",
-            ),
+            404 => error.help(NO_SUCH_PATH),
+            300..=399 => error.help(REDIRECT),
             422 if refuses_legacy => error.help(
                 "an admission policy refused the request. The policies of `jobpass setup` do so on purpose: \
                  they limit a minter to empty anchors and bound tokens. Use `type: bound`. If an old tool \
@@ -181,10 +189,7 @@ impl Cluster {
                 "the API server or an admission policy refused the request as invalid; the message above \
                  says why. Correct the cause, and try again",
             ),
-            _ => error.help(
-                "jobpass does not expect this answer: try again. If the answer comes again, report it to \
-                 https://github.com/jobpass/jobpass/issues",
-            ),
+            _ => error.help(UNEXPECTED),
         }
     }
 
@@ -217,10 +222,13 @@ impl Cluster {
                     verbs,
                 )
             )),
-            _ => error.help(
-                "check the server's URL. If the answer comes again, report it to \
-                 https://github.com/jobpass/jobpass/issues",
+            404 => error.help(NO_SUCH_PATH),
+            300..=399 => error.help(REDIRECT),
+            410 => error.help(
+                "the list expired several times while jobpass read it. Try again when the API server has less \
+                 load, or list one namespace at a time",
             ),
+            _ => error.help(UNEXPECTED),
         }
     }
 }
@@ -435,5 +443,18 @@ mod tests {
     ) {
         let help = help(status, reason, kind, message);
         assert!(help.contains(expected), "{help}");
+    }
+
+    #[rstest]
+    #[case::the_list_expired(410, "the list expired several times")]
+    #[case::not_an_api_server(404, "this server does not")]
+    #[case::a_login_page(302, "redirects no such request")]
+    #[case::conflict(409, "does not expect this answer: try again")]
+    fn a_list_that_fails_ends_in_the_next_step(#[case] status: u16, #[case] expected: &str) {
+        let call = Call::get("list the anchors", "/api/v1/secrets").expect("a call");
+        let (cluster, _) = scripted::cluster(&Identity::default(), []);
+        let error = cluster.refused_to_see(&call, &Answer::new(status, None), &Scope::Cluster, &["list"]);
+        let help = error.next_step().unwrap_or_default();
+        assert!(help.contains(expected), "{error}");
     }
 }
