@@ -22,6 +22,7 @@ use crate::{
 
 /// The name of the option.
 const OPTION: &str = "minter-kubeconfig";
+const NO_KUBECONFIG: &str = "jobpass applied all objects, and wrote no kubeconfig";
 
 /// The kubeconfig of the minter that `setup` creates, before jobpass writes it.
 pub struct MinterKubeconfig {
@@ -143,21 +144,27 @@ impl MinterKubeconfig {
                 answer.in_words()
             );
             let error = Error::new(Kind::Refused, what);
+            if let Some(step) = answer.refused_by_another() {
+                return Err(error.help(step).explained(NO_KUBECONFIG.into()));
+            }
             return Err(match (answer.status, answer.denial()) {
                 (401, _) => error.help(cluster.unauthorized_to_administer()),
                 (_, Some(denial)) => error.help(format!(
-                    "jobpass applied all objects, and wrote no kubeconfig. No permission is missing: {} refused \
-                     the token, and the message above says why. Correct the cause, and run the command again",
+                    "{NO_KUBECONFIG}. No permission is missing: {} refused the token, and the message above \
+                     says why. Correct the cause, and run the command again",
                     denial.in_words()
                 )),
+                (403, None) => error.help(format!(
+                    "{NO_KUBECONFIG}. Run the command again as a user who may `create \
+                     serviceaccounts/token {account}` in namespace {namespace}"
+                )),
                 _ => error.help(format!(
-                    "jobpass applied all objects, and wrote no kubeconfig. Run the command again as a user who \
-                     may `create serviceaccounts/token {account}` in namespace {namespace}"
+                    "{NO_KUBECONFIG}. The message above says why. Correct the cause, and run the command again"
                 )),
             });
         }
         let token = answer.token(&call)?;
-        let claims = Claims::decode(&token)?;
+        let claims = Claims::of_issued(&token).map_err(|error| error.explained(NO_KUBECONFIG.into()))?;
         let (Some(issued), Some(until)) = (claims.iat, claims.exp) else {
             return Err(Error::new(
                 Kind::Claims,
