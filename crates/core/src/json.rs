@@ -3,10 +3,7 @@
 
 use serde::Serialize;
 
-use crate::{
-    error::{Error, Kind},
-    text::harmless,
-};
+use crate::{error::Error, text::harmless};
 
 /// Writes one line of JSON.
 ///
@@ -27,7 +24,7 @@ pub fn value(value: &impl Serialize) -> Result<serde_json::Value, Error> {
 
 fn unwritable(error: &serde_json::Error) -> Error {
     let why = harmless(&error.to_string());
-    Error::new(Kind::Internal, format!("cannot write JSON: {why}"))
+    Error::defect(format!("cannot write JSON: {why}"))
 }
 
 /// Removes every member whose value is `null`. Go writes `null` for a nil slice or map, and reads `null` as

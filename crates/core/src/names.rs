@@ -59,10 +59,16 @@ pub(crate) const NAMES: &str = "^jobpass-[a-z2-7]{20}$";
 pub fn random_name() -> Result<String, Error> {
     let mut bytes = [0; 20];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Error::new(Kind::Internal, "the operating system returned no random bytes"))?;
+        .map_err(|_| no_random_bytes())?;
     let alphabet = b"abcdefghijklmnopqrstuvwxyz234567";
     let random = bytes.map(|byte| char::from(alphabet[usize::from(byte % 32)]));
     Ok(format!("{PREFIX}{}", String::from_iter(random)))
+}
+
+/// The error if the operating system returns no random bytes.
+pub(crate) fn no_random_bytes() -> Error {
+    Error::new(Kind::Internal, "the operating system returned no random bytes")
+        .help("check that programs in this job may read /dev/urandom, and call getrandom(2)")
 }
 
 /// Whether the name has the form of [`random_name`]: the prefix, then 20 ASCII letters or digits.

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind,
+    Error,
     inputs::{
         flags::{self, flag},
         lifetime::Lifetime,
@@ -19,7 +19,7 @@ use jobpass_core::{
     life::renew,
     process::{
         environment::Environment,
-        interrupt::{Interrupt, Signal},
+        interrupt::{Interrupt, Signal, cannot_listen},
     },
     text::in_words,
 };
@@ -176,8 +176,7 @@ impl Run<'_> {
         revoke_after: Option<Duration>,
         interrupt: &mut Interrupt,
     ) -> Result<(ExitStatus, Masked), Error> {
-        let mut user_signals = UserSignals::listen()
-            .map_err(|error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}")))?;
+        let mut user_signals = UserSignals::listen().map_err(|error| cannot_listen(&error))?;
         let token = self.session.token()?;
         let (masked, streams) = Masked::start(&self.session.masker(&token)?)?;
         let mut command = self.session.command(program, streams);

@@ -18,11 +18,7 @@ use kube::{
 };
 use serde::Serialize;
 
-use crate::{
-    error::{Error, Kind},
-    json,
-    text::harmless,
-};
+use crate::{error::Error, json, text::harmless};
 
 /// The greatest length of an answer that is not a list, in bytes. The answer to a TokenRequest is a few
 /// thousand bytes long.
@@ -55,7 +51,7 @@ impl Call {
     ) -> Result<Self, Error> {
         let request = request.map_err(|error| {
             let why = harmless(&error.to_string());
-            Error::new(Kind::Internal, format!("cannot {doing}: {why}"))
+            Error::defect(format!("cannot {doing}: {why}"))
         })?;
         Ok(Self {
             doing,
@@ -207,6 +203,7 @@ mod tests {
     use kube::core::params::{DeleteParams, PropagationPolicy};
 
     use super::*;
+    use crate::Kind;
 
     #[test]
     fn a_path_without_parameters_has_no_question_mark() {

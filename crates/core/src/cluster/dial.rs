@@ -259,7 +259,7 @@ fn tls_config(connection: &Connection, identity: &Identity) -> Result<ClientConf
     };
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::new(Kind::Internal, format!("cannot set up TLS: {error}")))?
+        .map_err(|error| Error::defect(format!("cannot set up TLS: {error}")))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
     match &identity.certificate {

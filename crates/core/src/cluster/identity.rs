@@ -102,8 +102,7 @@ impl Identity {
         let mut headers = HeaderMap::new();
         if let Some(bearer) = &self.bearer {
             let bearer = HeaderValue::try_from(format!("Bearer {}", bearer.expose()));
-            let mut bearer =
-                bearer.map_err(|_| Error::new(Kind::Internal, "no header can carry the bearer token"))?;
+            let mut bearer = bearer.map_err(|_| Error::defect("no header can carry the bearer token"))?;
             bearer.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, bearer);
         }

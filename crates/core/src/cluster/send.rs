@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Answer, Budget, Call, Cluster, attempt_error::AttemptError, retry, transport::Exchange};
 use crate::{
-    error::{Error, Kind},
+    error::{DEFECT, Error, Kind},
     text::{harmless, in_words},
 };
 
@@ -81,7 +81,7 @@ impl Cluster {
         let uri = format!("{}{}", self.connection.server, call.path());
         let uri = uri.parse::<Uri>().map_err(|error| AttemptError {
             why: error.to_string(),
-            help: "this is a defect: report it to https://github.com/jobpass/jobpass/issues",
+            help: DEFECT,
             transient: false,
             sent: false,
         })?;

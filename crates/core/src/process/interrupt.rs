@@ -1,6 +1,8 @@
 //! The signals that end a job: SIGINT, SIGTERM, SIGHUP and SIGQUIT. On Windows: Ctrl-C, Ctrl-Break, and the
 //! ends of the console and of the system.
 
+use std::io;
+
 use super::system::Signals;
 use crate::error::{Error, Kind};
 
@@ -20,13 +22,14 @@ pub enum Signal {
 /// The signals that this process has received since [`Interrupt::listen`].
 ///
 /// Each signal reaches one caller: the first that waits, even if nobody was waiting when the signal arrived.
-/// With two slots, a second caller can also learn about it:
+/// Two slots let a second caller learn about the signal:
 ///
 /// - *pending*: a signal that the next caller receives before any new one. [`Interrupt::redeliver`] fills
-///   this slot, for a signal that two callers need: it stops a command, and then leaves less time for the
-///   revocation of the command's token. [`Interrupt::discard_redelivered`] empties the slot.
+///   this slot. `jobpass exec` needs it: one caller passes the signal on to the command, and a second one
+///   must revoke the command's token in less time. [`Interrupt::discard_redelivered`] empties the slot.
 /// - *handled*: the last signal that a caller has received. [`Interrupt::take_handled`] empties this slot and
-///   returns the signal. It is for a caller whose callee may have received a signal.
+///   returns the signal. A function calls it after a call that may have received a signal, such as a
+///   revocation.
 pub struct Interrupt {
     signals: Signals,
     pending: Option<Signal>,
@@ -40,9 +43,8 @@ impl Interrupt {
     /// # Errors
     /// If the kernel refuses the handler.
     pub fn listen() -> Result<Self, Error> {
-        let cannot = |error| Error::new(Kind::Internal, format!("cannot listen for signals: {error}"));
         Ok(Self {
-            signals: Signals::listen().map_err(cannot)?,
+            signals: Signals::listen().map_err(|error| cannot_listen(&error))?,
             pending: None,
             handled: None,
         })
@@ -93,6 +95,12 @@ impl Interrupt {
     pub fn take_handled(&mut self) -> Option<Signal> {
         self.handled.take()
     }
+}
+
+/// The error if the kernel refuses a signal handler.
+pub fn cannot_listen(error: &io::Error) -> Error {
+    Error::new(Kind::Internal, format!("cannot listen for signals: {error}"))
+        .help("check this machine's limit for open files")
 }
 
 fn failure(signal: Signal) -> Error {

@@ -24,7 +24,8 @@ where
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            show(&Error::new(Kind::Internal, format!("cannot start: {error}")));
+            let error = Error::new(Kind::Internal, format!("cannot start: {error}"));
+            show(&error.help("check this machine's limit for open files"));
             return ExitCode::from(Kind::Internal.exit_code());
         }
     };

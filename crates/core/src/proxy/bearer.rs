@@ -8,10 +8,7 @@ use ring::{
 };
 use zeroize::Zeroizing;
 
-use crate::{
-    error::{Error, Kind},
-    token::Token,
-};
+use crate::{error::Error, names, token::Token};
 
 /// A bearer of 256 random bits, and its digest.
 pub(super) struct Bearer {
@@ -39,7 +36,7 @@ impl Bearer {
         let mut bits = Zeroizing::new([0; 32]);
         SystemRandom::new()
             .fill(&mut *bits)
-            .map_err(|_| Error::new(Kind::Internal, "the operating system returns no random bytes"))?;
+            .map_err(|_| names::no_random_bytes())?;
         let token = Token::parse(&Zeroizing::new(URL_SAFE_NO_PAD.encode(*bits)), "proxy")?;
         let digest = digest(&SHA256, token.expose().as_bytes());
         Ok(Self { token, digest })

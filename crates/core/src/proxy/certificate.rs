@@ -9,7 +9,7 @@ use rcgen::{
 };
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// The names that clients may use for the proxy.
 const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
@@ -80,8 +80,5 @@ fn key() -> Result<KeyPair, Error> {
 }
 
 fn failed(error: &dyn Display) -> Error {
-    Error::new(
-        Kind::Internal,
-        format!("cannot make the certificate of the proxy: {error}"),
-    )
+    Error::defect(format!("cannot make the certificate of the proxy: {error}"))
 }

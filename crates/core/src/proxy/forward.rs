@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     cluster::AttemptError,
-    error::{Error, Kind},
+    error::Error,
     rbac::{self, Allowed},
     token::Token,
 };
@@ -261,7 +261,7 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<(
 
 fn authorization(token: &Token) -> Result<HeaderValue, Error> {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
-        .map_err(|_| Error::new(Kind::Internal, "no header can carry the job's token"))?;
+        .map_err(|_| Error::defect("no header can carry the job's token"))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -74,7 +74,7 @@ impl Door {
     /// If [`Door::json`] did not write the text. The error does not quote the text.
     pub(crate) fn parse(json: &str) -> Result<Self, Error> {
         let told = serde_json::from_str::<Told>(json)
-            .map_err(|_| Error::new(Kind::Internal, "the proxy did not say where it listens"))?;
+            .map_err(|_| Error::defect("the proxy did not say where it listens"))?;
         Ok(Self {
             connection: told.connection,
             bearer: Token::parse(told.bearer.expose_secret(), "proxy")?,

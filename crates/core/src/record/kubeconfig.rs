@@ -5,7 +5,7 @@ use kube::config::{AuthInfo, Cluster, Context, Kubeconfig, NamedAuthInfo, NamedC
 
 use crate::{
     cluster::{Connection, Proxy},
-    error::{Error, Kind},
+    error::Error,
     token::Token,
 };
 
@@ -66,6 +66,5 @@ pub(crate) fn yaml(
         ..Kubeconfig::default()
     };
     // The error does not show the cause, because the cause's message may contain the token.
-    serde_yaml::to_string(&config)
-        .map_err(|_| Error::new(Kind::Internal, "cannot write the kubeconfig as YAML"))
+    serde_yaml::to_string(&config).map_err(|_| Error::defect("cannot write the kubeconfig as YAML"))
 }

@@ -70,11 +70,7 @@ impl Setup {
 }
 
 fn unreadable() -> Error {
-    Error::new(
-        Kind::Internal,
-        "the manifests that `setup` prints cannot be parsed",
-    )
-    .help("this is a defect: report it to https://github.com/jobpass/jobpass/issues")
+    Error::defect("the manifests that `setup` prints cannot be parsed")
 }
 
 impl SetupObject {
