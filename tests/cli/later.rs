@@ -54,7 +54,8 @@ fn a_token_that_the_command_mints_is_masked(#[case] tokens: usize, #[case] text:
     desk.assert_all_gone(&log);
 }
 
-/// The renewer of the second token is a process beside the command.
+/// The command mints a token with `--renew-for`. A background process renews this token, and must announce
+/// each new one to the filter of `jobpass exec`.
 #[test]
 fn a_renewed_token_of_the_command_s_own_is_masked() {
     let desk = Desk::at(Cluster::hasty());

@@ -129,8 +129,9 @@ fn nothing_is_taken_away_unless_that_is_said() {
     desk.setup(&[&less, &["--diff"]]).succeeded();
 }
 
-/// `setup` probes the policies for jobs with a token request for the account `default`, which every namespace
-/// has. Here, the minter may get tokens of `default`.
+/// To see whether the policies for jobs with rules are in effect, `setup` requests a token of the account
+/// `default`, which every namespace has, and expects a refusal. In this test, the minter may get tokens of
+/// `default`, so the request must break another rule of the policy.
 #[test]
 fn jobs_can_have_rules_beside_the_account_default() {
     let desk = Desk::new();
@@ -139,7 +140,7 @@ fn jobs_can_have_rules_beside_the_account_default() {
     desk.setup(&[&account, &MINTER, &rules]).succeeded();
 }
 
-/// Here, another set-up lets the minter get tokens of `default`.
+/// An earlier set-up lets the minter get tokens of `default`.
 #[test]
 fn jobs_can_have_rules_beside_a_set_up_for_the_account_default() {
     let desk = Desk::new();
@@ -177,7 +178,7 @@ fn no_job_of_one_set_up_mints_by_another() {
         assert_eq!(refused.code(), 2, "{}", refused.log);
         let why = format!("RoleBinding {namespace}/jobpass-minter-scanner");
         assert!(
-            refused.log.contains(&why) && refused.log.contains("tokens for itself that outlive its job"),
+            refused.log.contains(&why) && refused.log.contains("tokens for itself that outlive the job"),
             "{}",
             refused.log
         );

@@ -265,9 +265,10 @@ impl Secrets {
         &self.gate
     }
 
-    /// The longest stretch of a text around the word at `at` that a secret or one of its forms also has.
-    /// Returns `None` if the stretch has fewer than `least` bytes and fewer than any piece. A word of a
-    /// signature is always enough, because no other text has one by chance.
+    /// The longest stretch of `text` around the word at `at` that also stands in a secret or in one of its
+    /// forms. `None` if there is none, or if it is shorter than `least` and also shorter than the shortest
+    /// piece. If the word is part of a signature or of decoded bytes, a stretch of any length counts: no
+    /// other text has such a word by chance.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
         let first = self.words.partition_point(|(known, _)| *known < word);
@@ -424,8 +425,8 @@ impl Secret {
         self.is_binary || self.starts.len() > 1
     }
 
-    /// The number of bytes at the beginning of a piece that the masker does not replace. Two bytes can be
-    /// there by chance.
+    /// The number of bytes at the beginning of a piece that the masker does not replace. In decoded bytes,
+    /// two bytes of a secret can follow each other by chance.
     pub(crate) fn hidden_after(&self) -> usize {
         if self.is_binary { 2 } else { 0 }
     }

@@ -23,7 +23,7 @@ pub(super) struct Job {
     pub(super) runner: Runner,
     pub(super) raw: Arc<Raw>,
     pub(super) masker: Masker,
-    /// The log for a person.
+    /// The job's log as GitHub shows it, with secrets masked.
     pub(super) log: String,
     pub(super) status: Conclusion,
     /// The variables that all later steps get.

@@ -108,7 +108,7 @@ pub struct Ended {
     pub conclusion: Conclusion,
     /// The steps in the order in which they ran, including posts.
     pub steps: Vec<Step>,
-    /// The log for a person.
+    /// The job's log as GitHub shows it, with secrets masked.
     pub log: String,
     /// The unmasked output of the steps, with their commands.
     pub raw: String,
@@ -128,7 +128,7 @@ pub struct Step {
     pub outputs: BTreeMap<String, String>,
     /// The names of the commands in the step's log that the runner carried out.
     pub commands: Vec<String>,
-    /// The step's part of the log for a person.
+    /// The step's part of the job's log, with secrets masked.
     pub log: String,
 }
 

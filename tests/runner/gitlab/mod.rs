@@ -93,9 +93,9 @@ pub struct Ended {
 pub struct Job {
     pub name: String,
     pub status: Status,
-    /// The log for a person.
+    /// The job's log as GitLab shows it, with secrets masked.
     pub log: String,
-    /// The unmasked output of the scripts.
+    /// The unmasked log: the output of the scripts, and the runner's own lines.
     pub raw: String,
     /// The job's ID tokens.
     pub id_tokens: Vec<String>,
@@ -312,7 +312,7 @@ impl Ended {
             .unwrap_or_else(|| panic!("no job {name:?}"))
     }
 
-    /// The logs of all jobs for a person.
+    /// The logs of all jobs as GitLab shows them.
     pub fn log(&self) -> String {
         self.jobs
             .iter()

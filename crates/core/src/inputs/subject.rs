@@ -14,7 +14,7 @@ pub(crate) const LONGEST_ACCOUNT: usize = 150;
 pub(crate) const SWEEPER: &str = "jobpass-sweeper";
 
 pub(crate) const JOBS_THEMSELVES: &str =
-    "the jobs' own ServiceAccount could then mint tokens for itself that outlive its job";
+    "the jobs' own ServiceAccount could then mint tokens for itself that outlive the job";
 
 /// A user, group or ServiceAccount that may request tokens.
 #[derive(Debug, Clone, PartialEq)]

@@ -168,8 +168,8 @@ struct Leftovers {
 }
 
 impl Leftovers {
-    /// Begins to read and remove the files, on a separate thread. Any step of the job can write to these
-    /// files or replace them. So reading a file may block, which must not delay the deletion of the anchor.
+    /// Begins to read and remove the files, on a separate thread. Any step of the job can replace one of
+    /// these files by a link to a FUSE file system that hangs. This must not delay the deletion of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {
@@ -466,8 +466,8 @@ impl Revocation<'_> {
                     age.as_secs()
                 );
                 return Err(Error::new(Kind::Revoke, what).help(
-                    "report this to the cluster's administrator: one of the API servers, or a proxy that \
-                     checks tokens for it, has not learned that the anchor is gone",
+                    "report this to the cluster's administrator: one of the API servers has not learned that \
+                     the anchor is gone, or a proxy in front of them checks tokens from a longer cache",
                 ));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;

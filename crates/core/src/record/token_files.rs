@@ -523,7 +523,8 @@ mod tests {
         }
     }
 
-    /// Clients read the proxy variables themselves. A kubeconfig with a proxy's password could be printed.
+    /// The kubeconfig names no proxy of a variable, because clients read the variable themselves. It names no
+    /// proxy with a password, because a job could print the kubeconfig.
     #[test]
     fn the_kubeconfig_names_the_proxy_that_the_minters_names() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,9 +1,9 @@
 //! Applies a set-up to a cluster.
 //!
 //! A new minter gets its permissions only after jobpass has seen that the policies are in effect. If jobpass
-//! cannot see that, it waits for 10 s instead. Unless the administrator asked for that (`replace`), no minter
-//! loses its binding, a longer lifetime or an audience, and no job loses a rule that it may ask for. jobpass
-//! overwrites other changes to the objects of a set-up.
+//! cannot see that, it waits for 10 s instead. Without `replace`, no minter loses its binding, a longer
+//! lifetime or an audience, and no job loses a rule that it may ask for. jobpass overwrites other changes to
+//! the objects of a set-up.
 
 use std::time::Duration;
 

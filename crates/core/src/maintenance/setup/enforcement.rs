@@ -76,9 +76,9 @@ pub(crate) enum Violation {
     Account,
 }
 
-/// The violation for a token of the account [`DEFAULT`] that the policy for jobs must refuse, if `minter` asks
-/// for it. That policy leaves an account to a minter that has the verb `mint` on it, by another set-up or by
-/// wide permissions. Then only the token itself can be wrong.
+/// The violation in a request for a token of the account [`DEFAULT`] that the policy of tokens for jobs with
+/// rules must refuse. If `minter` has the verb `mint` on this account, by another set-up or by wide
+/// permissions, that policy allows the account. Then the requested token itself must break the policy.
 pub(crate) async fn of_default(minter: &Cluster, namespace: &str, budget: &Budget) -> Violation {
     let mint = Permission::built_in(rbac::MINT, "serviceaccounts/token", DEFAULT);
     match access::review(minter, &mint, namespace, budget).await {
@@ -175,7 +175,8 @@ mod tests {
         assert_eq!(Enforcement::by(&answer), expected);
     }
 
-    /// With the verb `mint`, the policy for jobs allows a sound token of the account.
+    /// With the verb `mint` on the account, the policy of tokens for jobs with rules allows a sound token of
+    /// the account.
     #[rstest]
     #[case::of_no_set_up(r#"{"allowed":false}"#, Violation::Account)]
     #[case::of_another_set_up(r#"{"allowed":true}"#, Violation::Unpinned)]
