@@ -481,7 +481,7 @@ fn legacy_tokens_that_nothing_will_ever_delete_are_named() {
     finds(
         "warning",
         &format!(
-            "in namespace {namespace}, these neither expire nor have an owner: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more"
+            "in namespace {namespace}, these Secrets of legacy tokens have neither an expiry nor an owner: stays-0, stays-1, stays-2, stays-3, stays-4, and 2 more"
         ),
     );
     // The minter lacks the permission to list Secrets.

@@ -336,7 +336,7 @@ impl ExpiryTest<'_> {
             let (part, text, pause) = match left.as_secs() {
                 0 => (
                     1.0,
-                    "the token has expired; the API server still accepts it (for up to a minute)".to_owned(),
+                    "the token has expired; the API server still accepts it (for up to 80 s)".to_owned(),
                     Duration::from_secs(1),
                 ),
                 seconds => (

@@ -51,8 +51,8 @@ pub(crate) fn command() -> Command {
             ),
         )
         .arg(Arg::new("verify").long("verify").action(ArgAction::SetTrue).help(
-            "Also ask the cluster whether its API server accepts the token, and whether one of its \
-                     keys signed it.",
+            "Also ask the API server whether it accepts the token, and check the signature with the keys of the \
+             cluster.",
         ))
         .args(connection::flags())
         .mut_arg(Opt::Kubeconfig.name(), |flag| {
@@ -124,7 +124,7 @@ async fn inspect(matches: &ArgMatches, environment: &Environment) -> Result<Insp
         Error::input(
             subject.input,
             format!("holds no Kubernetes token: {}", error.message()),
-            "give a Kubernetes token",
+            "give the token of a ServiceAccount, as `kubectl create token` prints it",
         )
     })?;
     if !matches.get_flag("verify") {

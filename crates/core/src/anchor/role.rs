@@ -132,7 +132,7 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     late.then(|| {
         format!(
             "the API server still denies `{first}` to the token, {} s after it accepted the Role that \
-             grants this permission",
+             grants this permission. Let the job repeat its first requests if they fail with 403",
             IN_EFFECT.as_secs()
         )
     })

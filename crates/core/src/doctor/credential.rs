@@ -85,12 +85,12 @@ fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_
         let time = in_words(seconds);
         finding.said += &match renew_for {
             Some(_) => format!(
-                ". A job whose token jobpass renews for {time} from now would outlive it, and could not \
-                 revoke its token"
+                ". A job whose token jobpass renews for {time} from now would outlive this credential, and \
+                 could not revoke its token"
             ),
             None => format!(
-                ". A token of {time} that a job gets now would outlive it, and that job could not revoke its \
-                 token"
+                ". A token of {time} that a job gets now would outlive this credential, and that job could \
+                 not revoke its token"
             ),
         };
         finding.fix = format!("ask for a shorter `{input}`, or {fix}");
@@ -265,7 +265,7 @@ mod tests {
         600,
         None,
         Health::Warning,
-        "x. A token of 1 h that a job gets now would outlive it"
+        "x. A token of 1 h that a job gets now would outlive this credential"
     )]
     #[case::a_certificate_before_the_token(false, 600, None, Health::Warning, "x. A token of 1 h")]
     #[case::before_the_last_renewal(
@@ -273,7 +273,7 @@ mod tests {
         7200,
         Some(10_800),
         Health::Warning,
-        "x. A job whose token jobpass renews for 3 h from now would outlive it"
+        "x. A job whose token jobpass renews for 3 h from now would outlive this credential"
     )]
     fn a_stored_credential_outlives_the_tokens(
         #[case] is_token: bool,

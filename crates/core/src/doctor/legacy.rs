@@ -21,7 +21,7 @@ use crate::{
 /// The greatest number of Secrets that a finding names.
 const NAMED: usize = 5;
 const CHECK: &str = "legacy tokens";
-/// The time limit for listing the Secrets, all pages together.
+/// The time limit for the access review and all pages of the list together.
 const LISTING: Duration = Duration::from_secs(10);
 /// The number of pages after which doctor stops listing.
 const MAX_PAGES: usize = 20;
@@ -132,7 +132,10 @@ fn finding(namespace: &str, names: &[String], more: usize, complete: bool) -> Fi
         (more, true) => format!(", and {more} more"),
         (more, false) => format!(", and {more} more at least"),
     };
-    let said = format!("in namespace {namespace}, these neither expire nor have an owner: {names}{more}");
+    let said = format!(
+        "in namespace {namespace}, these Secrets of legacy tokens have neither an expiry nor an owner: \
+         {names}{more}"
+    );
     Finding::new(CHECK, Health::Warning, said).fix(format!(
         "such a token never expires, and `jobpass sweep` does not delete its Secret. Delete the unused \
          tokens: the label kubernetes.io/legacy-token-last-used shows the last use. Replace the others with \
@@ -160,9 +163,9 @@ mod tests {
     #[rstest]
     #[case::none(&[], 0, true, "ok: every legacy token in namespace ci has an expiry or an owner")]
     #[case::none_so_far(&[], 0, false, "unknown: namespace ci holds more Secrets than doctor looks at")]
-    #[case::two(&["a", "b"], 0, true, "warning: in namespace ci, these neither expire nor have an owner: a, b")]
-    #[case::many(&["a"], 7, true, "warning: in namespace ci, these neither expire nor have an owner: a, and 7 more")]
-    #[case::endless(&["a"], 7, false, "warning: in namespace ci, these neither expire nor have an owner: a, and 7 more at least")]
+    #[case::two(&["a", "b"], 0, true, "warning: in namespace ci, these Secrets of legacy tokens have neither an expiry nor an owner: a, b")]
+    #[case::many(&["a"], 7, true, "warning: in namespace ci, these Secrets of legacy tokens have neither an expiry nor an owner: a, and 7 more")]
+    #[case::endless(&["a"], 7, false, "warning: in namespace ci, these Secrets of legacy tokens have neither an expiry nor an owner: a, and 7 more at least")]
     fn legacy_tokens_are_named(
         #[case] names: &[&str],
         #[case] more: usize,

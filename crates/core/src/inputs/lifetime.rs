@@ -18,7 +18,8 @@ impl Lifetime {
     /// The longest lifetime that an API server accepts, in seconds (same source file).
     pub(crate) const MOST: u64 = 1 << 32;
     /// The lifetime that kube-apiserver extends to a year if the token is bound to a Pod, in seconds
-    /// (`WarnOnlyBoundTokenExpirationSeconds`, `pkg/serviceaccount/claims.go`).
+    /// (`WarnOnlyBoundTokenExpirationSeconds`, `pkg/serviceaccount/claims.go`). jobpass binds its tokens to a
+    /// Secret, and refuses this lifetime as a precaution.
     pub const MAGIC: u64 = 3607;
 
     /// The shortest lifetime.
@@ -39,7 +40,8 @@ impl Lifetime {
             )),
             Self::MAGIC => Err(wrong_duration(
                 text,
-                "Kubernetes has a special case for exactly 3607 seconds, and can extend the token to a year",
+                "exactly 3607 seconds is a special case in Kubernetes, which extends a Pod's token of this \
+                 lifetime to a year",
                 "use `1h` or `3608s`",
             )),
             seconds @ ..=Self::MOST => Ok(Self(seconds)),

@@ -167,7 +167,7 @@ impl TokenType {
             (
                 Opt::RoleRules,
                 "the Secret of a legacy token needs a ServiceAccount that exists already, and jobpass would \
-                 create this one after the Secret",
+                 create the job's ServiceAccount after the Secret",
             ),
         ];
         match senseless

@@ -78,8 +78,8 @@ impl Claims {
         }
         Ok((lifetime < asked).then(|| {
             format!(
-                "the API server shortened the token: it lives for {}, not {}; see its flag \
-                 --service-account-max-token-expiration",
+                "the API server shortened the token's lifetime: the token lives for {}, not {}. The API \
+                 server's flag --service-account-max-token-expiration sets the limit",
                 in_words(lifetime),
                 in_words(asked)
             )

@@ -184,16 +184,17 @@ async fn keys(cluster: &Cluster, budget: &Budget) -> Result<Result<Keys, String>
     let answer = cluster.send(&call, budget).await?;
     Ok(match answer.status {
         200 => Ok(answer.parse(&call)?),
-        401 => {
-            Err("the API server refused the credential with which jobpass asked for its keys (401)".into())
-        }
+        401 => Err(
+            "the API server refused the credential with which jobpass asked for the cluster's keys (401)"
+                .into(),
+        ),
         403 => Err(
             "this identity may not read the cluster's keys: bind it to ClusterRole \
              `system:service-account-issuer-discovery`"
                 .into(),
         ),
         status => Err(format!(
-            "the API server answered {status} to the request for its keys"
+            "the API server answered {status} to the request for the cluster's keys"
         )),
     })
 }

@@ -45,7 +45,10 @@ impl Source {
         let mut source = Self::parse(url).ok_or_else(|| {
             Error::input(
                 Opt::OidcAudience,
-                format!("does not work here: the variable {variable} does not hold an https URL without user and password"),
+                format!(
+                    "does not work here: the variable {variable} must hold an https URL that contains no user \
+                     and no password"
+                ),
                 "the runner sets this variable if the job has `permissions: {id-token: write}`. Give the job \
                  this permission, and remove the step or the `env:` that sets the variable",
             )
@@ -65,7 +68,8 @@ impl Source {
         let mut source = Self::parse(url).ok_or_else(|| {
             Error::input(
                 Opt::OidcAudience,
-                "does not work here: the recorded state holds no https URL, without user and password, for ID tokens",
+                "does not work here: the URL for ID tokens in the recorded state must be an https URL that \
+                 contains no user and no password",
                 "jobpass sent the job's credential to no server. Find out who changed the state after \
                  jobpass minted the token",
             )
@@ -249,11 +253,11 @@ mod tests {
         for (source, said) in [
             (
                 Source::of_job(&now),
-                "the variable ID_TOKEN_URL does not hold an https URL",
+                "the variable ID_TOKEN_URL must hold an https URL",
             ),
             (
                 Source::recorded(url, None, None, &now),
-                "the recorded state holds no https URL",
+                "the URL for ID tokens in the recorded state must be an https URL",
             ),
         ] {
             let error = source.map(|_| ()).expect_err("refused").to_string();

@@ -180,7 +180,7 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
         Error::input(
             input,
             format!("is `{shown}`, whose folder jobpass cannot create: {why}"),
-            "choose a folder in which this user may write",
+            "choose a folder in which this user may write, on a file system with free space",
         )
     })
 }

@@ -92,10 +92,10 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nIf this job should not mint, the refusal is right: leave the file as it is. If it should, \
-                     this configuration would accept its token. Do not put it in the place of an entry for the \
-                     same issuer: other jobs could then no longer mint. An issuer can be in the file only once, \
-                     so change the rules of the entry that is there:\n\n{}",
+                    "\n\nIf this job should not mint, the refusal is right: leave the file as it is. If the job \
+                     should mint, the configuration below would accept its token. Do not replace an entry for \
+                     the same issuer by this configuration: other jobs could then no longer mint. An issuer can \
+                     be in the file only once, so change the rules of the entry that is there:\n\n{}",
                     oidc.in_short()
                 )
             });
@@ -194,7 +194,7 @@ mod tests {
           echo "::add-mask::$KUBE_TOKEN"
           export KUBE_TOKEN
 
-        If this job should not mint, the refusal is right: leave the file as it is. If it should, this configuration would accept its token. Do not put it in the place of an entry for the same issuer: other jobs could then no longer mint. An issuer can be in the file only once, so change the rules of the entry that is there:
+        If this job should not mint, the refusal is right: leave the file as it is. If the job should mint, the configuration below would accept its token. Do not replace an entry for the same issuer by this configuration: other jobs could then no longer mint. An issuer can be in the file only once, so change the rules of the entry that is there:
 
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration

@@ -261,6 +261,10 @@ impl State {
                 Kind::Revoke,
                 format!("the recorded state `{path}` cannot be read: {error}"),
             )
+            .help(
+                "check the file: it must belong to this user, and no other user may write to it. If `jobpass \
+                 list` still shows the token's anchor, revoke it with `jobpass revoke NAMESPACE/NAME`",
+            )
         })?;
         Self::parse(&json)
     }
