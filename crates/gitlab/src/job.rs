@@ -82,8 +82,7 @@ impl Job {
             let (folder, why) = (text::path(&self.folder), harmless(&error.to_string()));
             let what = format!("cannot create the job's temporary folder `{folder}`: {why}");
             Error::new(Kind::Deliver, what).help(
-                "check the permissions of the folder that holds the \
-                project's folder",
+                "check the permissions and the free space of the folder that holds the project's folder",
             )
         })?;
         Ok(&self.folder)

@@ -319,10 +319,14 @@ impl Site {
         };
         match status {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Reply::Stop("it does not accept the token (401)".into()),
-            StatusCode::TOO_MANY_REQUESTS => return Reply::Stop("its rate limit is used up (429)".into()),
+            StatusCode::UNAUTHORIZED => {
+                return Reply::Stop("it does not accept the token (401). Give a valid token".into());
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Reply::Stop("its rate limit is used up (429). Run the command again later".into());
+            }
             StatusCode::FORBIDDEN if limited() => {
-                return Reply::Stop("its rate limit is used up (403)".into());
+                return Reply::Stop("its rate limit is used up (403). Run the command again later".into());
             }
             _ if status.is_server_error() => {
                 return Reply::Failed(format!("it answered {}", status.as_u16()));

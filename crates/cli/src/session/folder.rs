@@ -56,8 +56,9 @@ impl Folder {
         create_private_folder(&folder).map_err(|error| {
             let (folder, why) = (text::path(&parent), harmless(&error.to_string()));
             let problem = format!("cannot create a folder in `{folder}`: {why}");
-            Error::new(Kind::Deliver, problem)
-                .help(format!("set {TEMP} to a folder that this user may write to"))
+            Error::new(Kind::Deliver, problem).help(format!(
+                "set {TEMP} to a folder that this user may write to, with free space"
+            ))
         })?;
         Ok(Self(folder))
     }
