@@ -23,7 +23,7 @@ pub(crate) fn dns_name(input: &str, value: &str, longest: usize, dots: bool) -> 
     };
     Err(Error::input(
         input,
-        format!("is `{}`: this name is not allowed here", text::wrong(value)),
+        format!("is `{}`, which jobpass cannot use as a name", text::wrong(value)),
         format!(
             "use at most {longest} characters, with a letter or digit at both ends: only lowercase letters, \
              digits{dots}"

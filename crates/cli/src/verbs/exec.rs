@@ -288,6 +288,7 @@ async fn finish(masked: Masked, was_stopped: bool, interrupt: &mut Interrupt) ->
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
+    use jobpass_core::Kind;
     use rstest::rstest;
 
     use super::*;
