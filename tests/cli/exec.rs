@@ -173,7 +173,7 @@ fn the_minter_s_credential_is_masked_too() {
 }
 
 /// The guide "Token Management" tests with a token of 30 s. No API server issues a token for so short a time,
-/// so jobpass revokes the token after that time. Here it is 1 s.
+/// so jobpass revokes the token after that time. In this test, the time is 1 s.
 #[test]
 fn less_than_a_minute_can_be_a_lifetime() {
     let desk = Desk::new();

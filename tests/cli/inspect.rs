@@ -140,8 +140,8 @@ fn a_cluster_says_whether_a_token_works_and_is_its_own() {
     assert!(live.log.contains("neither expired nor revoked"), "{}", live.log);
 
     let (start, end) = token.split_at(token.len() - 20);
-    // No credential here may read the cluster's keys, so jobpass cannot tell a forged token from a revoked
-    // one.
+    // No credential of this test may read the cluster's keys, so jobpass cannot tell a forged token from a
+    // revoked one.
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &at_server);
     assert_eq!(forged.code(), 4, "{}", forged.log);
     let forged = desk.pipe(&format!("{start}{}", end.to_uppercase()), &AS_MINTER);

@@ -436,7 +436,7 @@ fn stopped_in_the_grace_period(
     it.assert_rotated(&stopped.log);
 }
 
-/// Here a second place has a copy of the same token.
+/// A second place has a copy of the same token, and jobpass rotates it during the grace period of the first.
 #[test]
 fn a_second_place_gets_the_same_new_token() {
     let it = Rotating::new(Place::File);

@@ -77,7 +77,8 @@ fn a_namespace_that_is_being_deleted() {
             .0,
         200
     );
-    // Kubernetes deletes the ServiceAccounts of the namespace, so the minter is an administrator here.
+    // Kubernetes deletes the ServiceAccounts of the namespace, so the minter of this test is an
+    // administrator.
     let step = Step::scanner(&cluster.admin_kubeconfig(), &[("namespace", &other)]);
     let said = format!("the cluster is deleting namespace `{other}`, which accepts nothing new");
     assert_refused(&cluster, &step.main(), &["because it is being terminated", &said]);

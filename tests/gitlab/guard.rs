@@ -341,8 +341,8 @@ fn a_script_that_masks_its_own_output_takes_no_token_away(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The container ends with the shell, so the shell must wait for the guard. Here, a shell other than the
-/// job's calls `jobpass-gitlab mask --shell`.
+/// The container ends with the shell, so the shell must wait for the guard. In each case, a shell other than
+/// the job's shell calls `jobpass-gitlab mask --shell`.
 #[rstest]
 fn a_shell_waits_for_the_guard_however_the_program_was_called(
     #[values("bash", "dash", "busybox-sh")] shell: &str,

@@ -242,8 +242,8 @@ pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
         let last = form.expose().len().min(first + PIECE - 1);
         public.extend(form.expose().as_bytes()[..last].windows(PIECE));
     }
-    // Public text that occurs a second time is not secret there: the issuer is also an audience, and `nbf`
-    // begins like `exp`.
+    // Public text that occurs a second time in the secret part stays public: the issuer is also an audience,
+    // and `nbf` begins like `exp`.
     known.retain(|window| !public.contains(window));
     let plain = without_colours(text);
     let joined = plain.split_whitespace().collect::<String>();

@@ -230,9 +230,10 @@ async fn handed_over(
             let what = format!("{ANCHOR_UID} is not the uid of the anchor that {ANCHOR} names");
             let error = Error::new(Kind::Revoke, what).help(
                 "at least one of these variables does not come from the job that minted the token: somebody \
-                 set it for the project, the group, the instance or the pipeline. Remove it there",
+                 set it for the project, the group, the instance or the pipeline. Remove that setting",
             );
-            // The wrong one may be the name. So the commands find the anchor by its run.
+            // If the variable with the name is the wrong one, the name is of no use. So the commands find the
+            // anchor by its run.
             Some(by_hand(&error, "", job))
         }
         Ok(_) => named.filter(|named| *named != anchor).map(|named| {

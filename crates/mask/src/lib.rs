@@ -83,8 +83,8 @@
 //! enough. The masker also counts the kinds of characters in samples of the log. It decodes text that looks
 //! like base64, numbers or escapes, and looks up the decoded words.
 //!
-//! With views, the masker reads only the text around words that it found. If it finds a piece there, it also
-//! reads the text around that piece. A whole token that the log shows as it is needs no view.
+//! With views, the masker reads only the text around words that it found. If this text has a piece, the
+//! masker also reads the text around the piece. A whole token that the log shows as it is needs no view.
 //!
 //! The masker does all of this for 64 KiB at once, at positions that do not depend on the chunks in which the
 //! log comes. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or

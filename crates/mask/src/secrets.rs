@@ -47,8 +47,8 @@ pub(crate) struct Secrets {
     ends: Grams,
     /// The 8-byte words of the secrets and of most of their forms.
     gate: Grams,
-    /// The rare parts of the secrets, and most of their forms, one after the other. A form is here without a
-    /// JWT's header and first claims.
+    /// The rare parts of the secrets, and most of their forms, one after the other. Leaves out the header and
+    /// the first claims of a JWT's form.
     shown: Zeroizing<Vec<u8>>,
     /// The parts of `shown` that are random: signatures and decoded bytes.
     random: Vec<Range<u32>>,
@@ -75,8 +75,8 @@ pub(crate) struct Secret {
     own: Vec<u32>,
     /// For each position, the number of bytes before it that no other token has.
     sole: Vec<u32>,
-    /// For each position, the number of bytes before it that other text seldom has. Here, these include a
-    /// JWT's header and first claims.
+    /// For each position, the number of bytes before it that other text seldom has. A JWT's header and first
+    /// claims count as such bytes.
     rare: Vec<u32>,
     /// Whether the secret is long and has no separators.
     is_token: bool,

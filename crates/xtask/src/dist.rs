@@ -147,7 +147,7 @@ fn release(workspace: &Workspace, triple: &str, name: &str) -> Result<PathBuf> {
 }
 
 /// Copies the built [`BINARY`] to `bin/jobpass-github-<platform>-<arch>` in `dist`, the launcher's folder or
-/// a copy of it. Removes other binaries there. Writes `checksums.json` and returns its path.
+/// a copy of it. Removes other binaries from `bin`. Writes `checksums.json` and returns its path.
 pub fn place(binary: &Path, dist: &Path) -> Result<PathBuf> {
     place_for(&Platform::of_this_machine(), binary, dist)
 }

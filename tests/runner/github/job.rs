@@ -131,7 +131,7 @@ impl Job {
             self.status = Conclusion::Cancelled;
         }
         let uses = step.uses.as_deref();
-        // A checkout does not change the workspace here.
+        // In this harness, a checkout does not change the workspace.
         let uses = uses.filter(|uses| !uses.starts_with("actions/checkout"));
         let action = uses.map(|uses| {
             let known = self.runner.actions.get(uses);

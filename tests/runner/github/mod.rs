@@ -159,8 +159,8 @@ impl Runner {
         }
     }
 
-    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs none, because here it does
-    /// not change the workspace.
+    /// Sets the folder of the action for `uses: name`. `actions/checkout` needs none, because in this harness
+    /// it does not change the workspace.
     pub fn action(mut self, name: &str, folder: &Path) -> Self {
         self.actions.insert(name.to_owned(), Action::load(folder));
         self
@@ -221,8 +221,8 @@ impl Runner {
         self
     }
 
-    /// The folder in which steps run. The test must put the files there, because `actions/checkout` does
-    /// nothing here.
+    /// The folder in which steps run. The test must put the files into this folder, because
+    /// `actions/checkout` does nothing in this harness.
     pub fn workspace(&self) -> PathBuf {
         self.folder("workspace")
     }

@@ -21,7 +21,7 @@ use super::Desk;
 const RBAC: &str = "rbac.authorization.k8s.io";
 const ANCHOR: &str = "jobpass.dev/anchor";
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
-/// The rules that jobs may get here.
+/// The rules that jobs may get.
 const RULES: &str = "get pods\nlist pods\ncreate pods/exec target-pod\nget configmaps shared";
 /// The account of the attacker's own job. The attacker may use this job's anchor and Role.
 const OWN: &str = "jobpass-ownownownownownownow";
@@ -86,7 +86,7 @@ impl Try {
         }
     }
 
-    /// The request as a dry run. If it may succeed for nobody, also the request itself.
+    /// The request as a dry run. If the cluster must accept the request from nobody, also the request itself.
     fn both(method: &'static str, path: &str, body: &Value, may: &'static [Who]) -> Vec<Self> {
         let mut tries = vec![Self {
             dry: true,

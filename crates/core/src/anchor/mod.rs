@@ -83,8 +83,8 @@ pub(crate) async fn create(
                 maybe_done: unsure || !answer.is_refusal(),
             });
         }
-        // Nobody else knows the name. So an earlier attempt created the anchor, and the answer was lost here
-        // or at a proxy.
+        // Nobody else knows the name. So an earlier attempt created the anchor, and its answer was lost on
+        // this machine or at a proxy.
         unsure = true;
         let deleted = delete(cluster, &spec.namespace, name, None, budget).await;
         let deleted = deleted.map_err(|lost| NoAnswer {

@@ -231,7 +231,7 @@ impl Rule {
 fn with_both(claim: &str, allowed: &[&str], value: &Value) -> String {
     let is_plain = claim.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let rule = match value.as_str() {
-        // A rule that accepts both is no rule: `ref_protected` would let every branch in.
+        // A rule that accepts both `true` and `false` is no rule: with `ref_protected`, every branch would pass.
         Some("true" | "false") | None => None,
         Some(value) if is_plain => {
             let values = allowed.iter().chain([&value]).map(|value| cel(value));
@@ -421,8 +421,8 @@ mod tests {
         }
     }
 
-    /// The first expression is a plain comparison, so it has a result. The other expressions here are
-    /// `unknown`: neither `ok` nor `failed`.
+    /// The first expression is a plain comparison, so it has a result. The other expressions are `unknown`:
+    /// neither `ok` nor `failed`.
     #[rstest]
     #[case("claims.ref_path == \"refs/heads/main\"", "ok", "ref_path is refs/heads/main")]
     #[case(

@@ -459,8 +459,8 @@ async fn check(as_job: &Cluster, spec: &Spec, minted: &mut Minted, budget: &Budg
         .warnings
         .extend(role::in_effect(as_job, spec, budget).await);
     let report = spec.checks.ask(as_job, &holder, budget).await;
-    // jobpass sends this request only if a verdict is unknown. A gateway's 401 is also an error here, because
-    // the job would get the same answer.
+    // jobpass sends this request only if a verdict is unknown. If a gateway answers 401, minting fails as
+    // well, because the job would get the same answer.
     if report.is_partly_unknown()
         && let Ok(answer) = probe::ask(as_job, budget).await
         && answer.status == 401

@@ -416,8 +416,8 @@ impl Revocation<'_> {
             RequiredPermission::revoking(&receipt.namespace, &receipt.service_account, self.state.role);
         let error = self.cluster.refused(call, answer, &permission);
         match answer.status {
-            // The minter of a deleted set-up gets one of these answers. jobpass does not take a 401 to the
-            // token for a proof here: an API server in trouble answers 401 to everybody.
+            // The minter of a deleted set-up gets one of these answers. After such an answer, a 401 to the
+            // token proves nothing: an API server in trouble answers 401 to everybody.
             401 | 403 => error.help(
                 "if somebody deleted the set-up with `jobpass setup --delete --revoke`, the token is revoked \
                  already",

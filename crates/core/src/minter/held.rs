@@ -124,7 +124,7 @@ clusters: [{name: c, cluster: {server: 'https://k8s:6443'}}]
 
     type Given = fn(&Path) -> (Inputs, Environment);
 
-    /// Here the runner removes the files, or a script changes them.
+    /// Each case changes the files of the credential: the runner removes them, or a script rewrites them.
     #[rstest]
     #[case::one_file(one_file)]
     #[case::several_files(several_files)]

@@ -2,8 +2,8 @@
 //! demand.
 //!
 //! The platform gives the job a URL and a bearer token for that URL. Later steps of the job can change
-//! variables. So the end of the job reads nothing but credentials from the environment: the bearer token, and
-//! the user and password of the proxy. The URL and the proxy come from the state. jobpass uses TLS for this
+//! variables. So the end of the job reads only credentials from the environment: the bearer token, and the
+//! user and password of the proxy. The URL and the proxy come from the state. jobpass uses TLS for this
 //! URL and for the API server, and follows no redirect.
 
 use std::{

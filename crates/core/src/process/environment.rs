@@ -28,8 +28,8 @@ impl Environment {
         self.raw(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// The value of `name`, for callers that open it as a path, or record it in the state. A value that is
-    /// not UTF-8 is an error here; [`Environment::get`] would treat it as absent.
+    /// The value of `name`, for callers that open it as a path, or record it in the state. If the value is
+    /// not UTF-8, this returns an error; [`Environment::get`] would treat the variable as absent.
     ///
     /// # Errors
     /// If the value is not UTF-8.

@@ -1,8 +1,8 @@
 //! The far side of the proxy: connections to the API server.
 //!
-//! The connections of [`crate::cluster`] carry small requests, and read whole answers. The connections here
-//! carry streams of any length. A slow watch or upload must not delay another stream. So one HTTP/2
-//! connection has few streams, and its window is as large as all of theirs together.
+//! The connections of [`crate::cluster`] carry small requests, and read whole answers. The connections of the
+//! proxy carry streams of any length. A slow watch or upload must not delay another stream. So one HTTP/2
+//! connection has few streams, and its window is as large as the windows of all its streams together.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

@@ -79,8 +79,9 @@ impl Status {
         self.with(status.to_string(), "application/json")
     }
 
-    /// The answer to a request for a discovery path. client-go does not decode a `Status` there: it reports
-    /// `unknown`, or the body if that is a text (`k8s.io/client-go/rest/request.go`, `isTextResponse`).
+    /// The answer to a request for a discovery path. In such an answer, client-go does not decode a `Status`:
+    /// client-go reports `unknown`, or the body if the body is a text (`k8s.io/client-go/rest/request.go`,
+    /// `isTextResponse`).
     pub(super) fn text(self) -> Response<Answer> {
         self.with(self.message.clone(), "text/plain; charset=utf-8")
     }

@@ -152,7 +152,7 @@ fn refused(path: &Path, error: &io::Error) -> Error {
         ),
     };
     let cause = match error.kind() {
-        // Here the token is at fault, not the journal.
+        // The token is too short or too long for a filter. The journal is sound.
         ErrorKind::InvalidData => why,
         _ => format!(
             "jobpass cannot use the journal `{shown}`, which {} names: {why}",

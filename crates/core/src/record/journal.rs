@@ -463,7 +463,7 @@ mod tests {
         }
     }
 
-    /// Advice about `chmod` and `chown` would mislead here.
+    /// If the folder of the journal is a file, advice about `chmod` and `chown` would mislead.
     #[test]
     fn a_journal_that_cannot_be_opened_is_not_called_unsafe() {
         let file = tempfile::NamedTempFile::new().expect("a file");

@@ -69,7 +69,7 @@ pub(crate) fn command(namespace: &str, whom: For<'_>, user: Option<&str>) -> Str
     };
     let whom = match whom {
         For::Account(account) => format!("--service-account {account}"),
-        // The rules of the jobs are unknown here.
+        // The end of a job does not know the rules of the jobs.
         For::Jobs([]) => "--role-rules RULES".to_owned(),
         // `--role-rules` accepts YAML, and JSON is valid YAML.
         For::Jobs(rules) => match json::text(&rules) {

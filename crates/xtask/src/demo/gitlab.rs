@@ -117,7 +117,7 @@ impl<'a> Job<'a> {
             ("GITLAB_CI", "true"),
             ("CI_JOB_ID", "815"),
             ("CI_JOB_URL", "https://gitlab.com/you/your-app/-/jobs/815"),
-            // In seconds. Runners before 15.7 do not set it, and jobpass warns of that.
+            // The timeout in seconds. If an older runner (before 15.7) does not set it, jobpass warns.
             ("CI_JOB_TIMEOUT", "3600"),
             ("CI_PIPELINE_ID", "42"),
             ("CI_PROJECT_PATH", "you/your-app"),

@@ -39,7 +39,8 @@ struct Example<'t> {
 }
 
 /// Writes the examples of a Markdown text to `folder`, for the linters. The name of each file tells where the
-/// example is. Parses JSON here. Leaves out text, diagrams and configuration files for kube-apiserver.
+/// example is. Parses JSON without a linter. Leaves out text, diagrams and configuration files for
+/// kube-apiserver.
 pub(super) fn write(
     markdown: &str,
     name: &str,

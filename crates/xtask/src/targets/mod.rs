@@ -40,7 +40,7 @@ enum Machine {
     /// An emulator of Debian's qemu-user-static.
     Emulated(&'static str),
     Windows,
-    /// A machine that nothing here emulates.
+    /// A machine that no emulator of these tests emulates.
     MacOs,
 }
 

@@ -40,7 +40,7 @@ pub enum Location {
     },
 }
 
-/// A place, with the content or the resourceVersion that jobpass read there. With these, jobpass notices a
+/// A place, with the content or the resourceVersion that jobpass read from it. With these, jobpass notices a
 /// later change.
 pub(super) enum Place {
     File {

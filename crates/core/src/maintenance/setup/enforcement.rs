@@ -89,7 +89,7 @@ pub(crate) async fn of_default(minter: &Cluster, namespace: &str, budget: &Budge
 
 /// The request for a token that is bound to a Secret that does not exist. kube-apiserver first finds the
 /// account, then asks the policies, and at last looks for the Secret. So it never issues this token. A dry
-/// run is not an option: kube-apiserver ignores `dryRun` here, and issues a token that works.
+/// run is not an option: for a token request, kube-apiserver ignores `dryRun`, and issues a token that works.
 ///
 /// # Errors
 /// If the operating system returns no random bytes.

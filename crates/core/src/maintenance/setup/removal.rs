@@ -43,7 +43,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consent {
     /// Change nothing, and report the objects that a deletion would delete. `revoke` is `true` if that
-    /// deletion would revoke the tokens of jobs. Otherwise, a job with a token is an error here as well.
+    /// deletion would revoke the tokens of jobs. Otherwise, a job with a token makes the dry run fail, as it
+    /// makes the deletion fail.
     DryRun {
         /// Whether the deletion would revoke the tokens of jobs.
         revoke: bool,
