@@ -386,7 +386,8 @@ where
     let mut minted = match spec.token_type {
         TokenType::Bound => {
             progress.borrow_mut().creation = Creation::OfToken;
-            let minted = request_token(cluster, spec, &name, &uid, account, &budget).await?;
+            let permission = RequiredPermission::minting(spec);
+            let minted = request_token(cluster, spec, &name, &uid, account, &permission, &budget).await?;
             let mut minted = minted.ok_or_else(|| {
                 Error::new(
                     Kind::Refused,

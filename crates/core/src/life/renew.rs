@@ -41,6 +41,7 @@ use crate::{
         state::State,
         token_files::Files,
     },
+    refusal::RequiredPermission,
     text::{self, harmless},
     token::Token,
 };
@@ -330,7 +331,9 @@ async fn renew(
             &state.receipt.anchor,
             state.receipt.service_account_uid.as_deref(),
         );
-        let minted = request_token(&cluster, spec, anchor, uid, account, &Budget::new(MINT)).await?;
+        let permission = RequiredPermission::renewing(&spec.namespace, &spec.service_account, state.role);
+        let budget = Budget::new(MINT);
+        let minted = request_token(&cluster, spec, anchor, uid, account, &permission, &budget).await?;
         if let Some(minted) = &minted {
             minted.claims.verify(spec, uid, account)?;
         }

@@ -51,14 +51,16 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
 }
 
 /// Requests a token for the ServiceAccount. With `account_uid`, kube-apiserver refuses an account with
-/// another uid, from Kubernetes 1.34 on. `None` if the anchor is gone. The caller may repeat this: the token
-/// in a lost answer is bound to the same anchor, and dies with the anchor.
+/// another uid, from Kubernetes 1.34 on. `permission` decides the next step after a refusal. `None` if the
+/// anchor is gone. The caller may repeat this: the token in a lost answer is bound to the same anchor, and
+/// dies with the anchor.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,
     anchor: &str,
     uid: &str,
     account_uid: Option<&str>,
+    permission: &RequiredPermission<'_>,
     budget: &Budget,
 ) -> Result<Option<Minted>, Error> {
     let request = TokenRequestSpec {
@@ -81,7 +83,7 @@ pub(crate) async fn request_token(
         return Err(another_account(spec));
     }
     if answer.status != 201 {
-        return Err(cluster.refused(&call, &answer, &RequiredPermission::minting(spec)));
+        return Err(cluster.refused(&call, &answer, permission));
     }
     let token = answer.token(&call)?;
     let claims = Claims::of_issued(&token)?;
@@ -113,7 +115,17 @@ mod tests {
         let inputs = Inputs::from([(Opt::ServiceAccount, "scanner"), (Opt::Namespace, "ci")]);
         let spec = Spec::parse(&inputs, None).expect("a spec");
         let (cluster, log) = scripted::cluster(&Identity::default(), [fate]);
-        let minted = request_token(&cluster, &spec, "jobpass-a", "u-1", Some("s"), &Budget::new(MINT)).await;
+        let (permission, budget) = (RequiredPermission::minting(&spec), Budget::new(MINT));
+        let minted = request_token(
+            &cluster,
+            &spec,
+            "jobpass-a",
+            "u-1",
+            Some("s"),
+            &permission,
+            &budget,
+        )
+        .await;
         assert_eq!(
             log.lines(),
             ["POST /api/v1/namespaces/ci/serviceaccounts/scanner/token"]

@@ -27,6 +27,8 @@ const UNEXPECTED: &str = "jobpass does not expect this answer: try again. If the
 pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
     token: TokenKind<'a>,
+    /// The account whose token jobpass renews. `None` if the call is not a renewal.
+    renewed: Option<&'a str>,
 }
 
 /// The kind of the token, and its account.
@@ -50,6 +52,16 @@ impl<'a> RequiredPermission<'a> {
         Self {
             namespace: &spec.namespace,
             token,
+            renewed: None,
+        }
+    }
+
+    /// The permissions for the renewal of an account's token. `made_for_job` says that jobpass created the
+    /// account for the job.
+    pub(crate) fn renewing(namespace: &'a str, account: &'a str, made_for_job: bool) -> Self {
+        Self {
+            renewed: Some(account),
+            ..Self::revoking(namespace, account, made_for_job)
         }
     }
 
@@ -58,6 +70,7 @@ impl<'a> RequiredPermission<'a> {
         Self {
             namespace,
             token: TokenKind::Legacy(account, &["create", "get", "patch", "delete"]),
+            renewed: None,
         }
     }
 
@@ -71,6 +84,7 @@ impl<'a> RequiredPermission<'a> {
             } else {
                 TokenKind::Account(account)
             },
+            renewed: None,
         }
     }
 
@@ -80,6 +94,13 @@ impl<'a> RequiredPermission<'a> {
 
     /// The next step if the account does not exist.
     pub(crate) fn no_account(&self) -> String {
+        if let Some(account) = self.renewed {
+            return format!(
+                "somebody deleted ServiceAccount {}/{account} after this job began, so its tokens are dead. \
+                 Find out who deleted the account, and run the job again",
+                self.namespace
+            );
+        }
         let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
             return "another program deleted the ServiceAccount right after jobpass created it: find out \
                     which program"
@@ -443,6 +464,33 @@ mod tests {
     ) {
         let help = help(status, reason, kind, message);
         assert!(help.contains(expected), "{help}");
+    }
+
+    /// The end of a job and its renewer do not know the rules of the job. An account that jobpass made for
+    /// the job is not one for which an administrator sets up a minter.
+    #[rstest]
+    #[case::of_the_job(true, "--role-rules RULES")]
+    #[case::of_the_user(false, "--service-account jobpass-a")]
+    fn a_refused_renewal_proposes_the_set_up_of_its_account(#[case] made_for_job: bool, #[case] whom: &str) {
+        let call = Call::get("get a token", "/api/v1/namespaces/ci").expect("a call");
+        let (cluster, _) = scripted::cluster(&Identity::default(), []);
+        let permission = RequiredPermission::renewing("ci", "jobpass-a", made_for_job);
+        let step = |status: u16, reason: &str, kind: &str| {
+            let body = serde_json::json!({
+                "kind": "Status", "status": "Failure", "message": MINTER, "reason": reason, "code": status,
+                "details": { "name": "a", "kind": kind },
+            });
+            let answer = Answer::new(status, Some(body.to_string().into_bytes().into()));
+            let error = cluster.refused(&call, &answer, &permission);
+            error.next_step().unwrap_or_default().to_owned()
+        };
+        let forbidden = step(403, "Forbidden", "secrets");
+        assert!(forbidden.contains(whom), "{forbidden}");
+        let gone = step(404, "NotFound", "serviceaccounts");
+        assert!(
+            gone.starts_with("somebody deleted ServiceAccount ci/jobpass-a after"),
+            "{gone}"
+        );
     }
 
     #[rstest]
