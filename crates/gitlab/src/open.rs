@@ -135,9 +135,9 @@ fn record(job: &Job, files: &Files) -> Result<(), Error> {
 fn user(token: &Token) -> Result<Receipt, Error> {
     let claims = Claims::decode(token).map_err(|error| {
         error.help(
-            "read the log of the job that handed the token over: no jobpass hands such a token over, so another \
-             program wrote the report. Without `kubeconfig-file`, jobpass writes the token to `token-file` and \
-             does not read its claims",
+            "read the log of the job that handed the token over: no jobpass hands such a token over, so \
+             another program wrote the report. Without `kubeconfig-file`, jobpass writes the token to \
+             `token-file` and does not read its claims",
         )
     })?;
     let subject = claims.sub.unwrap_or_default();

@@ -51,8 +51,8 @@ pub(crate) fn command() -> Command {
             ),
         )
         .arg(Arg::new("verify").long("verify").action(ArgAction::SetTrue).help(
-            "Also ask the API server whether it accepts the token, and check the signature with the keys of the \
-             cluster.",
+            "Also ask the API server whether it accepts the token, and check the signature with the keys of \
+             the cluster.",
         ))
         .args(connection::flags())
         .mut_arg(Opt::Kubeconfig.name(), |flag| {

@@ -295,9 +295,9 @@ impl Report {
         let by_role = "the token must not have the permissions below. Take them out of the role that the \
             reason names: remove the rule, or narrow the rule if it grants more than this:";
         let by_other = "the token must not have the permissions below. No reason names a role, so another \
-            authorizer than RBAC may allow them, for example a webhook. Look for the authorizers in the flags \
-            `--authorization-mode` and `--authorization-config` of kube-apiserver, and at the roles of the \
-            ServiceAccount at your cloud provider:";
+            authorizer than RBAC may allow them, for example a webhook. Look for the authorizers in the \
+            flags `--authorization-mode` and `--authorization-config` of kube-apiserver, and at the roles of \
+            the ServiceAccount at your cloud provider:";
         let parts = [(by_role, of_roles), (by_other, of_others)].into_iter();
         let parts = parts
             .filter(|(_, findings)| !findings.is_empty())

@@ -231,7 +231,8 @@ impl Rule {
 fn with_both(claim: &str, allowed: &[&str], value: &Value) -> String {
     let is_plain = claim.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let rule = match value.as_str() {
-        // A rule that accepts both `true` and `false` is no rule: with `ref_protected`, every branch would pass.
+        // A rule that accepts both `true` and `false` is no rule: with `ref_protected`, it would let every
+        // branch in.
         Some("true" | "false") | None => None,
         Some(value) if is_plain => {
             let values = allowed.iter().chain([&value]).map(|value| cel(value));

@@ -242,8 +242,8 @@ async fn renewal_loop<E: Future<Output = ()>>(
                     namespace, anchor, ..
                 } = &state.receipt;
                 return Err(Error::new(Kind::Revoke, what).help(format!(
-                    "find out who deleted the Secret {namespace}/{anchor}: a command of this job, a sweep, or \
-                     an administrator"
+                    "find out who deleted the Secret {namespace}/{anchor}: a command of this job, a sweep, \
+                     or an administrator"
                 )));
             }
             Err(error) => Err(error),

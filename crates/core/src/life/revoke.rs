@@ -169,7 +169,8 @@ struct Leftovers {
 
 impl Leftovers {
     /// Begins to read and remove the files, on a separate thread. Any step of the job can replace one of
-    /// these files by a link to a FUSE file system that hangs. This must not delay the deletion of the anchor.
+    /// these files by a link to a FUSE file system that hangs. A read that hangs must not delay the deletion
+    /// of the anchor.
     fn take(files: Files) -> impl Future<Output = Arc<Self>> {
         let until = Instant::now() + READ_AND_REMOVE;
         let taking = tokio::task::spawn_blocking(move || {

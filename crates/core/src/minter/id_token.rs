@@ -46,8 +46,8 @@ impl Source {
             Error::input(
                 Opt::OidcAudience,
                 format!(
-                    "does not work here: the variable {variable} must hold an https URL that contains no user \
-                     and no password"
+                    "does not work here: the variable {variable} must hold an https URL that contains no \
+                     user and no password"
                 ),
                 "the runner sets this variable if the job has `permissions: {id-token: write}`. Give the job \
                  this permission, and remove the step or the `env:` that sets the variable",

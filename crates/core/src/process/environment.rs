@@ -143,7 +143,8 @@ impl Token {
                     "names the environment variable `{}`, which is not set",
                     text::wrong(variable)
                 ),
-                "set it for this step. In a pull request from a fork, secrets are empty",
+                "set the variable for this job or step. CI platforms leave out secrets in a pull request \
+                 from a fork, and protected variables on an unprotected branch",
             ));
         };
         Self::parse(text, input)

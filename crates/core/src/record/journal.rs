@@ -283,8 +283,8 @@ impl Reader {
 
 impl SecretSource for Reader {
     /// Reports the announced tokens. jobpass announces a token before it hands the token over. Reports the 16
-    /// latest tokens even if they have expired. Leaves out each earlier token that expired more than 5 minutes
-    /// ago: a job of a week may renew its token a thousand times.
+    /// latest tokens even if they have expired. Of the earlier tokens, leaves out those that expired more
+    /// than 5 minutes ago: a job of a week may renew its token a thousand times.
     fn new_secrets(&mut self, learn: &mut dyn FnMut(&str)) {
         let is_own = self.is_own();
         let secrets = self.secrets.clone();

@@ -92,10 +92,11 @@ pub(super) fn explain(token: &Token) -> Option<String> {
             };
             let proposal = Oidc::of(&claims).map_or_else(String::new, |oidc| {
                 format!(
-                    "\n\nIf this job should not mint, the refusal is right: leave the file as it is. If the job \
-                     should mint, the configuration below would accept its token. Do not replace an entry for \
-                     the same issuer by this configuration: other jobs could then no longer mint. An issuer can \
-                     be in the file only once, so change the rules of the entry that is there:\n\n{}",
+                    "\n\nIf this job should not mint, the refusal is right: leave the file as it is. If the \
+                     job should mint, the configuration below would accept its token. Do not replace an \
+                     entry for the same issuer by this configuration: other jobs could then no longer mint. \
+                     An issuer can be in the file only once, so change the rules of the entry that is \
+                     there:\n\n{}",
                     oidc.in_short()
                 )
             });

@@ -246,8 +246,8 @@ impl Cluster {
             404 => error.help(NO_SUCH_PATH),
             300..=399 => error.help(REDIRECT),
             410 => error.help(
-                "the list expired several times while jobpass read it. Try again when the API server has less \
-                 load, or list one namespace at a time",
+                "the list expired several times while jobpass read it. Try again when the API server has \
+                 less load, or list one namespace at a time",
             ),
             _ => error.help(UNEXPECTED),
         }

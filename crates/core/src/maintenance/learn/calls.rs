@@ -336,8 +336,8 @@ fn unreadable(name: &str, error: &io::Error) -> Error {
     Error::input(
         FILE,
         format!("names `{name}`, which cannot be read: {why}"),
-        "name the file that the input `record` named, or an audit log of kube-apiserver, and check the file's \
-         permissions",
+        "name the file that the input `record` named, or an audit log of kube-apiserver, and check the \
+         file's permissions",
     )
 }
 

@@ -159,7 +159,8 @@ impl MinterKubeconfig {
                      serviceaccounts/token {account}` in namespace {namespace}"
                 )),
                 _ => error.help(format!(
-                    "{NO_KUBECONFIG}. The message above says why. Correct the cause, and run the command again"
+                    "{NO_KUBECONFIG}. The message above says why. Correct the cause, and run the command \
+                     again"
                 )),
             });
         }
@@ -188,8 +189,9 @@ impl MinterKubeconfig {
         }
         if connection.is_loopback() {
             warnings.push(format!(
-                "the server in this kubeconfig is `{}`, so it works on this machine alone. Write the address that the \
-                 runners use into it: `kubectl config set-cluster {} --server https://ADDRESS:6443 --kubeconfig FILE`",
+                "the server in this kubeconfig is `{}`, so it works on this machine alone. Write the address \
+                 that the runners use into the kubeconfig: `kubectl config set-cluster {} --server \
+                 https://ADDRESS:6443 --kubeconfig FILE`",
                 connection.server,
                 kubeconfig::NAME
             ));
