@@ -91,7 +91,11 @@ pub fn forms(secret: &str) -> Vec<Form> {
     for shift in 0..3 {
         forms.base64(secret, public, shift);
     }
-    for (encoding, quote) in QUOTES {
+    // No program quotes these characters.
+    let is_plain = secret
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    for (encoding, quote) in if is_plain { &[] } else { QUOTES } {
         let quoted = |text: &str| Zeroizing::new(text.chars().map(quote).collect::<String>());
         forms.add(*encoding, &quoted(secret), quoted(&secret[..public]).len(), LEAST);
     }

@@ -209,6 +209,9 @@ impl<'a> Search<'a> {
 
     /// Finds every part of a secret in a text.
     fn find(&mut self, text: &Text, is_joined: bool) {
+        if text.len() < LEAST && !text.goes_on {
+            return;
+        }
         let grams = self.secrets.grams();
         let mut at = 0;
         while let Some(found) = text.bytes.get(at..).and_then(|rest| grams.find(rest, 1)) {
@@ -305,10 +308,8 @@ impl<'a> Search<'a> {
             let is_new = text.is_parted(at) && self.has_line_end(text.to(at.max(1) - 1), from);
             // A byte of base64 can begin before the end of a line, and end after it. The digit before the
             // separator may not belong to the piece.
-            let separator = self
-                .inner_separator(text, at)
-                .filter(|_| at == start && text.is_padded);
-            if let Some(after) = separator {
+            let is_first = at == start && text.is_padded;
+            if let Some(after) = is_first.then(|| self.inner_separator(text, at)).flatten() {
                 begin = after;
                 mask(begin, to, true);
                 continue;

@@ -228,8 +228,13 @@ impl Secrets {
             Encoding::Hex | Encoding::Base64Line => false,
             Encoding::Base64 | Encoding::Percent | Encoding::Json | Encoding::Xml | Encoding::Shell => true,
         };
-        for form in shown.iter().filter(is_new) {
-            know(&form.text.as_bytes()[form.public..]);
+        let shown: Vec<_> = shown.iter().filter(is_new).map(Form::secret_part).collect();
+        for form in &shown {
+            // Base64 with padding also has all words of the same base64 without it.
+            let is_longer = |other: &&str| other.len() > form.len() && other.starts_with(form);
+            if !shown.iter().any(is_longer) {
+                know(form.as_bytes());
+            }
         }
         words.sort_unstable();
         let mut gate = Grams::with_room(words.len());

@@ -60,7 +60,7 @@ const MOST: usize = 2 * SLICE;
 #[derive(Clone)]
 pub struct Masker {
     known: Known,
-    secrets: Arc<Secrets>,
+    pub(crate) secrets: Arc<Secrets>,
     /// The sources of later secrets.
     sources: Vec<Box<dyn AnySource>>,
     /// The latest bytes of the stream: all that the masker has not written, and some before them.
@@ -207,6 +207,15 @@ impl Masker {
             self.pieces.follow(&secrets, &self.secrets);
             self.secrets = secrets;
         }
+    }
+
+    /// Whether this masker and another one are in the same state. Before the first search, this is all that
+    /// the state depends on.
+    #[cfg(test)]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.secrets, &other.secrets)
+            && self.searched + other.searched == 0
+            && self.window == other.window
     }
 
     /// Finds the pieces in the window. Decides about all text before the first piece that may go on.

@@ -195,6 +195,13 @@ pub(super) fn log(secrets: &[&str], random: &mut Random) -> Vec<u8> {
     log
 }
 
+const OTHER_SECRETS: [&str; 3] = ["hunter2!", "Tr0ub4dor&3-and-more", RFC];
+
+thread_local! {
+    /// A masker of [`OTHER_SECRETS`].
+    static OTHERS: Masker = Masker::new(OTHER_SECRETS);
+}
+
 /// Asserts that a [`Masker`] and [`slow::masked`] mask the same text.
 fn compare(seed: u64) {
     let random = &mut Random::new(seed);
@@ -203,18 +210,27 @@ fn compare(seed: u64) {
     let secrets = match random.below(3) {
         0 => vec![token.as_str()],
         1 => vec![token.as_str(), other.as_str(), "correct-horse-battery-staple"],
-        _ => vec!["hunter2!", "Tr0ub4dor&3-and-more", RFC],
+        _ => OTHER_SECRETS.to_vec(),
     };
     let log = log(&secrets, random);
-    let expected = slow::masked(&secrets, &log);
-    let masker = Masker::new(secrets.iter().copied());
+    let masker = match secrets.contains(&RFC) {
+        true => OTHERS.with(Masker::clone),
+        false => Masker::new(secrets.iter().copied()),
+    };
+    let expected = slow::masked(&masker.secrets, &log);
     let largest = random.pick(&[3, 40, 900]);
     let size = 1 + random.below(largest);
+    let mut ends: Vec<Masker> = Vec::new();
     for size in [log.len().max(1), size] {
         let (mut masker, mut out) = (masker.clone(), Vec::new());
         for chunk in log.chunks(size) {
             masker.push(chunk, &mut out).expect("memory takes all");
         }
+        // From the same state on, a masker writes the same text. The output includes all text before.
+        if out.is_empty() && ends.iter().any(|other| other.is_same(&masker)) {
+            continue;
+        }
+        ends.push(masker.clone());
         masker.finish(&mut out).expect("memory takes all");
         let same = out
             .iter()

@@ -4,15 +4,14 @@ use super::*;
 use crate::{
     pieces::Pieces,
     search::{DEPTH, Search},
-    secrets::Known,
+    secrets::Secrets,
     stream::colours,
     views::{Visible, visible},
 };
 
 /// The text with a mark in place of every secret.
-pub(super) fn masked(secrets: &[&str], text: &[u8]) -> Vec<u8> {
-    let secrets = Known::new(secrets.iter().copied()).secrets();
-    let mut search = Search::new(&secrets, text);
+pub(super) fn masked(secrets: &Secrets, text: &[u8]) -> Vec<u8> {
+    let mut search = Search::new(secrets, text);
     let seen = visible(text, secrets.gate(), false);
     let mut all = vec![seen];
     if all[0].has_hidden() {
@@ -29,7 +28,7 @@ pub(super) fn masked(secrets: &[&str], text: &[u8]) -> Vec<u8> {
     let mut judge = Pieces::default();
     let mut is_masked = vec![false; text.len()];
     for piece in pieces {
-        if judge.is_masked(&secrets, &piece, text, 0) {
+        if judge.is_masked(secrets, &piece, text, 0) {
             for stretch in piece.stretches {
                 is_masked[stretch.start as usize..stretch.end as usize].fill(true);
             }
