@@ -417,6 +417,7 @@ impl<'a> Search<'a> {
     fn end_at(&mut self, text: &Text, end: usize, is_joined: bool) -> bool {
         let bytes = &text.bytes[..end];
         let mut start = end - self.secrets.short_end(bytes);
+        let mut whole = end;
         let long = end
             .checked_sub(LEAST)
             .and_then(|at| Some((at, word(&bytes[at..])?)));
@@ -428,12 +429,16 @@ impl<'a> Search<'a> {
                 // After the end of a secret no more of it can follow, but more of its base64 can.
                 if !self.is_end_of_secret(place, &part) {
                     start = start.min(part.start);
+                    // If the secret becomes whole, the piece begins with its first byte.
+                    if place.at == 0 {
+                        whole = whole.min(part.start);
+                    }
                 } else if text.is_padded {
                     self.open = self.open.min(text.from(part.start));
                 }
             }
         }
-        let begin = after_head(text, start..end);
+        let begin = whole.min(after_head(text, start..end));
         let is_short =
             end - begin < HEAD && text.parted_at_end && !(begin + 1..end).any(|at| text.is_parted(at));
         if begin == end || is_short {
