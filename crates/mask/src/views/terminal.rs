@@ -67,6 +67,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
             Some(word) => gate.has(word),
             None => true,
         });
+        seen.hides |= hides_number(&text[special..special + length], &text[special + length..]);
         // Without the hidden text, a number may be a part of a longer word.
         seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
@@ -86,6 +87,25 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
     }
     seen.bytes = Cow::Owned(bytes);
     seen
+}
+
+/// Whether the end of a hidden text can belong to a number or an escape of the text that follows it.
+fn hides_number(hidden: &[u8], rest: &[u8]) -> bool {
+    let is_of_list = |byte: &u8| byte.is_ascii_hexdigit() || byte.is_ascii_punctuation() || *byte == b' ';
+    match hidden {
+        // The end of a string.
+        [ESCAPE, b']' | b'P' | b'X' | b'^' | b'_', ..] => false,
+        [ESCAPE, .., b'\\'] | [CSI, .., b'\\'] => true,
+        // The move of a cursor also ends with such a letter, but text follows it.
+        [.., before, last] => {
+            last.is_ascii_hexdigit()
+                && before.is_ascii_digit()
+                && rest
+                    .first_chunk()
+                    .is_some_and(|next: &[u8; 8]| next.iter().all(is_of_list))
+        }
+        _ => false,
+    }
 }
 
 impl<'a> Visible<'a> {
