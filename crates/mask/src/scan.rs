@@ -221,10 +221,19 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
         for part in run.into_iter().flat_map(parts) {
             // The next byte tells an address from another number.
-            let known = part.start..text.len().min(part.end + 1);
-            numbers(look, &text[known], &mut read, depth - 1, &mut |_| {
-                see(part.clone())
-            });
+            let known = &text[part.start..text.len().min(part.end + 1)];
+            let mut see = |_| see(part.clone());
+            read.read(known, true);
+            numbers(look, &mut read, depth - 1, &mut see);
+            // A short secret has no number to lose. Another number may be before this one in its line.
+            if is_short && read.tokens.has_address_first {
+                read.read(known, false);
+                numbers(look, &mut read, depth - 1, &mut see);
+            }
+            // The forms of a short secret are secrets, also its hexadecimal digits.
+            if secrets.least() < LONG {
+                words(secrets, &only(known, is_token_byte), LEAST, &mut see);
+            }
         }
     };
     let mut at = 0;
@@ -426,8 +435,7 @@ fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<us
 }
 
 /// Scans the bytes that numbers stand for.
-fn numbers(look: Look<'_>, text: &[u8], read: &mut Numbers, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    read.read(text);
+fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     let Numbers {
         digits, pairs, bytes, ..
     } = read;
@@ -465,9 +473,9 @@ struct Numbers {
 
 impl Numbers {
     /// Replaces the bytes by those of another text.
-    fn read(&mut self, text: &[u8]) {
+    fn read(&mut self, text: &[u8], begins_line: bool) {
         let mut tokens = std::mem::take(&mut self.tokens);
-        tokens.read(text);
+        tokens.read(text, begins_line);
         self.digits.clear();
         self.bytes.iter_mut().for_each(Vec::clear);
         for token in &tokens.tokens {

@@ -7,6 +7,7 @@ use base64::{
 
 use crate::{MARK, Masker, SecretSource, views::View};
 
+mod agree;
 mod careless;
 mod generated;
 mod properties;

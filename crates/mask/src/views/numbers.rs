@@ -15,6 +15,10 @@ const FEW: usize = 4;
 const PREFIX: usize = 16;
 const PREFIX_DIGITS: usize = 40;
 
+/// The greatest distance, in bytes, between a text column and the numbers and the address to which it belongs.
+/// The masker may not know more of a long line.
+const LINE: usize = 1024;
+
 /// The greatest number of digits of an index.
 const INDEX: usize = 5;
 
@@ -51,8 +55,8 @@ pub(crate) enum Kind {
 /// calls it with the text columns of dumps.
 pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     let mut tokens = Tokens::default();
-    tokens.read(&text.bytes);
-    let Tokens { tokens, columns } = tokens;
+    tokens.read(&text.bytes, true);
+    let Tokens { tokens, columns, .. } = tokens;
     if uses(View::Column) && !columns.is_empty() {
         emit(joined_columns(text, columns));
     }
@@ -222,17 +226,25 @@ pub(crate) struct Tokens {
     pub(crate) tokens: Vec<Token>,
     /// The places of the text columns of dumps.
     columns: Vec<Range<usize>>,
+    /// Whether the first number is the address of a dump.
+    pub(crate) has_address_first: bool,
 }
 
 impl Tokens {
-    /// Replaces the numbers by those of another text.
-    pub(crate) fn read(&mut self, text: &[u8]) {
-        let Self { tokens, columns } = self;
+    /// Replaces the numbers by those of another text. `begins_line` tells whether the first number of the text
+    /// is the first one of its line.
+    pub(crate) fn read(&mut self, text: &[u8], mut begins_line: bool) {
+        let Self {
+            tokens,
+            columns,
+            has_address_first,
+        } = self;
         tokens.clear();
         columns.clear();
+        *has_address_first = false;
         let mut at = 0;
-        let mut begins_line = true;
         let mut has_address = false;
+        let mut address_to = 0;
         // The number of digits of the latest number in this line, and the number of tokens before the line.
         let (mut latest, mut before) = (0, 0);
         while at < text.len() {
@@ -240,13 +252,14 @@ impl Tokens {
                 if text[at] == b'\n' {
                     (begins_line, has_address, latest) = (true, false, 0);
                     before = tokens.len();
-                } else if latest > 0
-                    && (has_address || tokens.len() >= before + FEW)
+                } else if let near = near(&tokens[before..], at)
+                    && latest > 0
+                    && (has_address && address_to + LINE >= at || near.len() >= FEW)
                     && is_column(&text[at..], latest)
                 {
                     let length = memchr::memchr(b'\n', &text[at..]);
                     let end = length.map_or(text.len(), |length| at + length);
-                    let end = end.min(at + column_width(&tokens[before..], text));
+                    let end = end.min(at + column_width(near, text));
                     columns.push(at..end);
                     // The next line of the dump can follow in the same line of the log.
                     (begins_line, has_address, latest, before) = (true, false, 0, tokens.len());
@@ -268,7 +281,8 @@ impl Tokens {
                     tokens.truncate(before);
                 }
                 at += length;
-                (has_address, begins_line) = (true, true);
+                (has_address, begins_line, address_to) = (true, true, at);
+                *has_address_first |= tokens.is_empty();
                 continue;
             }
             latest = if kind == Kind::Word { 0 } else { digits.len() };
@@ -458,6 +472,12 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
             blanks > 0 && next > 0 && next != prefix + digits.len()
         }
     }
+}
+
+/// The numbers of a line that are near a position.
+fn near(numbers: &[Token], at: usize) -> &[Token] {
+    let far = numbers.partition_point(|token| token.digits.start + LINE < at);
+    &numbers[far..]
 }
 
 /// The greatest length of the text column after the numbers of a line, with the blanks before it.

@@ -1,0 +1,93 @@
+//! Logs that the masker once masked in another way than the [definition](slow).
+
+use rstest::rstest;
+
+use super::*;
+
+/// The output of a masker, which is that of the definition.
+fn agreed(secret: &str, log: &[u8]) -> String {
+    let masker = Masker::new([secret]);
+    let out = masked(&masker, [log]);
+    let expected = slow::masked(&masker.secrets, log);
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        String::from_utf8_lossy(&expected),
+        "{:?}",
+        String::from_utf8_lossy(log)
+    );
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn each(text: &str, between: &str, show: impl Fn(u8) -> String) -> String {
+    text.bytes().map(show).collect::<Vec<_>>().join(between)
+}
+
+/// A slice ends within a secret that begins more than a slice's held end before. The secret's first
+/// characters are apart from each other, so they could be there by chance.
+#[test]
+fn a_slice_ends_within_characters_that_stand_alone() {
+    let token = long_jwt(1_790_000_000);
+    for more in 0..3 {
+        let log = format!(
+            "{}\n{}\n",
+            " ".repeat((64 << 10) - 2000 + more),
+            each(&token, ", ", |byte| char::from(byte).into())
+        );
+        assert_eq!(agreed(&token, log.as_bytes()).trim(), MARK, "{more}");
+    }
+}
+
+/// The last number has letters of another word behind it.
+#[rstest]
+#[case("token: 6875, 6E74, 6572, 3221Continue? [y/N] ")]
+#[case("4265:6172:6572:2068:756e:7465:7232:210x150 165 156")]
+fn digits_of_a_short_secret_before_a_word_are_masked(#[case] log: &str) {
+    assert!(agreed("hunter2!", log.as_bytes()).contains(MARK));
+}
+
+/// The first look begins with a number that looks like an address. But it is not the first number in the
+/// line.
+#[test]
+fn binary_digits_after_other_text_are_masked() {
+    let escapes = each("hunter2!", ";", |byte| format!("0x{byte:02x}"));
+    let digits = each(&escapes, " ", |byte| format!("{byte:08b}"));
+    let out = agreed("hunter2!", format!("1 \u{e9}0x{digits}\n").as_bytes());
+    assert!(out.contains(MARK), "{out}");
+}
+
+/// A terminal does not show the first bytes of the number or of the escape.
+#[rstest]
+#[case("\x1b[", "\\u00", ";")]
+#[case("\x1b", "\\u00", "")]
+#[case("\x1b[", "", ":")]
+#[case("\x1b[", "", "")]
+#[case("\x1b[", "=", "")]
+fn numbers_that_begin_in_a_control_sequence_are_masked(
+    #[case] sequence: &str,
+    #[case] before: &str,
+    #[case] between: &str,
+) {
+    // The first byte ends with a letter, which also ends a control sequence.
+    for secret in ["nunter2!", "hunter2!"] {
+        let list = each(secret, between, |byte| format!("{before}{byte:02x}"));
+        let out = agreed(secret, format!("{sequence}{list} \n").as_bytes());
+        assert!(out.contains(MARK), "{secret} {out}");
+    }
+}
+
+/// Many numbers are far before the blanks, and the text after the blanks is not the text column of a dump.
+#[test]
+fn a_text_column_is_near_its_numbers() {
+    let token = long_jwt(1_790_000_000);
+    for numbers in [20, 130, 1500] {
+        let bits = "00001101 ".repeat(numbers);
+        let decimals = each(&token, " ", |byte| byte.to_string());
+        for text in [
+            STANDARD.encode(&decimals),
+            decimals,
+            each(&token, " ", |byte| format!("{byte:08b}")),
+        ] {
+            agreed(&token, format!("{bits}{}{text}\n", " ".repeat(275)).as_bytes());
+        }
+    }
+}
