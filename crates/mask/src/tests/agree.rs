@@ -62,6 +62,8 @@ fn binary_digits_after_other_text_are_masked() {
 #[case("\x1b[", "", ":")]
 #[case("\x1b[", "", "")]
 #[case("\x1b[", "=", "")]
+#[case("\x1b%", "", " ")]
+#[case("\x1b", "", ", ")]
 fn numbers_that_begin_in_a_control_sequence_are_masked(
     #[case] sequence: &str,
     #[case] before: &str,
@@ -73,6 +75,19 @@ fn numbers_that_begin_in_a_control_sequence_are_masked(
         let out = agreed(secret, format!("{sequence}{list} \n").as_bytes());
         assert!(out.contains(MARK), "{secret} {out}");
     }
+}
+
+/// A terminal does not show the first digit.
+#[rstest]
+#[case("\x1b", " ")]
+#[case("\x1b[", ", ")]
+fn decimal_numbers_that_begin_in_a_control_sequence_are_masked(
+    #[case] sequence: &str,
+    #[case] between: &str,
+) {
+    let list = each("hunter2!", between, |byte| byte.to_string());
+    let out = agreed("hunter2!", format!("{sequence}{list}\n").as_bytes());
+    assert!(out.contains(MARK), "{out}");
 }
 
 /// Many numbers are far before the blanks, and the text after the blanks is not the text column of a dump.

@@ -89,20 +89,26 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
     seen
 }
 
+/// The least number of digits in the eight bytes after hidden text that are a list of numbers.
+const DIGITS: usize = 3;
+
 /// Whether the end of a hidden text can belong to a number or an escape of the text that follows it.
 fn hides_number(hidden: &[u8], rest: &[u8]) -> bool {
-    let is_of_list = |byte: &u8| byte.is_ascii_hexdigit() || byte.is_ascii_punctuation() || *byte == b' ';
+    let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
+    let is_of_list = |byte: &u8| {
+        let is_prefix = matches!(byte, b'x' | b'X' | b'u' | b'U' | b'o');
+        is_digit(byte) || is_prefix || byte.is_ascii_punctuation() || byte.is_ascii_whitespace()
+    };
     match hidden {
         // The end of a string.
         [ESCAPE, b']' | b'P' | b'X' | b'^' | b'_', ..] => false,
         [ESCAPE, .., b'\\'] | [CSI, .., b'\\'] => true,
         // The move of a cursor also ends with such a letter, but text follows it.
-        [.., before, last] => {
-            last.is_ascii_hexdigit()
-                && before.is_ascii_digit()
-                && rest
-                    .first_chunk()
-                    .is_some_and(|next: &[u8; 8]| next.iter().all(is_of_list))
+        [.., last] => {
+            let next = rest.first_chunk::<8>().filter(|_| is_digit(last));
+            next.is_some_and(|next| {
+                next.iter().all(is_of_list) && next.iter().filter(|byte| is_digit(byte)).count() >= DIGITS
+            })
         }
         _ => false,
     }
