@@ -223,12 +223,24 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             // The next byte tells an address from another number.
             let known = &text[part.start..text.len().min(part.end + 1)];
             let mut see = |_| see(part.clone());
-            read.read(known, true);
-            numbers(look, &mut read, depth - 1, &mut see);
-            // A short secret has no number to lose. Another number may be before this one in its line.
-            if is_short && read.tokens.has_address_first {
-                read.read(known, false);
+            let mut numbers = |text: &[u8], begins_line| {
+                read.read(text, begins_line);
                 numbers(look, &mut read, depth - 1, &mut see);
+                (
+                    read.tokens.has_address_first,
+                    std::mem::take(&mut read.tokens.columns),
+                )
+            };
+            let (has_address, columns) = numbers(known, true);
+            if is_short {
+                // A short secret has no number to lose. Another number may be before this one in its line.
+                if has_address {
+                    numbers(known, false);
+                }
+                // What looks like the text column of a dump can be numbers.
+                for column in columns {
+                    numbers(&known[column], true);
+                }
             }
             // The forms of a short secret are secrets, also its hexadecimal digits.
             if secrets.least() < LONG {

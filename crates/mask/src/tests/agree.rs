@@ -90,6 +90,17 @@ fn decimal_numbers_that_begin_in_a_control_sequence_are_masked(
     assert!(out.contains(MARK), "{out}");
 }
 
+/// The blanks look like those before the text column of a dump.
+#[test]
+fn numbers_in_a_text_column_are_masked() {
+    let list = each("hunter2!", ", ", |byte| format!("\\x{byte:02x}"));
+    let out = agreed(
+        "hunter2!",
+        format!("{}    {list}\n", "48, 49, ".repeat(30)).as_bytes(),
+    );
+    assert!(out.contains(MARK), "{out}");
+}
+
 /// Many numbers are far before the blanks, and the text after the blanks is not the text column of a dump.
 #[test]
 fn a_text_column_is_near_its_numbers() {

@@ -225,7 +225,7 @@ pub(crate) struct Tokens {
     /// The numbers, without the addresses of dumps, indexes and counters.
     pub(crate) tokens: Vec<Token>,
     /// The places of the text columns of dumps.
-    columns: Vec<Range<usize>>,
+    pub(crate) columns: Vec<Range<usize>>,
     /// Whether the first number is the address of a dump.
     pub(crate) has_address_first: bool,
 }
