@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use crate::{
-    PIECE,
+    LEAST, PIECE,
     search::{LOSS, Piece},
     secrets::Secrets,
     views::{View, is_token_byte, uses},
@@ -47,6 +47,8 @@ struct Known {
     part: Range<u32>,
     /// The number of secret bytes in this piece and in the pieces that it continues.
     own: usize,
+    /// Whether one of these pieces has [`LEAST`] bytes that other text seldom has.
+    is_rare: bool,
     is_masked: bool,
     /// The ends of the stretches that the masker replaces.
     ends: Vec<u64>,
@@ -61,14 +63,16 @@ impl Pieces {
         let secret = secrets.get(piece.secret);
         let (from, to) = (piece.part.start as usize, piece.part.end as usize);
         let own = secret.own(from, to);
-        let before = self
-            .0
-            .iter()
-            .filter(|known| uses(View::Chain) && known.is_before(secrets, piece, &span, window, base));
-        // Bytes of the secret that are in both pieces count once.
-        let before =
-            before.map(|known| known.own + secret.own(to.min(from.max(known.part.end as usize)), to));
-        let before = before.max();
+        let mut before = None;
+        let mut is_rare = secret.rare(from, to) >= LEAST;
+        for known in &self.0 {
+            if uses(View::Chain) && known.is_before(secrets, piece, &span, window, base) {
+                // Bytes of the secret that are in both pieces count once.
+                let rest = to.min(from.max(known.part.end as usize));
+                before = before.max(Some(known.own + secret.own(rest, to)));
+                is_rare |= known.is_rare;
+            }
+        }
         let chain = own.max(before.unwrap_or(0));
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
         let sole = lost(secret.sole(from, to));
@@ -78,7 +82,7 @@ impl Pieces {
             *start == from || (from..to).contains(start) && lost(secret.own(*start, to)) >= piece_of_any
         });
         let is_masked = sole >= most
-            || before.is_some() && chain >= piece_of_any
+            || before.is_some() && is_rare && chain >= piece_of_any
             || begins && lost(own) >= piece_of_any
             || sole >= piece_of_any
                 && (begins_line(&window[..piece.from as usize]) || self.follows_mark(&span, window, base));
@@ -87,6 +91,7 @@ impl Pieces {
             secret: piece.secret,
             part: piece.part.clone(),
             own: chain,
+            is_rare,
             is_masked,
             ends: piece
                 .stretches
@@ -97,6 +102,7 @@ impl Pieces {
         // The masker judges a piece again as long as its end is undecided.
         if let Some(known) = self.0.iter_mut().find(|known| known.is_same(&new)) {
             known.own = known.own.max(chain);
+            known.is_rare |= is_rare;
             known.is_masked |= is_masked;
             return known.is_masked;
         }

@@ -57,7 +57,11 @@ const OVERLAP: usize = 256;
 const AROUND: usize = 48;
 
 /// The number of samples in a row with an escape after which escapes are dense.
-const DENSE: usize = 3;
+const DENSE: u32 = 3;
+
+/// The least number of samples with an escape, among eight in a row with many digits, after which the escapes
+/// may be folded: each line can have a prefix.
+const FOLDED: u32 = 4;
 
 /// The least number of samples with a digit, among eight in a row, in text that may be a list of numbers.
 const SAMPLES_WITH_DIGITS: u32 = 6;
@@ -177,36 +181,45 @@ pub(crate) struct Look<'a> {
     secrets: &'a Secrets,
     /// Whether a known word is near. Then shorter encodings also count.
     is_close: bool,
+    /// The least number of bytes of a secret in a row that count.
+    least: usize,
 }
 
 impl<'a> Look<'a> {
     /// A look at a whole log.
     pub(crate) fn far(secrets: &'a Secrets) -> Self {
-        let is_close = false;
-        Self { secrets, is_close }
+        Self {
+            secrets,
+            is_close: false,
+            least: SEEN,
+        }
     }
 
     /// A look at text near a known word.
     pub(crate) fn close(secrets: &'a Secrets) -> Self {
-        let is_close = true;
-        Self { secrets, is_close }
+        Self {
+            secrets,
+            is_close: true,
+            least: LEAST,
+        }
     }
 
-    /// The least number of bytes of a secret in a row that count.
-    fn least(self) -> usize {
-        if self.is_close { LEAST } else { SEEN }
+    /// A look at text that numbers stand for.
+    fn in_numbers(self) -> Self {
+        let least = SEEN_IN_NUMBERS;
+        Self { least, ..self }
     }
 }
 
 /// Calls `see` with each part of a text in which up to `depth` views may read a piece.
 pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     let secrets = look.secrets;
-    words(secrets, text, look.least(), see);
+    words(secrets, text, look.least, see);
     if depth == 0 {
         return;
     }
     let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed, mut alone_to) = (0, 0, 0, 0, 0);
-    let (mut escapes_to, mut escapes) = (0, 0);
+    let (mut escapes_to, mut escapes) = (0, 0_u8);
     let (mut listed_to, mut digits, mut latin_to, mut table_to) = (0, 0_u8, 0, 0);
     let mut dump: Option<Range<usize>> = None;
     // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
@@ -276,7 +289,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             }
         }
         if reached & !(0x80 << Class::Digit as u32) == 0 {
-            (mixed, escapes) = (0, 0);
+            (mixed, escapes) = (0, escapes << 1);
             at += step;
             continue;
         }
@@ -333,7 +346,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
             mixed_to = at + AROUND;
             let joined = only(&text[part.clone()], is_token_byte);
-            words(secrets, &joined, look.least(), &mut |_| see(part.clone()));
+            words(secrets, &joined, look.least, &mut |_| see(part.clone()));
             let near = at.saturating_sub(COUNTED)..text.len().min(at + 2 * SAMPLE);
             if at >= alone_to && count_alone(&text[near]) > 0 {
                 let part = part.start..text.len().min(at + OVERLAP);
@@ -356,16 +369,18 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
             let bytes = latin(&Text::plain(&text[part.clone()])).bytes;
             words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
         }
-        escapes = if has(Class::Escape) > 0 { escapes + 1 } else { 0 };
-        if escapes >= dense && at >= escapes_to {
+        escapes = escapes << 1 | u8::from(has(Class::Escape) > 0);
+        let is_folded = escapes.count_ones() >= FOLDED && digits.count_ones() >= SAMPLES_WITH_DIGITS;
+        if at >= escapes_to && (escapes.trailing_ones() >= dense || is_folded) {
             escapes_to = at + OVERLAP;
-            let part = at.saturating_sub(DENSE * step + AROUND)..text.len().min(escapes_to + AROUND);
+            let samples = if is_folded { 8 } else { DENSE as usize };
+            let part = at.saturating_sub(samples * step + AROUND)..text.len().min(escapes_to + AROUND);
             unescape(look, &text[part.clone()], depth - 1, &mut |_| see(part.clone()));
             if has_carets(&text[part.clone()]) {
                 let bytes = uncareted(&Text::plain(&text[part.clone()])).bytes;
                 words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
                 let joined = only(&bytes, is_token_byte);
-                words(secrets, &joined, look.least(), &mut |_| see(part.clone()));
+                words(secrets, &joined, look.least, &mut |_| see(part.clone()));
             }
         }
         at += step;
@@ -390,8 +405,8 @@ fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range
 }
 
 /// Scans the bytes that an encoding stands for.
-fn decoded(look: Look<'_>, bytes: &[u8], least: usize, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    words(look.secrets, bytes, least, see);
+fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    words(look.secrets, bytes, look.least, see);
     let shortest = if look.is_close { LEAST } else { RUN / 2 };
     if depth > 0 {
         // Other encodings are text. Most bytes that are decoded at a wrong alignment are not text.
@@ -423,6 +438,15 @@ fn decoded(look: Look<'_>, bytes: &[u8], least: usize, depth: usize, see: &mut d
         scan(look, &visible, depth, &mut |part| {
             see(part.start..bytes.len());
         });
+        // Each fold can leave a number of its prefix between the characters.
+        words(
+            look.secrets,
+            &only(&visible, is_token_byte),
+            look.least,
+            &mut |_| {
+                see(0..bytes.len());
+            },
+        );
     }
 }
 
@@ -439,7 +463,7 @@ fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<us
             let [one, two, three, four] = [group[0], group[1], group[2], group[3]];
             bytes.copy_from_slice(&[one << 2 | two >> 4, two << 4 | three >> 2, three << 6 | four]);
         }
-        decoded(look, &bytes[..length], look.least(), depth, &mut |part| {
+        decoded(look, &bytes[..length], depth, &mut |part| {
             let digit = |at: usize| alignment + at / 3 * 4;
             see(digit(part.start)..run.len().min(digit(part.end) + 4));
         });
@@ -451,19 +475,20 @@ fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mut dyn FnMut
     let Numbers {
         digits, pairs, bytes, ..
     } = read;
+    let look = look.in_numbers();
     for phase in 0..2 {
         pairs.clear();
         let digits = digits.get(phase..).unwrap_or_default();
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
-        decoded(look, pairs, SEEN_IN_NUMBERS, depth, see);
+        decoded(look, pairs, depth, see);
     }
     for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1]) {
         if bytes.len() >= LEAST {
-            decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
+            decoded(look, bytes, depth, see);
             // The same words in big-endian order.
             if word > 1 {
                 bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
-                decoded(look, bytes, SEEN_IN_NUMBERS, depth, see);
+                decoded(look, bytes, depth, see);
             }
         }
     }
@@ -518,8 +543,9 @@ impl Numbers {
         let mut add = |way: usize, value: u64, count: usize| {
             self.bytes[way].extend_from_slice(&value.to_le_bytes()[..count]);
         };
-        if matches!(length, 4 | 8 | 16) {
-            add(0, hex, length / 2);
+        // Beside other words, `\u0065` can also be a word.
+        if matches!(token.digits.len(), 4 | 8 | 16) {
+            add(0, hex, token.digits.len() / 2);
         }
         if let Some((byte, _)) = hex_byte(digits) {
             add(8, byte[0].into(), 1);

@@ -35,7 +35,7 @@ const SHORT: usize = 32;
 
 /// The least number of rare bytes in a part of a secret: bytes that other text seldom has. A part with fewer
 /// may be common text.
-const RARE: u32 = 4;
+const RARE: usize = 4;
 
 /// The secrets that the masker searches for.
 pub(crate) struct Secrets {
@@ -403,9 +403,14 @@ impl Secret {
         (self.sole[to] - self.sole[from]) as usize
     }
 
+    /// The number of bytes in a part that other text seldom has.
+    pub(crate) fn rare(&self, from: usize, to: usize) -> usize {
+        (self.rare[to] - self.rare[from]) as usize
+    }
+
     /// Whether other text seldom has this part.
     pub(crate) fn is_rare(&self, from: usize, to: usize) -> bool {
-        self.rare[to] - self.rare[from] >= RARE
+        self.rare(from, to) >= RARE
     }
 
     /// The number of secret bytes that make a piece: `most`, or all bytes of a shorter secret.
