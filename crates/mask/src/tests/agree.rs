@@ -90,6 +90,22 @@ fn decimal_numbers_that_begin_in_a_control_sequence_are_masked(
     assert!(out.contains(MARK), "{out}");
 }
 
+/// Each line of a folded list has a prefix. The prefix can have numbers, and the fold can cut a number.
+#[rstest]
+fn folded_lists_are_masked_alike(
+    #[values("\\u00", "\\x", "%", "&#x", "0x", "")] before: &str,
+    #[values("", ";", ", ")] between: &str,
+    #[values("12:", "> ", "app-1  | ", "2026-11-24T10:00:12.123Z ")] prefix: &str,
+) {
+    let token = long_jwt(1_790_000_000);
+    let list = each(&token, between, |byte| format!("{before}{byte:02x}"));
+    for columns in [29, 35] {
+        let lines = list.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+        let log: String = lines.map(|line| format!("{prefix}{line}\n")).collect();
+        agreed(&token, log.as_bytes());
+    }
+}
+
 /// The blanks look like those before the text column of a dump.
 #[test]
 fn numbers_in_a_text_column_are_masked() {
