@@ -1,19 +1,20 @@
 //! The first look at a text: it finds the places where a view may find a piece of a secret.
 //!
-//! Most of a log gets only this look. The look searches for 8-byte words of the secrets, and counts the kinds
-//! of characters in samples of the text. It decodes text that looks like an encoding, but keeps no positions
-//! of the decoded bytes. Then the views read only the text around the words that the look found.
+//! Most of a log gets only this look. The look searches for 8-byte words of the secrets. The classes of the
+//! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps no
+//! positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
 use std::ops::Range;
 
 use crate::{
     LEAST,
+    classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
     grams::word,
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, Tokens, alone, base64_value, columns, count_alone, has_carets, has_escapes,
-        hex_byte, hex_value, is_text, is_token_byte, latin, uncareted, unescaped,
+        Kind, ROWS, Token, Tokens, base64_value, columns, has_carets, has_escapes, hex_byte, hex_value,
+        is_text, is_token_byte, latin, uncareted, unescaped,
     },
 };
 
@@ -24,10 +25,17 @@ pub(crate) const SEEN: usize = 12;
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;
 
+/// The distance between two words that the look reads in a text. Every stretch of [`SEEN`] bytes has one of
+/// these words.
+const GRID: usize = SEEN + 1 - LEAST;
+
+/// The bits of every fifth byte of a block. A block has one byte less than a multiple of five.
+const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
+
 /// The least length of a secret that shows in many samples of a text.
 const LONG: usize = 64;
 
-/// The distance between two samples of the text, and the number of bytes of a sample whose kinds are counted.
+/// The distance between two samples of the text, and the number of bytes of a sample that count.
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
 
@@ -53,18 +61,21 @@ const COLUMN: usize = 64;
 const PART: usize = 2048;
 const OVERLAP: usize = 256;
 
-/// The number of bytes around a sample that are read without separators, or without escapes.
+/// The number of bytes around a place that are read without separators, or without escapes.
 const AROUND: usize = 48;
 
+/// The number of bytes on each side of a separator that the look joins into a word.
+const HALF: usize = LEAST / 2;
+
+/// The least number of separators in half a block between the bytes of a secret without capitals.
+const SEPARATORS: u32 = 10;
+
 /// The number of samples in a row with an escape after which escapes are dense.
-const DENSE: u32 = 3;
+const DENSE: usize = 3;
 
 /// The least number of samples with an escape, among eight in a row with many digits, after which the escapes
 /// may be folded: each line can have a prefix.
 const FOLDED: u32 = 4;
-
-/// The least number of samples with a digit, among eight in a row, in text that may be a list of numbers.
-const SAMPLES_WITH_DIGITS: u32 = 6;
 
 /// The number of bytes before a sample in which the look counts lines, and the least number of lines that may
 /// be the rows of a table. Other logs have longer lines.
@@ -74,119 +85,18 @@ const ROWS_BEFORE: usize = 8;
 /// The least number of equal texts between the numbers of a list.
 const EQUAL: usize = 5;
 
-/// The number of bytes of each class in some text. Each class has one byte of the integer.
-#[derive(Clone, Copy, Default)]
-struct Counts(u64);
-
-/// A class of bytes. Its value is the number of bits below its count in [`Counts`].
-#[derive(Clone, Copy)]
-enum Class {
-    Base64 = 0,
-    /// All characters in lists of numbers, including the separators.
-    Number = 8,
-    Capital = 16,
-    Small = 24,
-    Separator = 32,
-    Escape = 40,
-    Digit = 48,
-    /// The first bytes of the characters U+0080 to U+00FF in UTF-8.
-    Latin = 56,
-}
-
-const CLASSES: [u64; 256] = {
-    let mut table = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        let byte = at as u8;
-        let mut counts = 0;
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_') {
-            counts |= 1 << Class::Base64 as u32;
-        } else if byte != b'.' {
-            counts |= 1 << Class::Separator as u32;
-        }
-        if byte.is_ascii_uppercase() {
-            counts |= 1 << Class::Capital as u32;
-        }
-        if byte.is_ascii_lowercase() {
-            counts |= 1 << Class::Small as u32;
-        }
-        if matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<' | b'^') {
-            counts |= 1 << Class::Escape as u32;
-        }
-        if byte.is_ascii_digit() {
-            counts |= 1 << Class::Digit as u32;
-        }
-        if matches!(byte, 0xc2 | 0xc3) {
-            counts |= 1 << Class::Latin as u32;
-        }
-        let is_mark =
-            matches!(byte, 9 | 10 | 13 | b' '..=b'/' | b':'..=b'>' | b'['..=b']' | b'_' | b'{'..=b'}');
-        if is_mark
-            || byte.is_ascii_hexdigit()
-            || matches!(byte, b'x' | b'X' | b'u' | b'U' | b'o' | b'i' | b'n' | b't')
-        {
-            counts |= 1 << Class::Number as u32;
-        }
-        table[at] = counts;
-        at += 1;
-    }
-    table
-};
-
-impl Counts {
-    fn of(bytes: &[u8; COUNTED]) -> Self {
-        Self(bytes.iter().map(|byte| CLASSES[usize::from(*byte)]).sum())
-    }
-
-    fn get(self, class: Class) -> usize {
-        (self.0 >> class as u32 & 0xff) as usize
-    }
-
-    /// The classes of which the text has so many bytes that a look at it may be of use. Each class has the
-    /// upper bit of its byte.
-    fn reached(self) -> u64 {
-        // No count is greater than 8, so none overflows into the next.
-        (self.0 + TO_REACH) & 0x8080_8080_8080_8080
-    }
-}
-
-/// For each class, the number that sets the upper bit of its byte if it is added to a count that is just
-/// enough.
-const TO_REACH: u64 = {
-    let enough = [
-        (Class::Base64, COUNTED),
-        (Class::Number, COUNTED),
-        (Class::Capital, 2),
-        (Class::Separator, 4),
-        (Class::Escape, 1),
-        (Class::Digit, 1),
-        (Class::Latin, 2),
-    ];
-    let (mut all, mut at) = (0, 0);
-    while at < enough.len() {
-        let (class, count) = enough[at];
-        all |= (0x80 - count as u64) << class as u32;
-        at += 1;
-    }
-    all
-};
-
-fn is(byte: u8, class: Class) -> bool {
-    CLASSES[usize::from(byte)] >> class as u32 & 1 == 1
-}
-
 /// The secrets, and how closely to look for them.
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
     secrets: &'a Secrets,
-    /// Whether a known word is near. Then shorter encodings also count.
+    /// Whether a word of a secret is near. Then shorter encodings also count.
     is_close: bool,
     /// The least number of bytes of a secret in a row that count.
     least: usize,
 }
 
 impl<'a> Look<'a> {
-    /// A look at a whole log.
+    /// A look at a part of a log.
     pub(crate) fn far(secrets: &'a Secrets) -> Self {
         Self {
             secrets,
@@ -195,7 +105,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// A look at text near a known word.
+    /// A look at text near a word of a secret.
     pub(crate) fn close(secrets: &'a Secrets) -> Self {
         Self {
             secrets,
@@ -213,39 +123,157 @@ impl<'a> Look<'a> {
 
 /// Calls `see` with each part of a text in which up to `depth` views may read a piece.
 pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    let secrets = look.secrets;
-    words(secrets, text, look.least, see);
-    if depth == 0 {
-        return;
-    }
-    let (mut numbers_to, mut base64_to, mut mixed_to, mut mixed, mut alone_to) = (0, 0, 0, 0, 0);
-    let (mut escapes_to, mut escapes) = (0, 0_u8);
-    let (mut listed_to, mut digits, mut latin_to, mut table_to) = (0, 0_u8, 0, 0);
-    let mut dump: Option<Range<usize>> = None;
-    // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
-    let is_short = look.is_close || secrets.least() < LONG;
-    let shortest = if look.is_close { LEAST } else { secrets.shortest() };
-    let (step, dense, least_mixed) = if is_short {
-        (COUNTED, 1, 1)
-    } else {
-        (SAMPLE, DENSE, 2)
+    let Some(depth) = depth.checked_sub(1) else {
+        return words(look.secrets, text, look.least, see);
     };
-    let mut read = Numbers::default();
-    let mut numbers = |run: Option<Range<usize>>, see: &mut dyn FnMut(Range<usize>)| {
-        for part in run.into_iter().flat_map(parts) {
+    let classes = Classes::of(text);
+    let scan = Scan {
+        look,
+        text,
+        classes: &classes,
+        depth,
+        // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
+        is_short: look.is_close || look.secrets.least() < LONG,
+    };
+    scan.plain(see);
+    scan.base64(see);
+    let read = scan.numbers(see);
+    scan.lists(&read, see);
+    scan.joined(see);
+    scan.alone(see);
+    scan.latin(see);
+    scan.escapes(see);
+}
+
+/// A look at one text.
+struct Scan<'a> {
+    look: Look<'a>,
+    text: &'a [u8],
+    classes: &'a Classes,
+    /// The number of views that may read the text which another view returns.
+    depth: usize,
+    is_short: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn bits(&self, class: Class) -> Bits<'a> {
+        self.classes.get(class)
+    }
+
+    /// The text around a position.
+    fn around(&self, before: usize, at: usize, after: usize) -> Range<usize> {
+        at.saturating_sub(before)..self.text.len().min(at + after)
+    }
+
+    /// Words of secrets.
+    fn plain(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let secrets = self.look.secrets;
+        let least = self.look.least;
+        let stride = least.min(secrets.shortest()) + 1 - LEAST;
+        if !secrets.is_plain() || stride != GRID {
+            return words(secrets, self.text, least, see);
+        }
+        let tokens = self.bits(Class::Token);
+        let mut seen_to = 0;
+        for block in 0..tokens.blocks() {
+            let bits = u128::from(tokens.block(block)) | u128::from(tokens.block(block + 1)) << BLOCK;
+            let each_fifth = EACH_FIFTH << (block % GRID);
+            for at in positions(in_a_row(bits, LEAST) as u64 & each_fifth).map(|at| block * BLOCK + at) {
+                if at >= seen_to
+                    && word(&self.text[at..]).is_some_and(|word| secrets.gate().has(word))
+                    && let Some(part) = secrets.seen(self.text, at, least)
+                {
+                    seen_to = part.end;
+                    see(part);
+                }
+            }
+        }
+        let mut look = |part: Range<usize>| {
+            words(secrets, &self.text[part.clone()], least, &mut |seen| {
+                see(part.start + seen.start..part.start + seen.end);
+            });
+        };
+        // Twelve random bytes have one above 0x7f.
+        let high = self.bits(Class::High);
+        let mut part = 0..0;
+        for block in (0..high.blocks()).filter(|block| high.block(*block) != 0) {
+            let start = (block * BLOCK).saturating_sub(SEEN);
+            if start > part.end {
+                look(std::mem::replace(&mut part, start..start));
+            }
+            part.end = self.text.len().min((block + 1) * BLOCK + SEEN);
+        }
+        look(part);
+    }
+
+    /// Runs of base64.
+    fn base64(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let shortest = if self.look.is_close {
+            LEAST
+        } else {
+            self.look.secrets.shortest()
+        };
+        let has_letters = |class, run: &Range<usize>| self.bits(class).count(run.clone()) >= LETTERS;
+        for run in self.bits(Class::Base64).runs(RUN.min(2 * shortest - 2)) {
+            if has_letters(Class::Capital, &run) && has_letters(Class::Small, &run) {
+                base64(self.look, &self.text[run.clone()], self.depth, &mut |part| {
+                    see(run.start + part.start..run.start + part.end);
+                });
+            }
+        }
+    }
+
+    /// Runs of numbers. Returns those that are more than a hash.
+    fn numbers(&self, see: &mut dyn FnMut(Range<usize>)) -> Vec<Range<usize>> {
+        let (mut numbers, mut read) = (Numbers::default(), Vec::new());
+        let mut decode = |run: Option<Range<usize>>| {
+            self.decode(run.into_iter(), &mut numbers, see);
+        };
+        let mut dump: Option<Range<usize>> = None;
+        let least = if self.is_short { COUNTED } else { 2 * COUNTED - 1 };
+        for run in self.bits(Class::Number).runs(least) {
+            match self.kind(&run) {
+                Run::Words => {}
+                Run::Hash(hash) => {
+                    if has_words(self.look.secrets, &self.text[hash]) {
+                        decode(Some(run));
+                    }
+                }
+                Run::Other if !self.is_numbers(&run) => {}
+                Run::Other => {
+                    read.push(run.clone());
+                    // The lines of a dump have a text column between them.
+                    match dump.as_mut().filter(|dump| dump.end + COLUMN >= run.start) {
+                        Some(dump) => dump.end = run.end,
+                        None => decode(dump.replace(run)),
+                    }
+                }
+            }
+        }
+        decode(dump);
+        read
+    }
+
+    /// Reads the numbers of some stretches.
+    fn decode(
+        &self,
+        stretches: impl Iterator<Item = Range<usize>>,
+        read: &mut Numbers,
+        see: &mut dyn FnMut(Range<usize>),
+    ) {
+        let secrets = self.look.secrets;
+        for part in stretches.flat_map(parts) {
             // The next byte tells an address from another number.
-            let known = &text[part.start..text.len().min(part.end + 1)];
+            let known = &self.text[part.start..self.text.len().min(part.end + 1)];
             let mut see = |_| see(part.clone());
             let mut numbers = |text: &[u8], begins_line| {
                 read.read(text, begins_line);
-                numbers(look, &mut read, depth - 1, &mut see);
-                (
-                    read.tokens.has_address_first,
-                    std::mem::take(&mut read.tokens.columns),
-                )
+                numbers(self.look, read, self.depth, &mut see);
+                let columns = std::mem::take(&mut read.tokens.columns);
+                (read.tokens.has_address_first, columns)
             };
             let (has_address, columns) = numbers(known, true);
-            if is_short {
+            if self.is_short {
                 // A short secret has no number to lose. Another number may be before this one in its line.
                 if has_address {
                     numbers(known, false);
@@ -260,132 +288,307 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
                 words(secrets, &only(known, is_token_byte), LEAST, &mut see);
             }
         }
-    };
-    let mut at = 0;
-    while let Some(sample) = text.get(at..).and_then(|rest| rest.first_chunk()) {
-        let counts = Counts::of(sample);
-        let reached = counts.reached();
-        let is_digit = reached >> (Class::Digit as u32 + 7) & 1;
-        digits = digits << 1 | is_digit as u8;
-        if is_digit > 0 && at >= listed_to && digits.count_ones() >= SAMPLES_WITH_DIGITS {
-            let part = at.saturating_sub(2 * AROUND)..text.len().min(at + 2 * AROUND);
-            // A log can be full of digits, so this skips some text. A list of a whole secret is longer than
-            // the skipped text.
-            listed_to = part.end + 2 * OVERLAP;
-            if is_list(&text[part.clone()]) {
-                let part = part.start..text.len().min(part.start + PART);
-                listed_to = part.end - AROUND;
-                table(secrets, &text[part.clone()], &mut |_| see(part.clone()));
-                numbers(Some(part), see);
-            }
+    }
+
+    /// Whether a run has many digits in one line or in all its whole lines together, or the address of a dump
+    /// in a line. The first and the last line may be parts of longer lines. Their digits add to the total
+    /// only for short encodings, because a log may have the time and a hash there.
+    fn is_numbers(&self, run: &Range<usize>) -> bool {
+        let hex = self.bits(Class::Hex);
+        let (mut together, mut start) = (0, run.start);
+        let breaks = memchr::memchr_iter(b'\n', &self.text[run.clone()]).map(|at| run.start + at);
+        breaks.chain([run.end]).any(|end| {
+            let line = start..end;
+            start = end + 1;
+            let found = hex.count(line.clone());
+            let adds_up = self.is_short || line.start > run.start && line.end < run.end;
+            together += if adds_up { found } else { 0 };
+            found >= DIGITS || together >= DIGITS || found > ADDRESS && has_address(&self.text[line])
+        })
+    }
+
+    /// What a run of numbers is at first sight.
+    fn kind(&self, run: &Range<usize>) -> Run {
+        // A longer run may be a list.
+        if self.is_short || run.len() > 2 * MANY_DIGITS {
+            return Run::Other;
         }
-        if is_digit > 0 && at >= table_to && digits.count_ones() >= SAMPLES_WITH_DIGITS {
-            let before = at.saturating_sub(TABLE);
-            table_to = at + TABLE / 2;
-            if memchr::memchr_iter(b'\n', &text[before..at]).count() >= ROWS_BEFORE {
-                let part = before..text.len().min(at + PART);
-                table_to = part.end - AROUND;
-                table(secrets, &text[part.clone()], &mut |_| see(part.clone()));
-            }
+        let of_run = |class| self.bits(class).from(run.start) & ones(run.len());
+        let digits = of_run(Class::Hex);
+        let long = in_a_row(digits, DIGITS);
+        if long == 0 {
+            let is_few = (digits.count_ones() as usize) <= ADDRESS;
+            return if is_few { Run::Words } else { Run::Other };
         }
-        if reached & !(0x80 << Class::Digit as u32) == 0 {
-            (mixed, escapes) = (0, escapes << 1);
-            at += step;
-            continue;
+        let start = long.trailing_zeros() as usize;
+        let length = (digits >> start).trailing_ones() as usize;
+        let hash = start..start + length;
+        let has_few_others = (digits.count_ones() as usize) < length + DIGITS;
+        // A number without letters may also be decimal or binary.
+        let letters = digits & !of_run(Class::Digit) & ones(hash.end) & !ones(hash.start);
+        if length < MANY_DIGITS && has_few_others && letters != 0 {
+            Run::Hash(run.start + hash.start..run.start + hash.end)
+        } else {
+            Run::Other
         }
-        let has = |class| counts.get(class);
-        let next = |class| {
-            let next = text[at + COUNTED..].first_chunk();
-            next.map_or(COUNTED, |next| Counts::of(next).get(class))
-        };
-        let is_long = || is_short || next(Class::Number) >= COUNTED - 1;
-        if has(Class::Number) == COUNTED && at >= numbers_to && is_long() {
-            let run = run(text, at, Class::Number);
-            numbers_to = run.end;
-            let digits = Digits::of(&text[run.clone()]);
-            if !is_numbers(&text[run.clone()], digits, is_short) {
-                // Most runs are too short.
-            } else if let Some(hash) = digits.filter(|_| !is_short).and_then(Digits::hash) {
-                if has_words(secrets, &text[run.clone()][hash]) {
-                    numbers(Some(run), see);
-                }
-            } else {
+    }
+
+    /// Lists of numbers with other text between them, and tables of numbers. `read` are the stretches whose
+    /// numbers are already read.
+    fn lists(&self, read: &[Range<usize>], see: &mut dyn FnMut(Range<usize>)) {
+        let (digits, breaks) = (self.bits(Class::Digit), self.bits(Class::LineBreak));
+        let step = if self.is_short { COUNTED } else { SAMPLE };
+        let (mut numbers, mut read) = (Numbers::default(), read.iter().peekable());
+        let (mut listed_to, mut table_to) = (0, 0);
+        let often = often(&digits.samples(step));
+        let mut next = 0;
+        while let Some(sample) = Bits(&often).first_from(next) {
+            let at = sample * step;
+            while let Some(run) = read.next_if(|run| run.start <= at) {
                 listed_to = listed_to.max(run.end);
-                // The lines of a dump have a text column between them.
-                match dump.as_mut().filter(|dump| dump.end + COLUMN >= run.start) {
-                    Some(dump) => dump.end = run.end,
-                    None => numbers(dump.replace(run), see),
+            }
+            if at >= listed_to {
+                let part = self.around(2 * AROUND, at, 2 * AROUND);
+                // A log can be full of digits, so this skips some text. A list of a whole secret is longer
+                // than the skipped text.
+                listed_to = part.end + 2 * OVERLAP;
+                if self.is_list(part.clone()) {
+                    let part = part.start..self.text.len().min(part.start + PART);
+                    listed_to = part.end - AROUND;
+                    table(self.look.secrets, &self.text[part.clone()], &mut |_| {
+                        see(part.clone())
+                    });
+                    self.decode([part].into_iter(), &mut numbers, see);
+                }
+            }
+            if at >= table_to {
+                let before = at.saturating_sub(TABLE);
+                table_to = at + TABLE / 2;
+                // Each 64 bytes of the table have a line break, so most counts are not needed.
+                let has_rows = [at, at.saturating_sub(BLOCK), at.saturating_sub(2 * BLOCK)]
+                    .into_iter()
+                    .all(|at| breaks.before(at) != 0);
+                if has_rows && breaks.count(before..at) >= ROWS_BEFORE {
+                    let part = before..self.text.len().min(at + PART);
+                    table_to = part.end - AROUND;
+                    table(self.look.secrets, &self.text[part.clone()], &mut |_| {
+                        see(part.clone())
+                    });
+                }
+            }
+            next = (sample + 1).max(listed_to.min(table_to).div_ceil(step));
+        }
+    }
+
+    /// Whether the texts between numbers are often equal, as in `byte(101), byte(121)`. It is enough if every
+    /// second text is equal, as in `0 => 101, 1 => 121`.
+    fn is_list(&self, part: Range<usize>) -> bool {
+        let (digits, hex) = (self.bits(Class::Digit), self.bits(Class::Hex));
+        let mut gaps: [&[u8]; 2] = [&[], &[]];
+        let (mut equal, mut seen) = ([0; 2], 0);
+        let mut number = digits.first_from(part.start);
+        // In a list, most of the texts are equal. In other text, this loop stops after a few of them.
+        while let Some(at) = number.filter(|at| *at < part.end && seen <= 2 * equal[0].max(equal[1]) + EQUAL)
+        {
+            let is_hex = matches!(self.text[at..], [b'0', b'x' | b'X', ..]);
+            let end = if is_hex { hex.end(at + 2) } else { digits.end(at) };
+            number = digits.first_from(end);
+            let gap = &self.text[end.min(part.end)..number.unwrap_or(part.end).min(part.end)];
+            for (equal, other) in equal.iter_mut().zip(gaps) {
+                *equal += usize::from(gap == other && gap.len() > 1);
+            }
+            gaps = [gap, gaps[0]];
+            seen += 1;
+        }
+        equal.iter().any(|equal| *equal >= EQUAL)
+    }
+
+    /// Words that separators divide.
+    fn joined(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let secrets = self.look.secrets;
+        if self.look.is_close {
+            let joined = only(self.text, is_token_byte);
+            return words(secrets, &joined, LEAST, &mut |_| see(0..self.text.len()));
+        }
+        let mut joined = Vec::new();
+        let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
+        let (mut is_token, mut before, mut next) = (1, 0, 0);
+        let mut read = |part: Range<usize>, joined: &mut Vec<u8>| {
+            joined.clear();
+            let positions = tokens.positions_from(part.start).take_while(|at| *at < part.end);
+            joined.extend(positions.map(|at| self.text[at]));
+            words(secrets, joined, self.look.least, &mut |_| see(part.clone()));
+        };
+        for block in 0..tokens.blocks() {
+            let token = tokens.block(block);
+            // The tokens' bytes that follow a separator.
+            let starts = token & !(token << 1 | is_token);
+            is_token = token >> (BLOCK - 1);
+            let capital = capitals.block(block);
+            let (ahead, behind) = (ahead(capital, capitals.block(block + 1)), behind(capital, before));
+            before = capital;
+            let first = block * BLOCK;
+            if first >= next && is_parted(token) {
+                next = first + OVERLAP;
+                read(self.around(BLOCK, first, OVERLAP + BLOCK), &mut joined);
+            }
+            for at in positions(starts & ahead & behind).map(|at| first + at) {
+                if at >= next && self.divided(at).is_some_and(|word| secrets.gate().has(word)) {
+                    next = at + AROUND;
+                    read(self.around(AROUND, at, 2 * AROUND), &mut joined);
                 }
             }
         }
-        let is_long = || is_short || next(Class::Base64) == COUNTED;
-        if has(Class::Base64) == COUNTED && at >= base64_to && is_long() {
-            let run = run(text, at, Class::Base64);
-            base64_to = run.end;
-            let enough = |class| {
-                text[run.clone()]
-                    .iter()
-                    .filter(|byte| is(**byte, class))
-                    .nth(LETTERS - 1)
-            };
-            if run.len() >= RUN.min(2 * shortest - 2)
-                && enough(Class::Capital).is_some()
-                && enough(Class::Small).is_some()
-            {
-                base64(look, &text[run.clone()], depth - 1, &mut |part| {
-                    see(run.start + part.start..run.start + part.end);
+    }
+
+    /// The word that the separators before a position divide into two halves.
+    fn divided(&self, at: usize) -> Option<u64> {
+        let tokens = self.bits(Class::Token);
+        let before = tokens.before(at);
+        let gap = before.leading_zeros();
+        let is_whole = gap < BLOCK as u32 && before << gap >> (BLOCK - HALF) == ones(HALF);
+        let mut bytes = [0; LEAST];
+        let (first, second) = bytes.split_at_mut(HALF);
+        if is_whole && tokens.from(at) & ones(HALF) == ones(HALF) {
+            let end = at - gap as usize;
+            first.copy_from_slice(&self.text[end - HALF..end]);
+            second.copy_from_slice(&self.text[at..at + HALF]);
+            return word(&bytes);
+        }
+        let mut end = at;
+        for byte in first.iter_mut().rev() {
+            end = tokens.last_before(end)?;
+            *byte = self.text[end];
+        }
+        let mut rest = tokens.positions_from(at);
+        for byte in second {
+            *byte = self.text[rest.next()?];
+        }
+        word(&bytes)
+    }
+
+    /// Characters that stand alone.
+    fn alone(&self, see: &mut dyn FnMut(Range<usize>)) {
+        const BLOCKS: usize = OVERLAP / BLOCK;
+        let parts = self.bits(Class::Part);
+        let mut before = 0;
+        let alone = (0..parts.blocks()).map(|block| {
+            let here = parts.block(block);
+            let after = parts.block(block + 1) << (BLOCK - 1);
+            let before = std::mem::replace(&mut before, here >> (BLOCK - 1));
+            here & !(here << 1 | before) & !(here >> 1 | after)
+        });
+        let alone: Vec<_> = alone.collect();
+        let mut next = BLOCKS;
+        let mut characters = Vec::new();
+        for end in (1..=alone.len()).filter(|end| alone[end - 1] != 0) {
+            let near = end.saturating_sub(BLOCKS)..end;
+            let count: u32 = alone[near.clone()].iter().map(|bits| bits.count_ones()).sum();
+            // The characters at both ends of the blocks may be parts of words outside of them.
+            if end < next.min(alone.len()) || count + 2 < LEAST as u32 {
+                continue;
+            }
+            next = end + BLOCKS;
+            let blocks = near.start.saturating_sub(1)..alone.len().min(end + BLOCKS);
+            let part = blocks.start * BLOCK..self.text.len().min(blocks.end * BLOCK);
+            characters.clear();
+            let positions = Bits(&alone[..blocks.end]).positions_from(part.start);
+            characters.extend(positions.map(|at| self.text[at]));
+            for (first, step) in ROWS {
+                let row: Vec<_> = characters.iter().copied().skip(first).step_by(step).collect();
+                words(self.look.secrets, &row, LEAST, &mut |_| see(part.clone()));
+            }
+        }
+    }
+
+    /// Bytes that a program printed as if they were characters.
+    fn latin(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let leads = self.bits(Class::Latin);
+        let mut next = 0;
+        while let Some(at) = leads.first_from(next) {
+            next = at + 1;
+            if (leads.from(at) & ones(COUNTED)).count_ones() < 2 {
+                continue;
+            }
+            let part = self.around(AROUND, at, OVERLAP);
+            next = at + OVERLAP - AROUND;
+            let bytes = latin(&Text::plain(&self.text[part.clone()])).bytes;
+            words(self.look.secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| {
+                see(part.clone())
+            });
+        }
+    }
+
+    /// Dense escapes.
+    fn escapes(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (step, dense) = if self.is_short {
+            (COUNTED, 1)
+        } else {
+            (SAMPLE, DENSE)
+        };
+        let (escapes, digits) = (
+            self.bits(Class::Escape).samples(step),
+            self.bits(Class::Digit).samples(step),
+        );
+        let (escapes, often) = (Bits(&escapes), often(&digits));
+        let mut next = 0;
+        while let Some(sample) = escapes.first_from(next) {
+            next = sample + 1;
+            let recent = escapes.before(sample + 1) >> (BLOCK - 8);
+            let is_dense = recent >> (8 - dense) == ones(dense);
+            let is_folded = recent.count_ones() >= FOLDED && Bits(&often).from(sample) & 1 == 1;
+            if !is_dense && !is_folded {
+                continue;
+            }
+            let at = sample * step;
+            next = (at + OVERLAP).div_ceil(step);
+            let before = if is_folded { 8 } else { DENSE } * step + AROUND;
+            let part = self.around(before, at, OVERLAP + AROUND);
+            let text = &self.text[part.clone()];
+            unescape(self.look, text, self.depth, &mut |_| see(part.clone()));
+            if has_carets(text) {
+                let bytes = uncareted(&Text::plain(text)).bytes;
+                words(self.look.secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| {
+                    see(part.clone())
+                });
+                let joined = only(&bytes, is_token_byte);
+                words(self.look.secrets, &joined, self.look.least, &mut |_| {
+                    see(part.clone())
                 });
             }
         }
-        let separators = has(Class::Separator);
-        let is_mixed = has(Class::Capital) >= 2 && has(Class::Small) >= 1 && separators > 0;
-        mixed = if is_mixed { mixed + 1 } else { 0 };
-        let goes_on = || look.is_close || separators + next(Class::Separator) >= 5;
-        let is_parted = || (4..COUNTED).contains(&separators) && goes_on();
-        if at >= mixed_to && (mixed >= least_mixed || is_parted()) {
-            let part = at.saturating_sub(AROUND)..text.len().min(at + 2 * AROUND);
-            mixed_to = at + AROUND;
-            let joined = only(&text[part.clone()], is_token_byte);
-            words(secrets, &joined, look.least, &mut |_| see(part.clone()));
-            let near = at.saturating_sub(COUNTED)..text.len().min(at + 2 * SAMPLE);
-            if at >= alone_to && count_alone(&text[near]) > 0 {
-                let part = part.start..text.len().min(at + OVERLAP);
-                alone_to = at + OVERLAP - 2 * AROUND;
-                // The first and the last byte may stand alone, too.
-                let alone = match count_alone(&text[part.clone()]) + 2 >= LEAST {
-                    true => alone(&text[part.clone()]),
-                    false => Vec::new(),
-                };
-                let alone: Vec<_> = alone.into_iter().map(|at| text[part.start + at]).collect();
-                for (first, step) in ROWS {
-                    let row: Vec<_> = alone.iter().copied().skip(first).step_by(step).collect();
-                    words(secrets, &row, LEAST, &mut |_| see(part.clone()));
-                }
-            }
-        }
-        if has(Class::Latin) >= 2 && at >= latin_to {
-            let part = at.saturating_sub(AROUND)..text.len().min(at + OVERLAP);
-            latin_to = at + OVERLAP - AROUND;
-            let bytes = latin(&Text::plain(&text[part.clone()])).bytes;
-            words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
-        }
-        escapes = escapes << 1 | u8::from(has(Class::Escape) > 0);
-        let is_folded = escapes.count_ones() >= FOLDED && digits.count_ones() >= SAMPLES_WITH_DIGITS;
-        if at >= escapes_to && (escapes.trailing_ones() >= dense || is_folded) {
-            escapes_to = at + OVERLAP;
-            let samples = if is_folded { 8 } else { DENSE as usize };
-            let part = at.saturating_sub(samples * step + AROUND)..text.len().min(escapes_to + AROUND);
-            unescape(look, &text[part.clone()], depth - 1, &mut |_| see(part.clone()));
-            if has_carets(&text[part.clone()]) {
-                let bytes = uncareted(&Text::plain(&text[part.clone()])).bytes;
-                words(secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| see(part.clone()));
-                let joined = only(&bytes, is_token_byte);
-                words(secrets, &joined, look.least, &mut |_| see(part.clone()));
-            }
-        }
-        at += step;
     }
-    numbers(dump, see);
+}
+
+/// What a run of numbers is at first sight.
+enum Run {
+    /// Text with few digits.
+    Words,
+    /// The hash of a commit or an image: a number with few other digits around it.
+    Hash(Range<usize>),
+    Other,
+}
+
+/// The positions from which at most three bytes lie before a bit of a block or of the next one.
+fn ahead(bits: u64, next: u64) -> u64 {
+    let bits = u128::from(bits) | u128::from(next) << BLOCK;
+    let bits = bits | bits >> 1;
+    (bits | bits >> 2) as u64
+}
+
+/// The positions that follow a bit of a block, or of the block before it, after at most seven bytes.
+fn behind(bits: u64, before: u64) -> u64 {
+    let mut near = bits << 1 | bits << 2;
+    near |= near << 2;
+    near |= near << 4;
+    let rest = (before >> (BLOCK - 8)).checked_ilog2();
+    near | rest.map_or(0, |last| ones(last as usize + 1))
+}
+
+/// Whether one of the halves of a block has many separators. The argument has the bits of all other bytes.
+fn is_parted(tokens: u64) -> bool {
+    let separators = |half: u64| (half as u32).count_zeros();
+    separators(tokens) >= SEPARATORS || separators(tokens >> 32) >= SEPARATORS
 }
 
 /// Looks up words of a text, often enough to find each stretch of `least` known bytes.
@@ -439,14 +642,8 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
             see(part.start..bytes.len());
         });
         // Each fold can leave a number of its prefix between the characters.
-        words(
-            look.secrets,
-            &only(&visible, is_token_byte),
-            look.least,
-            &mut |_| {
-                see(0..bytes.len());
-            },
-        );
+        let joined = only(&visible, is_token_byte);
+        words(look.secrets, &joined, look.least, &mut |_| see(0..bytes.len()));
     }
 }
 
@@ -472,10 +669,10 @@ fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<us
 
 /// Scans the bytes that numbers stand for.
 fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    let look = look.in_numbers();
     let Numbers {
         digits, pairs, bytes, ..
     } = read;
-    let look = look.in_numbers();
     for phase in 0..2 {
         pairs.clear();
         let digits = digits.get(phase..).unwrap_or_default();
@@ -606,15 +803,6 @@ fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     bytes
 }
 
-/// The run of bytes of a class around a sample. All bytes of the sample are of that class.
-fn run(text: &[u8], at: usize, class: Class) -> Range<usize> {
-    let is_other = |byte: &u8| !is(*byte, class);
-    let before = text[..at].iter().rposition(is_other);
-    let after = at + COUNTED;
-    let length = text[after..].iter().position(is_other);
-    before.map_or(0, |before| before + 1)..length.map_or(text.len(), |length| after + length)
-}
-
 /// The parts of a run, which overlap.
 fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let last = run.len().saturating_sub(OVERLAP + 1) / (PART - OVERLAP);
@@ -624,153 +812,55 @@ fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Whether the texts between numbers are often equal, as in `byte(101), byte(121)`. It is enough if every
-/// second text is equal, as in `0 => 101, 1 => 121`.
-fn is_list(text: &[u8]) -> bool {
-    let mut gaps: [&[u8]; 2] = [&[], &[]];
-    let (mut equal, mut seen) = ([0; 2], 0);
-    let mut at = text.iter().position(u8::is_ascii_digit).unwrap_or(text.len());
-    // In a list, most of the texts are equal. In other text, this loop stops after a few of them.
-    while at < text.len() && seen <= 2 * equal[0].max(equal[1]) + EQUAL {
-        let is_digit = |byte: &u8| byte.is_ascii_digit();
-        let is_hex = matches!(text[at..], [b'0', b'x' | b'X', ..]);
-        at += match text.get(at + 2..).filter(|_| is_hex) {
-            Some(digits) => 2 + digits.iter().take_while(|byte| byte.is_ascii_hexdigit()).count(),
-            None => text[at..].iter().take_while(|byte| is_digit(byte)).count(),
-        };
-        let length = text[at..].iter().position(is_digit).unwrap_or(text.len() - at);
-        let gap = &text[at..at + length];
-        for (equal, other) in equal.iter_mut().zip(gaps) {
-            *equal += usize::from(gap == other && length > 1);
+/// The samples of which at least six among the last eight are set, like the sample itself.
+fn often(samples: &[u64]) -> Vec<u64> {
+    let mut before = 0;
+    let often = samples.iter().map(|&bits| {
+        let all = u128::from(bits) << BLOCK | u128::from(std::mem::replace(&mut before, bits));
+        // The samples that have at least one, two and three gaps.
+        let (mut one, mut two, mut three) = (0, 0, 0);
+        for back in 0..8 {
+            let gap = !((all << back >> BLOCK) as u64);
+            three |= two & gap;
+            two |= one & gap;
+            one |= gap;
         }
-        gaps = [gap, gaps[0]];
-        seen += 1;
-        at += length;
-    }
-    equal.iter().any(|equal| *equal >= EQUAL)
-}
-
-/// The digits of a short run of numbers. Each byte of the run has one bit, the first byte the lowest one.
-#[derive(Clone, Copy)]
-struct Digits {
-    /// The hexadecimal digits.
-    all: u64,
-    /// The digits that are letters.
-    letters: u64,
-    line_breaks: u64,
-    /// The number of bytes of the run.
-    length: usize,
-}
-
-impl Digits {
-    /// `None` if the run has more than 64 bytes.
-    fn of(run: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 64];
-        bytes.get_mut(..run.len())?.copy_from_slice(run);
-        let mut digits = Self {
-            all: 0,
-            letters: 0,
-            line_breaks: 0,
-            length: run.len(),
-        };
-        // Eight bytes at once. A run is ASCII, so that no sum of two bytes overflows into the next byte.
-        for (at, eight) in bytes.chunks_exact(8).enumerate().take(run.len().div_ceil(8)) {
-            let eight = word(eight).unwrap_or_default();
-            let at_least = |eight: u64, byte: u8| eight + EACH * u64::from(0x80 - byte);
-            let numerals = at_least(eight, b'0') & !at_least(eight, b'9' + 1);
-            let small = eight | (EACH * u64::from(b' '));
-            let letters = at_least(small, b'a') & !at_least(small, b'f' + 1);
-            let line_breaks = at_least(eight, b'\n') & !at_least(eight, b'\n' + 1);
-            digits.all |= upper_bits(numerals | letters) << (8 * at);
-            digits.letters |= upper_bits(letters) << (8 * at);
-            digits.line_breaks |= upper_bits(line_breaks) << (8 * at);
-        }
-        Some(digits)
-    }
-
-    /// The number in the run that looks like a short hash: the run has few other digits.
-    fn hash(self) -> Option<Range<usize>> {
-        // A longer run may be a list.
-        if self.length > 2 * MANY_DIGITS {
-            return None;
-        }
-        let (mut rest, mut hash) = (self.all, 0..0);
-        while rest != 0 {
-            let start = rest.trailing_zeros();
-            let length = (rest >> start).trailing_ones();
-            if length as usize > hash.len() {
-                hash = start as usize..(start + length) as usize;
-            }
-            rest &= u64::MAX.checked_shl(start + length).unwrap_or(0);
-        }
-        let has_few_others = (self.all.count_ones() as usize) < hash.len() + DIGITS;
-        // A number without letters may also be decimal or binary, so this does not return it.
-        let has_letters = self.letters >> hash.start << hash.start << (64 - hash.end.max(1)) != 0;
-        ((DIGITS..MANY_DIGITS).contains(&hash.len()) && has_few_others && has_letters).then_some(hash)
-    }
-
-    /// The number of digits in each line, and the place of the line in the run.
-    fn in_lines(self) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let mut next = Some(0);
-        std::iter::from_fn(move || {
-            let start = next?;
-            let rest = self.line_breaks.checked_shr(start).unwrap_or(0);
-            let end = (start + rest.trailing_zeros()).min(self.length as u32);
-            next = (rest != 0).then_some(end + 1);
-            let before_end = u64::MAX.checked_shr(64 - end).unwrap_or(0);
-            let of_line = before_end & u64::MAX.checked_shl(start).unwrap_or(0);
-            Some((
-                (self.all & of_line).count_ones() as usize,
-                start as usize..end as usize,
-            ))
-        })
-    }
-}
-
-/// The number whose bytes are all 1.
-const EACH: u64 = 0x0101_0101_0101_0101;
-
-/// The upper bits of eight bytes, that of the first byte as the lowest one.
-fn upper_bits(eight: u64) -> u64 {
-    // For each byte, one of the factor's bits moves the byte's bit to its place in the highest byte.
-    (eight >> 7 & EACH).wrapping_mul(0x0102_0408_1020_4080) >> 56
+        bits & !three
+    });
+    often.collect()
 }
 
 /// Whether the bytes that a hash stands for have a word of a secret.
 fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
-    let mut number = 0;
-    let has_word = hash.iter().enumerate().any(|(at, digit)| {
-        number = number << 4 | u64::from(hex_value(*digit).unwrap_or_default());
-        at + 1 >= DIGITS && secrets.gate().has(number.swap_bytes())
-    });
+    let Some((first, rest)) = hash.split_first_chunk::<DIGITS>() else {
+        return false;
+    };
+    let mut number = hex_number(first);
+    let has_word = |number: u64| secrets.gate().has(number.swap_bytes());
     // A word of a dump may begin with its last byte.
-    has_word || hash.len() == DIGITS && secrets.gate().has(number)
+    has_word(number)
+        || rest.is_empty() && secrets.gate().has(number)
+        || rest.iter().any(|digit| {
+            number = number << 4 | u64::from(hex_value(*digit).unwrap_or_default());
+            has_word(number)
+        })
 }
 
-/// Whether a run has many digits in one line or in all its whole lines together, or the address of a dump in
-/// a line. The first and the last line may be parts of longer lines. Their digits add to the total only if
-/// `is_short`, because a log may have the time and a hash there.
-fn is_numbers(text: &[u8], short: Option<Digits>, is_short: bool) -> bool {
-    if text.len() < DIGITS {
-        return text.len() >= ADDRESS && text.split(|byte| *byte == b'\n').any(has_address);
-    }
-    let mut together = 0;
-    let mut counts = |found: usize, line: Range<usize>| {
-        let adds_up = is_short || line.start > 0 && line.end < text.len();
-        together += if adds_up { found } else { 0 };
-        found >= DIGITS || together >= DIGITS || has_address(&text[line])
+/// The number that sixteen hexadecimal digits stand for.
+fn hex_number(digits: &[u8; DIGITS]) -> u64 {
+    let half = |eight: &[u8]| {
+        let eight = word(eight).unwrap_or_default().swap_bytes();
+        // The lower bits of a letter are 1 to 6.
+        let mut digits = (eight & (0x0f * EACH)) + 9 * (eight >> 6 & EACH);
+        digits = (digits | digits >> 4) & 0x00ff_00ff_00ff_00ff;
+        digits = (digits | digits >> 8) & 0x0000_ffff_0000_ffff;
+        (digits | digits >> 16) & 0xffff_ffff
     };
-    if let Some(short) = short {
-        return short.in_lines().any(|(found, line)| counts(found, line));
-    }
-    let mut end = 0;
-    text.split(|byte| *byte == b'\n').any(|line| {
-        let start = end;
-        end += line.len() + 1;
-        let found = line.iter().filter(|byte| byte.is_ascii_hexdigit()).count();
-        counts(found, start..start + line.len())
-    })
+    half(&digits[..LEAST]) << 32 | half(&digits[LEAST..])
 }
+
+/// The number whose bytes are all 1.
+const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// Whether a line has the address of a dump and a digit after it.
 fn has_address(line: &[u8]) -> bool {
@@ -783,43 +873,4 @@ fn has_address(line: &[u8]) -> bool {
         matches!(line.get(blank + 1), Some(b'0'..=b'9' | b'a'..=b'f'))
             && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Numbers, letters, line breaks and separators in any order and number.
-        #[test]
-        fn eight_bytes_at_once_are_read_like_one_by_one(run in "[0-9/:@A-G`a-g\n\t ~]{0,64}") {
-            let digits = Digits::of(run.as_bytes()).expect("it is short");
-            let bits = |belongs: fn(&u8) -> bool| {
-                run.bytes().rev().fold(0, |bits, byte| bits << 1 | u64::from(belongs(&byte)))
-            };
-            prop_assert_eq!(digits.all, bits(u8::is_ascii_hexdigit));
-            prop_assert_eq!(digits.letters, bits(|byte| byte.is_ascii_hexdigit() && byte.is_ascii_alphabetic()));
-            prop_assert_eq!(digits.line_breaks, bits(|byte| *byte == b'\n'));
-            let of_lines = digits.in_lines().map(|(found, line)| (found, line.len()));
-            let lines = run.split('\n').map(|line| {
-                (line.bytes().filter(u8::is_ascii_hexdigit).count(), line.len())
-            });
-            prop_assert!(of_lines.eq(lines));
-        }
-
-        #[test]
-        fn a_hash_is_the_longest_number(run in "[0-9a-f .:]{0,20}[0-9a-f]{12,30}[0-9a-f .:]{0,14}") {
-            let is_digit = |c: char| c.is_ascii_hexdigit();
-            let longest = run.split(|c| !is_digit(c)).max_by_key(|number| number.len()).unwrap_or_default();
-            let others = run.chars().filter(|c| is_digit(*c)).count() - longest.len();
-            let is_hash = run.len() <= 2 * MANY_DIGITS
-                && (DIGITS..MANY_DIGITS).contains(&longest.len())
-                && others < DIGITS
-                && longest.bytes().any(|byte| byte.is_ascii_alphabetic());
-            let found = Digits::of(run.as_bytes()).and_then(Digits::hash);
-            prop_assert_eq!(found.map(|hash| hash.len()), is_hash.then_some(longest.len()));
-        }
-    }
 }

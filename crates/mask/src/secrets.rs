@@ -54,6 +54,8 @@ pub(crate) struct Secrets {
     random: Vec<Range<u32>>,
     /// The words of `gate` with their positions in `shown`, sorted by the word.
     words: Vec<(u64, u32)>,
+    /// Whether all text in `shown` has only the bytes of tokens.
+    is_plain: bool,
     /// The least number of secret bytes in a piece of any of these secrets.
     shortest: usize,
     /// The length of the shortest secret.
@@ -236,6 +238,10 @@ impl Secrets {
                 know(form.as_bytes());
             }
         }
+        // The padding of base64 is no part of a token.
+        let is_plain = |text: &str| text.trim_end_matches('=').bytes().all(views::is_token_byte);
+        let texts_are_plain = |secret: &Secret| std::str::from_utf8(&secret.bytes).map_or(true, is_plain);
+        let is_plain = list.iter().all(texts_are_plain) && shown.iter().all(|form| is_plain(form));
         words.sort_unstable();
         let mut gate = Grams::with_room(words.len());
         words.iter().for_each(|(word, _)| gate.add(*word));
@@ -244,6 +250,7 @@ impl Secrets {
             grams: Grams::new(texts),
             gate,
             shown: known.into(),
+            is_plain,
             random,
             words,
             shortest: lengths.min().unwrap_or(PIECE).max(LEAST),
@@ -303,6 +310,11 @@ impl Secrets {
     /// The least number of secret bytes in a piece of any of these secrets.
     pub(crate) fn shortest(&self) -> usize {
         self.shortest
+    }
+
+    /// Whether the secrets and their forms have only the bytes of tokens, except for random bytes.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.is_plain
     }
 
     /// The length of the shortest secret.

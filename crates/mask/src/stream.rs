@@ -313,7 +313,7 @@ enum Next {
 fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     let is_last = next == Next::End;
     let mut search = Search::new(secrets, window);
-    let seen = visible(window, secrets.gate(), !is_last);
+    let seen = visible(window, secrets, !is_last);
     let all = Visible::all(window);
     let views: &[_] = if seen.has_hidden() {
         &[&seen, &all]
@@ -500,7 +500,15 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
         }
         match input.read(&mut buffer) {
             Ok(0) => break Ok(()),
-            Ok(read) => masker.push(&buffer[..read], &mut output)?,
+            Ok(read) => {
+                let before = masker.written;
+                masker.push(&buffer[..read], &mut output)?;
+                // A fast log completes a slice every few milliseconds, so the masker need not search parts.
+                if masker.written > before {
+                    output.flush()?;
+                    written = Instant::now();
+                }
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => break Err(error),
         }

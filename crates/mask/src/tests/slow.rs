@@ -12,7 +12,7 @@ use crate::{
 /// The text with a mark in place of every secret.
 pub(super) fn masked(secrets: &Secrets, text: &[u8]) -> Vec<u8> {
     let mut search = Search::new(secrets, text);
-    let seen = visible(text, secrets.gate(), false);
+    let seen = visible(text, secrets, false);
     let mut all = vec![seen];
     if all[0].has_hidden() {
         all.push(Visible::all(text));

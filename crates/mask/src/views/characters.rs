@@ -20,7 +20,7 @@ pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
 pub(crate) const ROWS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
 /// The positions of the characters that stand alone.
-pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
+fn alone(bytes: &[u8]) -> Vec<usize> {
     let (mut found, mut positions) = (0, vec![0; bytes.len()]);
     let (mut is_after_part, mut is_here) = (false, bytes.first().is_some_and(is_part));
     // This has no branch for each byte, because a processor could not predict it.
@@ -32,22 +32,6 @@ pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     }
     positions.truncate(found);
     positions
-}
-
-/// The number of characters that stand alone. Does not count the first and the last byte.
-pub(crate) fn count_alone(bytes: &[u8]) -> usize {
-    // The compiler turns each of these sums into a few vector instructions. No sum exceeds a byte.
-    let in_part = |part: &[u8]| -> u8 {
-        let (before, here) = (&part[..part.len() - 2], &part[1..part.len() - 1]);
-        let threes = before.iter().zip(here).zip(&part[2..]);
-        threes
-            .map(|((before, here), after)| u8::from(is_part(here) & !is_part(before) & !is_part(after)))
-            .sum()
-    };
-    let parts = (0..bytes.len().saturating_sub(2)).step_by(128);
-    parts
-        .map(|from| usize::from(in_part(&bytes[from..bytes.len().min(from + 130)])))
-        .sum()
 }
 
 fn is_part(byte: &u8) -> bool {

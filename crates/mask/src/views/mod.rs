@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) use base64::{base64, base64_value};
-pub(crate) use characters::{ROWS, alone, characters, count_alone};
+pub(crate) use characters::{ROWS, characters};
 pub(crate) use escapes::{has_carets, has_escapes, uncareted, unescaped};
 pub(crate) use numbers::{Kind, Token, Tokens, hex_byte, hex_value, numbers};
 pub(crate) use table::{columns, table};

@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use memchr::memchr3;
-
-use super::{View, uses};
+use super::{View, is_token_byte, uses};
 use crate::{
-    ESCAPE,
-    grams::{Grams, word},
+    ESCAPE, LEAST,
+    classes::{Bits, specials},
+    grams::word,
+    secrets::Secrets,
     text::Text,
 };
 
@@ -30,12 +30,13 @@ pub(crate) struct Visible<'a> {
     end: u32,
 }
 
-/// Reads a text as a terminal does. `gate` has the words of secrets. `goes_on` tells whether more text can
+/// Reads a text as a terminal does. `goes_on` tells whether more text can
 /// follow.
-pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visible<'a> {
+pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> Visible<'a> {
     let mut seen = Visible::all(text);
-    let mut specials = Specials::new(text);
-    let Some(mut special) = specials.next(0).filter(|_| uses(View::Terminal)) else {
+    let specials = specials(text);
+    let specials = Bits(&specials);
+    let Some(mut special) = specials.first_from(0).filter(|_| uses(View::Terminal)) else {
         return seen;
     };
     let mut bytes = Vec::with_capacity(text.len());
@@ -63,11 +64,16 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
             {}
             seen.hides = true;
         }
-        seen.hides |= (special + 1..special + length).any(|at| match word(&text[at..]) {
-            Some(word) => gate.has(word),
-            None => true,
-        });
-        seen.hides |= hides_number(&text[special..special + length], &text[special + length..]);
+        let end = special + length;
+        // A word that begins in a short sequence also has the byte after it.
+        let may_go_on =
+            length > LEAST || !secrets.is_plain() || text.get(end).is_none_or(|byte| is_token_byte(*byte));
+        seen.hides |= may_go_on
+            && (special + 1..end).any(|at| match word(&text[at..]) {
+                Some(word) => secrets.gate().has(word),
+                None => true,
+            });
+        seen.hides |= hides_number(&text[special..end], &text[end..]);
         // Without the hidden text, a number may be a part of a longer word.
         seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
@@ -83,7 +89,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], gate: &Grams, goes_on: bool) -> Visibl
             bytes.push(text[special]);
         }
         at = special + length.max(1);
-        special = specials.next(at).unwrap_or(text.len());
+        special = specials.first_from(at).unwrap_or(text.len());
     }
     seen.bytes = Cow::Owned(bytes);
     seen
@@ -185,39 +191,6 @@ impl<'a> Visible<'a> {
         let (bytes, text) = self.runs[run];
         text - bytes
     }
-}
-
-/// A search for the bytes with which hidden text can begin.
-struct Specials<'a> {
-    text: &'a [u8],
-    next: [usize; 3],
-}
-
-/// The sets of bytes to search for. UTF-8 of invisible characters begins with the bytes of the second set.
-const SETS: [[u8; 3]; 3] = [[ESCAPE, 8, 0], [0xc2, 0xe2, 0xef], [CSI, 0x7f, CSI]];
-
-impl<'a> Specials<'a> {
-    fn new(text: &'a [u8]) -> Self {
-        let next = SETS.map(|set| find(set, text, 0));
-        Self { text, next }
-    }
-
-    fn next(&mut self, from: usize) -> Option<usize> {
-        for (next, set) in self.next.iter_mut().zip(SETS) {
-            if *next < from {
-                *next = find(set, self.text, from);
-            }
-        }
-        self.next
-            .iter()
-            .min()
-            .copied()
-            .filter(|next| *next < self.text.len())
-    }
-}
-
-fn find([one, two, three]: [u8; 3], text: &[u8], from: usize) -> usize {
-    memchr3(one, two, three, &text[from.min(text.len())..]).map_or(text.len(), |ahead| from + ahead)
 }
 
 /// The length of the hidden text that begins at a position.
