@@ -252,10 +252,11 @@ impl Tokens {
                 if text[at] == b'\n' {
                     (begins_line, has_address, latest) = (true, false, 0);
                     before = tokens.len();
-                } else if let near = near(&tokens[before..], at)
-                    && latest > 0
-                    && (has_address && address_to + LINE >= at || near.len() >= FEW)
+                } else if latest > 0
+                    && (has_address || tokens.len() >= before + FEW)
                     && is_column(&text[at..], latest)
+                    && let near = near(&tokens[before..], at)
+                    && (has_address && address_to + LINE >= at || near.len() >= FEW)
                 {
                     let length = memchr::memchr(b'\n', &text[at..]);
                     let end = length.map_or(text.len(), |length| at + length);
