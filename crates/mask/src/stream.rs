@@ -44,6 +44,10 @@ const NEAR: usize = 1536;
 /// with views in any case. A piece that begins there may still be too short for the first look.
 const TAIL: usize = 128;
 
+/// Like [`TAIL`], for a text with many digits. It can be numbers of numbers, and then one byte of a secret has
+/// up to 60 bytes.
+const TAIL_OF_DIGITS: usize = 1024;
+
 /// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
 /// whole line. From the middle of a line on, a view can take the text column of a dump for numbers, or the
 /// title of a window for text.
@@ -335,13 +339,23 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     };
     let mut sights: Vec<_> = sights.into_iter().map(around).collect();
     if matches!(next, Next::Text | Next::Pause) {
-        sights.push(window.len().saturating_sub(TAIL)..window.len());
+        sights.push(tail(window)..window.len());
     }
     read(&mut search, views, sights, &whole, is_last);
     search.pieces.extend(whole);
     // The terminal may show the text of a sequence that never ends.
     search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
     search
+}
+
+/// The beginning of the text at the end of the window that the masker reads with views in any case.
+fn tail(window: &[u8]) -> usize {
+    let tail = window.len().saturating_sub(TAIL);
+    let digits = window[tail..].iter().filter(|byte| byte.is_ascii_digit()).count();
+    if digits < TAIL / 3 {
+        return tail;
+    }
+    window.len().saturating_sub(TAIL_OF_DIGITS)
 }
 
 /// The whole secrets that the window shows unencoded. Removes the stretches in them from `sights`: no view
