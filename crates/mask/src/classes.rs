@@ -314,8 +314,11 @@ impl Bits<'_> {
     /// A position from `at` on that may be within a run of `least` bytes. No such run ends before it.
     fn within_run(self, at: usize, least: usize) -> Option<usize> {
         match least {
-            // A run of 32 bytes has two whole eighths of this block or of the next one.
-            32.. => self.first(at, |bits, _| eighths(bits) & eighths(bits) >> 8),
+            // A run of 23 bytes has two whole eighths of a block in a row.
+            23.. => self.first(at, |bits, next| {
+                let next = u64::from(next & 0xff == 0xff) << (BLOCK - 8);
+                eighths(bits) & (eighths(bits) >> 8 | next)
+            }),
             // A run of 15 bytes has a whole eighth of a block.
             15.. => self.first(at, |bits, _| eighths(bits)),
             // A run of 11 bytes has two whole sixteenths in a row.

@@ -41,8 +41,12 @@ const COUNTED: usize = 8;
 
 /// The least length of a run of base64 that the look decodes (for short secrets, it is less), and the least
 /// number of capitals and of small letters in this run: paths and words have few capitals.
-const RUN: usize = 32;
+const RUN: usize = 24;
 const LETTERS: usize = 3;
+
+/// The length of a run of base64 from which on [`LETTERS`] capitals are enough. A shorter run needs twice as
+/// many: a name can have some.
+const LONG_RUN: usize = 32;
 
 /// The least number of digits in a run of numbers that the look decodes.
 const DIGITS: usize = 2 * LEAST;
@@ -213,9 +217,12 @@ impl<'a> Scan<'a> {
         } else {
             self.look.secrets.shortest()
         };
-        let has_letters = |class, run: &Range<usize>| self.bits(class).count(run.clone()) >= LETTERS;
         for run in self.bits(Class::Base64).runs(RUN.min(2 * shortest - 2)) {
-            if has_letters(Class::Capital, &run) && has_letters(Class::Small, &run) {
+            let is_name = (RUN..LONG_RUN).contains(&run.len());
+            let capitals = if is_name { 2 * LETTERS } else { LETTERS };
+            if self.bits(Class::Capital).count(run.clone()) >= capitals
+                && self.bits(Class::Small).count(run.clone()) >= LETTERS
+            {
                 base64(self.look, &self.text[run.clone()], self.depth, &mut |part| {
                     see(run.start + part.start..run.start + part.end);
                 });
@@ -610,7 +617,7 @@ fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range
 /// Scans the bytes that an encoding stands for.
 fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     words(look.secrets, bytes, look.least, see);
-    let shortest = if look.is_close { LEAST } else { RUN / 2 };
+    let shortest = if look.is_close { LEAST } else { LONG_RUN / 2 };
     if depth > 0 {
         // Other encodings are text. Most bytes that are decoded at a wrong alignment are not text.
         let mut at = 0;
