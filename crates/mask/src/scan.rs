@@ -292,7 +292,22 @@ impl<'a> Scan<'a> {
             }
             // The forms of a short secret are secrets, also its hexadecimal digits.
             if secrets.least() < LONG {
-                words(secrets, &only(known, is_token_byte), LEAST, &mut see);
+                // They are at least 16 characters.
+                let digits = only(known, is_token_byte);
+                let mut at = 0;
+                let find = |at: usize| {
+                    digits
+                        .get(at..)
+                        .and_then(|rest| secrets.gate().find(rest, LEAST + 1))
+                };
+                while let Some(found) = find(at) {
+                    at += found;
+                    if secrets.seen(&digits, at, LEAST).is_some() {
+                        see(0..0);
+                        break;
+                    }
+                    at += LEAST + 1;
+                }
             }
         }
     }
