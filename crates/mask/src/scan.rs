@@ -292,22 +292,8 @@ impl<'a> Scan<'a> {
             }
             // The forms of a short secret are secrets, also its hexadecimal digits.
             if secrets.least() < LONG {
-                // They are at least 16 characters.
-                let digits = only(known, is_token_byte);
-                let mut at = 0;
-                let find = |at: usize| {
-                    digits
-                        .get(at..)
-                        .and_then(|rest| secrets.gate().find(rest, LEAST + 1))
-                };
-                while let Some(found) = find(at) {
-                    at += found;
-                    if secrets.seen(&digits, at, LEAST).is_some() {
-                        see(0..0);
-                        break;
-                    }
-                    at += LEAST + 1;
-                }
+                // They are at least 16 characters, so every ninth word is enough.
+                words_at(secrets, &only(known, is_token_byte), LEAST + 1, LEAST, &mut see);
             }
         }
     }
@@ -616,6 +602,11 @@ fn is_parted(tokens: u64) -> bool {
 /// Looks up words of a text, often enough to find each stretch of `least` known bytes.
 fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range<usize>)) {
     let stride = least.min(secrets.shortest()) + 1 - LEAST;
+    words_at(secrets, text, stride, least, see);
+}
+
+/// Looks up the words of a text that are `stride` bytes apart.
+fn words_at(secrets: &Secrets, text: &[u8], stride: usize, least: usize, see: &mut dyn FnMut(Range<usize>)) {
     let mut at = 0;
     while let Some(found) = text.get(at..).and_then(|rest| secrets.gate().find(rest, stride)) {
         at += found;
