@@ -4,7 +4,7 @@
 //! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps no
 //! positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
-use std::ops::Range;
+use std::{cell::LazyCell, ops::Range};
 
 use crate::{
     LEAST,
@@ -534,17 +534,16 @@ impl<'a> Scan<'a> {
         } else {
             (SAMPLE, DENSE)
         };
-        let (escapes, digits) = (
-            self.bits(Class::Escape).samples(step),
-            self.bits(Class::Digit).samples(step),
-        );
-        let (escapes, often) = (Bits(&escapes), often(&digits));
+        let escapes = self.bits(Class::Escape).samples(step);
+        let escapes = Bits(&escapes);
+        // Most logs have few escapes.
+        let digits = LazyCell::new(|| often(&self.bits(Class::Digit).samples(step)));
         let mut next = 0;
         while let Some(sample) = escapes.first_from(next) {
             next = sample + 1;
             let recent = escapes.before(sample + 1) >> (BLOCK - 8);
             let is_dense = recent >> (8 - dense) == ones(dense);
-            let is_folded = recent.count_ones() >= FOLDED && Bits(&often).from(sample) & 1 == 1;
+            let is_folded = recent.count_ones() >= FOLDED && Bits(&digits).from(sample) & 1 == 1;
             if !is_dense && !is_folded {
                 continue;
             }
