@@ -41,13 +41,16 @@
 //! | terminal | text without control sequences, overstruck or invisible characters, or the zeros of UTF-16 |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
 //! | characters | characters of such secrets that stand alone: in a list, in a table, or one in each line |
+//! | cells | short pieces behind the same label: in each line, in an array, between tags |
 //! | table | bytes in a column: one in each line, tuple, list or object, as characters or numbers |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
-//! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; text columns of dumps |
-//! | Latin-1 | bytes that a program printed as if they were characters |
+//! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; GUIDs; text columns of dumps |
+//! | literals | lists of characters, escapes and numbers, such as `'w', '\x8f'` or `od -c` |
+//! | Latin-1 | bytes that a program took for characters of Latin-1 or Windows-1252, once or twice |
 //! | carets | control characters and bytes above 0x7f as `cat -v` and `less` print them |
 //! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
+//! | decimal escapes | of Haskell, Lua and OCaml |
 //!
 //! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
 //! ([`PIECE`]), or 12 bytes of a JWT's signature. The masker also masks a piece that
@@ -69,6 +72,7 @@
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines.
+//! - Pieces of one or two characters behind a label, if other text is between them.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32, read in another character set.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.

@@ -13,8 +13,9 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, ROWS, Token, Tokens, base64_value, columns, has_carets, has_escapes, hex_byte, hex_value,
-        is_text, is_token_byte, latin, uncareted, unescaped,
+        GUID, Kind, ROWS, Token, Tokens, base64_value, binary_byte, cells, columns, guid, has_carets,
+        has_characters, has_escapes, hex_byte, hex_value, is_text, is_token_byte, latin, literals, uncareted,
+        undecimal, unescaped,
     },
 };
 
@@ -144,6 +145,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     let read = scan.numbers(see);
     scan.lists(&read, see);
     scan.joined(see);
+    scan.labelled(see);
     scan.alone(see);
     scan.latin(see);
     scan.escapes(see);
@@ -402,6 +404,11 @@ impl<'a> Scan<'a> {
             let end = if is_hex { hex.end(at + 2) } else { digits.end(at) };
             number = digits.first_from(end);
             let gap = &self.text[end.min(part.end)..number.unwrap_or(part.end).min(part.end)];
+            // The number may also end or begin with letters: `&H5F, &HF5`.
+            let is_other = |byte: &u8| !byte.is_ascii_hexdigit();
+            let first = gap.iter().position(is_other).unwrap_or(gap.len());
+            let last = gap.iter().rposition(is_other).map_or(first, |last| last + 1);
+            let gap = &gap[first..last];
             for (equal, other) in equal.iter_mut().zip(gaps) {
                 *equal += usize::from(gap == other && gap.len() > 1);
             }
@@ -449,6 +456,33 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Short pieces behind the same label. Looks at the words of every second block: there are many pieces.
+    fn labelled(&self, see: &mut dyn FnMut(Range<usize>)) {
+        let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
+        let mut next = 0;
+        for block in (0..tokens.blocks()).step_by(2) {
+            let token = tokens.block(block);
+            let words = token & !(token << 1) & !1 & ahead(capitals.block(block), capitals.block(block + 1));
+            for at in positions(words).map(|at| block * BLOCK + at) {
+                if at >= next && self.may_be_piece(at) {
+                    next = at + PART - AROUND;
+                    let part = self.around(AROUND, at, PART);
+                    labels(self.look, &self.text[part.clone()], self.depth, &mut |_| {
+                        see(part.clone())
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whether the word at a position may begin a piece of a secret.
+    fn may_be_piece(&self, at: usize) -> bool {
+        let length = self.bits(Class::Token).from(at).trailing_ones().min(4) as usize;
+        let capitals = (self.bits(Class::Capital).from(at) & ones(length)).count_ones();
+        // Many logs have a word of three letters that a secret also has.
+        (length > 3 || (1..3).contains(&capitals)) && self.look.secrets.may_begin(&self.text[at..at + length])
+    }
+
     /// The word that the separators before a position divide into two halves.
     fn divided(&self, at: usize) -> Option<u64> {
         let tokens = self.bits(Class::Token);
@@ -487,7 +521,7 @@ impl<'a> Scan<'a> {
             here & !(here << 1 | before) & !(here >> 1 | after)
         });
         let alone: Vec<_> = alone.collect();
-        let mut next = BLOCKS;
+        let (mut next, mut rows_to) = (BLOCKS, 0);
         let mut characters = Vec::new();
         for end in (1..=alone.len()).filter(|end| alone[end - 1] != 0) {
             let near = end.saturating_sub(BLOCKS)..end;
@@ -502,6 +536,21 @@ impl<'a> Scan<'a> {
             characters.clear();
             let positions = Bits(&alone[..blocks.end]).positions_from(part.start);
             characters.extend(positions.map(|at| self.text[at]));
+            if has_characters(&characters) {
+                literal(self.look, &self.text[part.clone()], self.depth, &mut |_| {
+                    see(part.clone())
+                });
+                if part.end > rows_to {
+                    rows_to = part.start + PART - AROUND;
+                    let part = part.start..self.text.len().min(part.start + PART);
+                    table(self.look.secrets, &self.text[part.clone()], &mut |_| {
+                        see(part.clone())
+                    });
+                    labels(self.look, &self.text[part.clone()], self.depth, &mut |_| {
+                        see(part.clone())
+                    });
+                }
+            }
             for (first, step) in ROWS {
                 let row: Vec<_> = characters.iter().copied().skip(first).step_by(step).collect();
                 words(self.look.secrets, &row, LEAST, &mut |_| see(part.clone()));
@@ -520,10 +569,12 @@ impl<'a> Scan<'a> {
             }
             let part = self.around(AROUND, at, OVERLAP);
             next = at + OVERLAP - AROUND;
-            let bytes = latin(&Text::plain(&self.text[part.clone()])).bytes;
-            words(self.look.secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| {
-                see(part.clone())
-            });
+            let bytes = latin(&Text::plain(&self.text[part.clone()]));
+            for bytes in [latin(&bytes).bytes, bytes.bytes] {
+                words(self.look.secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| {
+                    see(part.clone())
+                });
+            }
         }
     }
 
@@ -691,7 +742,7 @@ fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mut dyn FnMut
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
         decoded(look, pairs, depth, see);
     }
-    for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1]) {
+    for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1, 1]) {
         if bytes.len() >= LEAST {
             decoded(look, bytes, depth, see);
             // The same words in big-endian order.
@@ -711,8 +762,8 @@ struct Numbers {
     /// The hexadecimal digits of all numbers.
     digits: Vec<u8>,
     /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, binary
-    /// bytes, and numbers of at most two hexadecimal digits.
-    bytes: [Vec<u8>; 9],
+    /// bytes, numbers of at most two hexadecimal digits, and GUIDs.
+    bytes: [Vec<u8>; 10],
     /// The bytes that pairs of hexadecimal digits stand for.
     pairs: Vec<u8>,
 }
@@ -727,8 +778,15 @@ impl Numbers {
         for token in &tokens.tokens {
             self.add(token, &text[token.digits.clone()]);
         }
+        for numbers in tokens.tokens.windows(GUID.len()) {
+            if numbers[0].digits.len() == GUID[0] {
+                let bytes = guid(numbers, text).unwrap_or_default();
+                self.bytes[9].extend(bytes.into_iter().map(|(_, byte)| byte));
+            }
+        }
         // The pairs of digits are the same bytes.
-        if tokens.tokens.iter().all(|token| token.digits.len() == 2) {
+        let is_pair = |token: &Token| token.digits.len() == 2 && !token.is_negative;
+        if tokens.tokens.iter().all(is_pair) {
             self.bytes[8].clear();
         }
         self.tokens = tokens;
@@ -737,7 +795,7 @@ impl Numbers {
     fn add(&mut self, token: &Token, digits: &[u8]) {
         let short = digits.strip_prefix(b"00").filter(|rest| rest.len() == 2);
         let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);
-        let (mut hex, mut decimal, mut octal, mut binary, mut most) = (0_u64, 0_u64, 0_u64, 0_u64, 0);
+        let (mut hex, mut decimal, mut octal, mut most) = (0_u64, 0_u64, 0_u64, 0);
         for byte in digits {
             let digit = hex_value(*byte).unwrap_or_default();
             let value = u64::from(digit);
@@ -745,7 +803,6 @@ impl Numbers {
             hex = hex << 4 | value;
             decimal = decimal.wrapping_mul(10).wrapping_add(value);
             octal = octal << 3 | value & 7;
-            binary = binary << 1 | value & 1;
             most = most.max(digit);
         }
         let length = digits.len();
@@ -756,7 +813,7 @@ impl Numbers {
         if matches!(token.digits.len(), 4 | 8 | 16) {
             add(0, hex, token.digits.len() / 2);
         }
-        if let Some((byte, _)) = hex_byte(digits) {
+        if let Some((byte, _)) = hex_byte(digits, token) {
             add(8, byte[0].into(), 1);
         }
         let signed = |decimal: u64| {
@@ -775,12 +832,16 @@ impl Numbers {
         }
         match length {
             _ if most > 7 => {}
-            1..=4 if octal < 0x100 => add(5, octal, 1),
+            1..=4 if octal < 0x100 => add(5, signed(octal), 1),
             6 => add(6, octal, 2),
             11 => add(6, octal, 4),
             22 => add(6, octal, 8),
-            8 if most < 2 => add(7, binary, 1),
             _ => {}
+        }
+        if most < 2
+            && let Some((byte, _)) = binary_byte(digits, token)
+        {
+            add(7, byte[0].into(), 1);
         }
     }
 }
@@ -801,6 +862,26 @@ fn unescape(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range
         let plain = unescaped(&Text::plain(text));
         scan(look, &plain.bytes, depth, see);
     }
+    if text.contains(&b'\\') {
+        let bytes = undecimal(&Text::plain(text)).bytes;
+        words(look.secrets, &bytes, SEEN_IN_NUMBERS, see);
+    }
+}
+
+/// Scans the pieces behind the same label.
+fn labels(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    let may_begin = |word: &[u8]| look.secrets.may_begin(word);
+    cells(&Text::plain(text), may_begin, &mut |pieces| {
+        words(look.secrets, &only(&pieces.bytes, is_token_byte), LEAST, see);
+        scan(look, &pieces.bytes, depth, see);
+    });
+}
+
+/// Scans the bytes that a list of characters and numbers stands for.
+fn literal(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    literals(&Text::plain(text), &mut |bytes| {
+        decoded(look.in_numbers(), &bytes.bytes, depth, see);
+    });
 }
 
 /// The bytes of a text for which `belongs` returns `true`.

@@ -12,8 +12,8 @@ use crate::{
     secrets::{Place, Secrets},
     text::Text,
     views::{
-        View, base64, characters, has_carets, has_escapes, hidden, is_text, is_token_byte, joined, latin,
-        numbers, table, uncareted, unescaped, uses,
+        View, base64, cells, characters, has_carets, has_escapes, hidden, is_text, is_token_byte, joined,
+        latin, literals, numbers, table, uncareted, undecimal, unescaped, uses,
     },
 };
 
@@ -115,7 +115,10 @@ impl<'a> Search<'a> {
             characters(text, &mut |alone| self.find(&alone, true));
         }
         if uses(View::Latin) && memchr::memchr2(0xc2, 0xc3, &text.bytes).is_some() {
-            self.find(&latin(text), false);
+            let bytes = latin(text);
+            self.find(&bytes, false);
+            // A program may take the bytes of UTF-8 for characters again.
+            self.find(&latin(&bytes), false);
         }
         if uses(View::Carets) && has_carets(&text.bytes) {
             let plain = uncareted(text);
@@ -124,6 +127,9 @@ impl<'a> Search<'a> {
             if uses(View::Joined) {
                 self.find(&joined(&plain), true);
             }
+        }
+        if uses(View::DecimalEscapes) && text.bytes.contains(&b'\\') {
+            self.find(&undecimal(text), false);
         }
         if depth == 0 {
             return;
@@ -138,7 +144,12 @@ impl<'a> Search<'a> {
             self.base64(&together, depth - 1);
         }
         numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
+        literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         table(text, &mut |column| self.find(&column, false));
+        let secrets = self.secrets;
+        cells(text, |word| secrets.may_begin(word), &mut |pieces| {
+            self.text(&pieces, depth - 1);
+        });
     }
 
     fn base64(&mut self, joined: &Text, depth: usize) {

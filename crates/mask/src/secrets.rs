@@ -47,6 +47,8 @@ pub(crate) struct Secrets {
     ends: Grams,
     /// The 8-byte words of the secrets and of most of their forms.
     gate: Grams,
+    /// The words of 3 and of 4 bytes of the secrets and of most of their forms.
+    short: Grams,
     /// The rare parts of the secrets, and most of their forms, one after the other. Leaves out the header and
     /// the first claims of a JWT's form.
     shown: Zeroizing<Vec<u8>>,
@@ -242,6 +244,11 @@ impl Secrets {
         let is_plain = |text: &str| text.trim_end_matches('=').bytes().all(views::is_token_byte);
         let texts_are_plain = |secret: &Secret| std::str::from_utf8(&secret.bytes).map_or(true, is_plain);
         let is_plain = list.iter().all(texts_are_plain) && shown.iter().all(|form| is_plain(form));
+        let mut short = Grams::with_room(2 * known.len());
+        for bytes in known.windows(4) {
+            short.add(short_word(&bytes[..3]));
+            short.add(short_word(bytes));
+        }
         words.sort_unstable();
         let mut gate = Grams::with_room(words.len());
         words.iter().for_each(|(word, _)| gate.add(*word));
@@ -249,6 +256,7 @@ impl Secrets {
         Self {
             grams: Grams::new(texts),
             gate,
+            short,
             shown: known.into(),
             is_plain,
             random,
@@ -275,6 +283,11 @@ impl Secrets {
     /// The set of words of secrets and forms, for the first look (`scan`).
     pub(crate) fn gate(&self) -> &Grams {
         &self.gate
+    }
+
+    /// Whether a word of at least 3 bytes may begin a piece of a secret.
+    pub(crate) fn may_begin(&self, word: &[u8]) -> bool {
+        word.len() >= 3 && self.short.has(short_word(&word[..word.len().min(4)]))
     }
 
     /// The longest stretch of `text` around the word at `at` that also stands in a secret or in one of its

@@ -14,7 +14,11 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("without the beginning of each line", text::without_beginnings),
     ("by columns", text::by_columns),
     ("C escapes", text::c_escapes),
+    ("decimal escapes", text::decimal_escapes),
+    ("characters and numbers", text::characters),
     ("carets", text::carets),
+    ("Latin-1", text::latin),
+    ("words behind the same label", text::by_label),
     ("percent-encoding", text::percent),
     ("XML references", text::xml),
     ("quoted-printable", text::quoted_printable),
@@ -23,6 +27,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("a dump", numbers::dump),
     ("a list of numbers", numbers::list),
     ("binary digits", numbers::binary),
+    ("GUIDs", numbers::guids),
 ];
 
 /// The shortest run of characters that is decoded.

@@ -121,31 +121,49 @@ impl Numbers {
     }
 }
 
-/// One number a byte, signed or not: `[101 121 74]`, `101,-121`, in decimal or octal digits.
+/// One number a byte, signed or not: `[101 121 74]`, `101,-121`, in decimal, octal, hexadecimal or binary
+/// digits. Also reads every second number only.
 pub(crate) fn list(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut readings = [Vec::new(), Vec::new()];
-    let mut before = b' ';
-    for token in text.split_inclusive(|byte| !byte.is_ascii_alphanumeric()) {
-        let (token, after) = match token.split_last() {
-            Some((last, token)) if !last.is_ascii_alphanumeric() => (token, *last),
-            _ => (token, b' '),
-        };
-        for (reading, radix) in readings.iter_mut().zip([10, 8]) {
-            // Python writes `0o145`.
-            let digits = token.strip_prefix(b"0o").filter(|_| radix == 8);
-            let Some(number) = number(digits.unwrap_or(token), radix) else {
-                continue;
+    let mut readings = Vec::new();
+    for radix in [10, 8, 16, 2] {
+        let mut reading = Vec::new();
+        let mut before = b' ';
+        for token in text.split_inclusive(|byte| !byte.is_ascii_alphanumeric()) {
+            let (token, after) = match token.split_last() {
+                Some((last, token)) if !last.is_ascii_alphanumeric() => (token, *last),
+                _ => (token, b' '),
             };
-            match u8::try_from(number) {
-                // Java's bytes are signed.
-                Ok(byte) if before == b'-' => reading.push(byte.wrapping_neg()),
-                Ok(byte) => reading.push(byte),
-                Err(_) => {}
-            }
+            let bytes = numbers_of(token, radix).filter_map(|number| u8::try_from(number).ok());
+            // Java's bytes are signed.
+            reading.extend(bytes.map(|byte| if before == b'-' { byte.wrapping_neg() } else { byte }));
+            before = after;
         }
-        before = after;
+        for first in 0..2 {
+            readings.push(reading.iter().copied().skip(first).step_by(2).collect());
+        }
+        readings.push(reading);
     }
-    readings.into()
+    readings
+}
+
+/// The number of a token. If each number has the prefix `0x`, a token can have several numbers.
+fn numbers_of(token: &[u8], radix: u32) -> impl Iterator<Item = u64> {
+    let parts = token.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let parts: Vec<_> = match radix {
+        16 => parts.split("0x").collect(),
+        _ => vec![parts],
+    };
+    parts.into_iter().filter_map(move |digits| {
+        let digits = match radix {
+            16 => digits
+                .trim_start_matches(['h', 'H', 'x', 'X', 'r'])
+                .trim_end_matches(['h', 'H']),
+            8 => digits.trim_start_matches("0o"),
+            2 => digits.trim_start_matches("0b"),
+            _ => digits,
+        };
+        number(digits.as_bytes(), radix)
+    })
 }
 
 /// Eight binary digits a byte, with or without blanks.
@@ -156,4 +174,18 @@ pub(crate) fn binary(text: &[u8]) -> Vec<Vec<u8>> {
         .flat_map(|run| run.chunks(8))
         .filter_map(|bits| number(bits, 2));
     vec![bytes.filter_map(|byte| u8::try_from(byte).ok()).collect()]
+}
+
+/// The bytes of GUIDs, whose first three numbers are little-endian.
+pub(crate) fn guids(text: &[u8]) -> Vec<Vec<u8>> {
+    let words = text.split(|byte| !byte.is_ascii_hexdigit() && *byte != b'-');
+    let guids = words.filter_map(|word| {
+        let numbers = word.split(|byte| *byte == b'-').map(digits);
+        let mut numbers = numbers.collect::<Option<Vec<_>>>()?;
+        numbers.iter().map(Vec::len).eq([4, 2, 2, 2, 6]).then(|| {
+            numbers[..3].iter_mut().for_each(|number| number.reverse());
+            numbers.concat()
+        })
+    });
+    vec![guids.flatten().collect()]
 }

@@ -146,6 +146,59 @@ fn parts_of_the_token_decoded() {
 }
 
 #[test]
+fn characters_and_numbers() {
+    let bytes = URL_SAFE_NO_PAD.decode(signature(7)).expect("base64");
+    let shown = |separator: &str, character: &dyn Fn(char) -> String, number: &dyn Fn(u8) -> String| {
+        let items = bytes.iter().map(|byte| match byte {
+            b'"' | b'\'' | b'\\' | b',' | b'[' | b']' | b'{' | b'}' => number(*byte),
+            b'!'..=b'~' => character(char::from(*byte)),
+            _ => number(*byte),
+        });
+        items.collect::<Vec<_>>().join(separator)
+    };
+    usable(shown(", ", &|c| format!("b'{c}'"), &|byte| {
+        format!("b'\\x{byte:02x}'")
+    }));
+    usable(shown(", ", &|c| format!("'{c}'"), &|byte| byte.to_string()));
+    usable(shown(", ", &|c| format!("'{c}'"), &|byte| format!("{byte:#04x}")));
+    usable(shown("   ", &|c| c.to_string(), &|byte| format!("{byte:03o}")));
+    usable(shown("", &|c| c.to_string(), &|byte| format!("\\{byte:03}")));
+}
+
+#[test]
+fn pieces_behind_a_label() {
+    let token = token();
+    let pieces = token
+        .as_bytes()
+        .chunks(4)
+        .map(String::from_utf8_lossy)
+        .enumerate();
+    usable(pieces.clone().fold(String::new(), |log, (at, piece)| {
+        format!("{log}data: {{\"i\": {at}, \"text\": \"{piece}\"}}\n")
+    }));
+    usable(pieces.fold(String::new(), |log, (at, piece)| {
+        format!("{log}[{at}]=\"{piece}\" ")
+    }));
+}
+
+#[test]
+fn bytes_as_guids_and_as_characters() {
+    let bytes = URL_SAFE_NO_PAD.decode(signature(7)).expect("base64");
+    let guids = bytes.chunks_exact(16).map(|bytes| {
+        let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+        let mut hex = order
+            .iter()
+            .fold(String::new(), |hex, at| format!("{hex}{:02x}", bytes[*at]));
+        [20, 16, 12, 8].into_iter().for_each(|at| hex.insert(at, '-'));
+        hex
+    });
+    usable(guids.collect::<Vec<_>>().join("\n"));
+    let characters = bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
+    usable(&characters);
+    usable(characters.bytes().map(char::from).collect::<String>());
+}
+
+#[test]
 fn hexadecimal_digits() {
     let token = token();
     usable(each(&token, "", |byte| format!("{byte:02x}")));
@@ -274,6 +327,15 @@ fn lists_of_numbers() {
     let inverted = URL_SAFE_NO_PAD.decode(signature(7)).expect("base64");
     let signed = inverted.iter().map(|byte| byte.cast_signed().to_string());
     usable(format!("[{}]", signed.collect::<Vec<_>>().join(", ")));
+    let signed = inverted.iter().map(|byte| byte.cast_signed());
+    let signed = signed.map(|byte| format!("{}{:#x}", if byte < 0 { "-" } else { "" }, byte.unsigned_abs()));
+    usable(signed.collect::<Vec<_>>().join(" "));
+    usable(each(&token, "", |byte| format!("{byte:#x}")));
+    usable(each(&token, " ", |byte| format!("{byte:#b}")));
+    usable(each(&token, ", ", |byte| format!("0{byte:02X}h")));
+    usable(each(&token, ", ", |byte| format!("&H{byte:02X}")));
+    usable(each(&token, ",", |byte| format!("16#{byte:X}#")));
+    usable(each(&token, ", ", |byte| format!("{byte}.0")));
 }
 
 #[test]
@@ -351,8 +413,11 @@ fn a_part_is_a_part() {
         read(&signature[..signature.len() * 3 / 4]).verdict,
         Verdict::Usable
     );
-    // Pieces of a few characters count as words, unless they stand in a column.
-    let words = folded(&signature, 7, |at| "somewhere ".repeat(at % 4 + 1));
+    // Pieces of a few characters count as words, unless they stand in a column or behind a label.
+    let words = folded(&signature, 7, |at| {
+        let place = ["somewhere", "elsewhere", "everywhere", "wherever"][at % 4];
+        format!("{} ", [place].repeat(at % 5 + 1).join(" "))
+    });
     let finding = read(words.replace('\n', " and so on\n"));
     assert_eq!(finding.verdict, Verdict::Nothing, "{finding}");
 }

@@ -1,5 +1,7 @@
 //! Decoders for text with terminal control, blanks, decorated lines or escapes.
 
+use std::collections::BTreeMap;
+
 use crate::bytes;
 
 /// Removes escape sequences (ECMA-48), other control characters except tabs and line breaks, and characters
@@ -141,6 +143,81 @@ pub(crate) fn c_escapes(text: &[u8]) -> Vec<Vec<u8>> {
         rest = rest.get(length..).unwrap_or_default();
     }
     vec![decoded]
+}
+
+/// Decodes escapes whose numbers are decimal, such as those of Haskell and Lua.
+pub(crate) fn decimal_escapes(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        let (byte, length) = match (first, rest) {
+            (b'\\', [b'0'..=b'9', ..]) => code(rest, 3, 10, 0),
+            (b'\\', [b'D', b'E', b'L', ..]) => (Some(0x7f), 3),
+            (b'\\', [b'&', ..]) => (None, 1),
+            _ => (Some(*first), 0),
+        };
+        decoded.extend(byte);
+        rest = &rest[length..];
+    }
+    vec![decoded]
+}
+
+/// Decodes a list of characters in quotes and of numbers (`'w', 143`), or the words of `od -c`.
+pub(crate) fn characters(text: &[u8]) -> Vec<Vec<u8>> {
+    let items = text.split(|byte| matches!(byte, b',' | b'[' | b']' | b'{' | b'}'));
+    let items = items.filter_map(|item| {
+        let item = item.trim_ascii();
+        let item = item.strip_prefix(b"b").unwrap_or(item);
+        match item {
+            [b'\'' | b'"', inner @ .., b'\'' | b'"'] => c_escapes(inner).concat().first().copied(),
+            [b'0', b'x', digits @ ..] => code(digits, 2, 16, 0).0,
+            _ => code(item, 3, 10, 0).0,
+        }
+    });
+    let words = bytes::words(text).filter_map(|word| match word {
+        [byte] => Some(*byte),
+        [b'\\', ..] => c_escapes(word).concat().first().copied(),
+        [_, _, _] => code(word, 3, 8, 0).0,
+        _ => None,
+    });
+    vec![items.collect(), words.collect()]
+}
+
+/// The bytes of characters up to U+00FF.
+pub(crate) fn latin(text: &[u8]) -> Vec<Vec<u8>> {
+    let characters = text.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
+    vec![
+        characters
+            .filter_map(|character| u8::try_from(character).ok())
+            .collect(),
+    ]
+}
+
+/// The words after the same word and the same separators. Takes all words with digits for the same counter.
+pub(crate) fn by_label(text: &[u8]) -> Vec<Vec<u8>> {
+    let is_word = |byte: &u8| bytes::is_base64(*byte) || *byte == b'.';
+    let mut labels = BTreeMap::<(&[u8], &[u8], Option<&u8>), Vec<&[u8]>>::new();
+    let (mut rest, mut label): (_, &[u8]) = (text, b"");
+    while let Some(skipped) = rest.iter().position(is_word) {
+        let (between, after) = rest.split_at(skipped);
+        let (word, after) = after.split_at(after.iter().take_while(|byte| is_word(byte)).count());
+        labels
+            .entry((label, between, after.first()))
+            .or_default()
+            .push(word);
+        label = if word.iter().any(u8::is_ascii_digit) {
+            b"0"
+        } else {
+            word
+        };
+        rest = after;
+    }
+    labels
+        .into_values()
+        .filter(|words| words.len() > 8)
+        .map(|words| words.concat())
+        .collect()
 }
 
 /// Decodes the output of `cat -v`: `^A`, `M-a`, `M-^A`.

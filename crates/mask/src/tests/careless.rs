@@ -253,12 +253,33 @@ fn numbers_before_a_control_sequence_are_masked() {
     assert_eq!(out, format!("{MARK}\u{1b}[0m2 files"));
 }
 
+/// A byte as a signed number.
+fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
+    let byte = byte.cast_signed();
+    let minus = if byte < 0 { "-" } else { "" };
+    minus.to_owned() + &show(byte.unsigned_abs())
+}
+
 /// What C, gdb and `od` print of the decoded signature, or of the token.
 #[rstest]
 #[case::with_a_sign(" ", |byte, _| format!("{:x}", byte as i8 as i32))]
 #[case::with_a_sign_of_64_bits(", ", |byte, _| format!("0x{:x}", byte as i8 as i64))]
 #[case::casts(", ", |byte, _| format!("(byte)0x{byte:02x}"))]
 #[case::indexes(", ", |byte, at| format!("[{at:#x}] = {byte:#04x}"))]
+#[case::negative(", ", |byte, _| signed(byte, |byte| format!("{byte:#x}")))]
+#[case::negative_without_a_prefix(" ", |byte, _| signed(byte, |byte| format!("{byte:x}")))]
+#[case::negative_without_separators("", |byte, _| signed(byte, |byte| format!("{byte:#04x}")))]
+#[case::negative_octal(", ", |byte, _| signed(byte, |byte| format!("{byte:#o}")))]
+#[case::negative_binary(", ", |byte, _| signed(byte, |byte| format!("{byte:#b}")))]
+#[case::without_separators("", |byte, _| format!("{byte:#x}"))]
+#[case::binary(" ", |byte, _| format!("{byte:#b}"))]
+#[case::binary_with_a_suffix(" ", |byte, _| format!("{byte:08b}b"))]
+#[case::assembler(", ", |byte, _| format!("{}{byte:02X}h", if byte < 0xa0 { "" } else { "0" }))]
+#[case::assembler_with_a_zero(" ", |byte, _| format!("0{byte:02X}h"))]
+#[case::basic(", ", |byte, _| format!("&H{byte:02X}"))]
+#[case::with_the_base(",", |byte, _| format!("16#{byte:X}#"))]
+#[case::with_the_length(", ", |byte, _| format!("8'h{byte:02x}"))]
+#[case::floating_point(", ", |byte, _| format!("{byte}.0"))]
 fn numbers_of_a_signature_are_masked(#[case] between: &str, #[case] number: fn(u8, usize) -> String) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
@@ -310,6 +331,45 @@ fn pieces_between_the_tabs_of_cat_are_masked() {
     });
     let out = text(&Masker::new([&*token]), &lines.collect::<String>());
     assert!(out.replace(MARK, "").len() < 200, "{out}");
+}
+
+/// A few characters behind the same label: streams of events, arrays, trees, parts of a document.
+#[rstest]
+#[case("data: {\"choices\":[{\"delta\":{\"content\":\"PIECE\"},\"index\":0}]}\n\n")]
+#[case("\t.ascii\t\"PIECE\"\n")]
+#[case("[INDEX]=\"PIECE\" ")]
+#[case("INDEX\tPIECE\t3\tok\n")]
+#[case("2026-11-27T10:00:00.INDEXZ DEBUG chunk INDEX: PIECE (4 bytes)\n")]
+#[case("  {\n    \"offset\": INDEX,\n    \"string\": \"PIECE\"\n  },\n")]
+#[case("<span class=\"w\" data-i=\"INDEX\">PIECE</span>")]
+#[case("PIECE\\discretionary{}{}{}")]
+#[case("PIECE{-}")]
+#[case("PIECE]]><![CDATA[")]
+#[case("(PIECE)-12.5")]
+#[case("+ for c in $chunks\n+ echo PIECE\n")]
+fn short_pieces_behind_a_label_are_masked(#[case] row: &str, #[values(3, 4, 7, 8, 11)] columns: usize) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces: Vec<_> = signature
+        .as_bytes()
+        .chunks(columns)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let print = |(at, piece): (usize, &str)| row.replace("INDEX", &at.to_string()).replace("PIECE", piece);
+    let log: String = pieces
+        .iter()
+        .map(|piece| &**piece)
+        .enumerate()
+        .map(print)
+        .collect();
+    let labels: String = pieces.iter().map(|_| "").enumerate().map(print).collect();
+    let out = text(
+        &Masker::new([token.as_str()]),
+        &format!("first line\n{log}last line\n"),
+    );
+    // The first and the last pieces may have other text beside them.
+    let shown = out.replace(MARK, "").len().saturating_sub(labels.len() + 21);
+    assert!(shown <= 3 * columns, "{shown} bytes: {out}");
 }
 
 /// The output of `sort`, `tac`, parallel jobs, and tables with several columns.

@@ -1,5 +1,7 @@
 //! For each view, the output of a script that the masker cannot mask without the view.
 
+use std::ops::Range;
+
 use rstest::rstest;
 
 use super::*;
@@ -57,6 +59,68 @@ fn carets(token: &str) -> String {
     shown.collect()
 }
 
+/// The bytes of the signature.
+fn signature(token: &str) -> Vec<u8> {
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    URL_SAFE_NO_PAD.decode(signature).expect("base64")
+}
+
+/// The bytes of the signature as .NET prints them: `new Guid(bytes)`.
+fn guids(token: &str) -> String {
+    let bytes = signature(token);
+    let guids = bytes.as_chunks::<16>().0.iter().map(|bytes| {
+        let hex = |at: Range<usize>| {
+            bytes[at]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        let reversed = |at: Range<usize>| {
+            at.rev()
+                .map(|at| format!("{:02x}", bytes[at]))
+                .collect::<String>()
+        };
+        [
+            reversed(0..4),
+            reversed(4..6),
+            reversed(6..8),
+            hex(8..10),
+            hex(10..16),
+        ]
+        .join("-")
+            + "\n"
+    });
+    guids.collect()
+}
+
+/// Words and characters in turn. No label comes before two characters in a row.
+fn characters_in_prose(token: &str) -> String {
+    let words = ["Some", "Any", "The"].into_iter().cycle();
+    words
+        .zip(token.chars())
+        .map(|(word, char)| format!("{word} <{char}>, "))
+        .collect()
+}
+
+/// The output of `od -An -c` for the bytes of the signature.
+fn characters_and_numbers(token: &str) -> String {
+    let shown = signature(token).into_iter().map(|byte| match byte {
+        b' '..=b'~' => format!("   {}", char::from(byte)),
+        b'\n' => "  \\n".into(),
+        _ => format!(" {byte:03o}"),
+    });
+    shown.collect()
+}
+
+/// The bytes of the signature as Lua prints them with `%q`.
+fn decimal_escapes(token: &str) -> String {
+    let shown = signature(token).into_iter().map(|byte| match byte {
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\{byte:03}"),
+    });
+    shown.collect()
+}
+
 /// The output of `xxd -b`.
 fn binary_dump(text: &str) -> String {
     let line = |(at, line): (usize, &[u8])| {
@@ -79,16 +143,20 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Hexadecimal, &|t: &str| each(t, |byte| format!("{byte:02X}:")))]
 #[case(View::Hexadecimal, &|t: &str| each(t, |byte| format!("0x{byte:02x}, ")))]
 #[case(View::LittleEndian, &|t: &str| words(t, 4, |word| format!("{word:08x}")))]
+#[case(View::Guids, &|t: &str| guids(t))]
 #[case(View::Decimal, &|t: &str| each(t, |byte| format!("{byte}, ")))]
 #[case(View::DecimalWords, &|t: &str| words(t, 2, |word| format!("{word:5}")))]
 #[case(View::Octal, &|t: &str| each(t, |byte| format!("{byte:03o} ")))]
 #[case(View::OctalWords, &|t: &str| words(t, 2, |word| format!("{word:06o}")))]
 #[case(View::Binary, &|t: &str| each(t, |byte| format!("{byte:08b} ")))]
-#[case(View::Characters, &|t: &str| t.chars().map(|char| format!("Some {char:?}, ")).collect())]
+#[case(View::Characters, &|t: &str| characters_in_prose(t))]
+#[case(View::Literals, &|t: &str| characters_and_numbers(t))]
+#[case(View::DecimalEscapes, &|t: &str| decimal_escapes(t))]
 #[case(View::Latin, &|t: &str| bytes_as_text(t))]
 #[case(View::Carets, &|t: &str| carets(t))]
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Table, &|t: &str| each(t, |byte| format!("{byte} 0x{byte:02x} {:o}\n", byte)))]
+#[case(View::Cells, &|t: &str| lines(t.rsplit('.').next().unwrap_or(t), 7, "a: "))]
 #[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]
 #[case(View::Terminal, &|t: &str| lines(t, 7, "\u{1b}(B\u{1b}[m").replace('\n', ""))]
 #[case(View::Chain, &|t: &str| lines(t, 20, "12:"))]

@@ -20,7 +20,7 @@ pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
 pub(crate) const ROWS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
 /// The positions of the characters that stand alone.
-fn alone(bytes: &[u8]) -> Vec<usize> {
+pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     let (mut found, mut positions) = (0, vec![0; bytes.len()]);
     let (mut is_after_part, mut is_here) = (false, bytes.first().is_some_and(is_part));
     // This has no branch for each byte, because a processor could not predict it.

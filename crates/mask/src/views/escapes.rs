@@ -27,6 +27,11 @@ pub(crate) fn uncareted(text: &Text) -> Text {
     replaced(text, caret)
 }
 
+/// The text with the escapes of Haskell, Lua and OCaml replaced, whose numbers are decimal: `\143`.
+pub(crate) fn undecimal(text: &Text) -> Text {
+    replaced(text, decimal)
+}
+
 fn replaced(text: &Text, read: fn(&[u8]) -> (usize, Meaning)) -> Text {
     let mut out = Text::with_room(text.len());
     let mut at = 0;
@@ -62,7 +67,7 @@ fn replaced(text: &Text, read: fn(&[u8]) -> (usize, Meaning)) -> Text {
     out
 }
 
-enum Meaning {
+pub(super) enum Meaning {
     /// A fold or a tag: the next byte continues the word.
     Nothing,
     Text([u8; 4], usize),
@@ -136,7 +141,32 @@ fn caret(rest: &[u8]) -> (usize, Meaning) {
     }
 }
 
-fn backslash(tail: &[u8]) -> (usize, Meaning) {
+/// The names of control characters in Haskell, from 0 on. The letters `abtnvfr` mean 7 to 13.
+const NAMES: [&str; 32] = [
+    "NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "a", "b", "t", "n", "v", "f", "r", "SO", "SI", "DLE",
+    "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US",
+];
+
+/// Like [`read`], for escapes with decimal numbers, and with names of control characters.
+fn decimal(rest: &[u8]) -> (usize, Meaning) {
+    let [b'\\', tail @ ..] = rest else {
+        return (1, one(rest.first().copied().unwrap_or_default()));
+    };
+    match number(tail, 3, 10) {
+        // More digits may follow.
+        Some((length, _)) if length < 3 && length == tail.len() => (1, Meaning::Unfinished),
+        Some((length, code)) => (1 + length, one(code as u8)),
+        // An empty text, between a number and a digit.
+        None if tail.starts_with(b"&") => (2, Meaning::Nothing),
+        None if tail.starts_with(b"DEL") => (4, one(0x7f)),
+        None => match NAMES.iter().position(|name| tail.starts_with(name.as_bytes())) {
+            Some(byte) => (1 + NAMES[byte].len(), one(byte as u8)),
+            None => backslash(tail),
+        },
+    }
+}
+
+pub(super) fn backslash(tail: &[u8]) -> (usize, Meaning) {
     let Some(&kind) = tail.first() else {
         return (1, Meaning::Unfinished);
     };

@@ -1,8 +1,10 @@
 //! The views. Each undoes one change that programs make to a text, such as base64 or colours.
 
 mod base64;
+mod cells;
 mod characters;
 mod escapes;
+mod literals;
 mod numbers;
 mod table;
 mod terminal;
@@ -13,9 +15,11 @@ use crate::{
 };
 
 pub(crate) use base64::{base64, base64_value};
-pub(crate) use characters::{ROWS, characters};
-pub(crate) use escapes::{has_carets, has_escapes, uncareted, unescaped};
-pub(crate) use numbers::{Kind, Token, Tokens, hex_byte, hex_value, numbers};
+pub(crate) use cells::cells;
+pub(crate) use characters::{ROWS, alone, characters};
+pub(crate) use escapes::{has_carets, has_escapes, uncareted, undecimal, unescaped};
+pub(crate) use literals::{has_characters, literals};
+pub(crate) use numbers::{GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers};
 pub(crate) use table::{columns, table};
 pub(crate) use terminal::{Visible, hidden, visible};
 
@@ -25,9 +29,13 @@ pub(crate) enum View {
     /// Text without its separators.
     Joined,
     Characters,
+    /// Literals of characters, and words such as those of `od -c`.
+    Literals,
     Base64,
     Hexadecimal,
     LittleEndian,
+    /// GUIDs as Windows stores them.
+    Guids,
     Decimal,
     DecimalWords,
     Octal,
@@ -37,7 +45,11 @@ pub(crate) enum View {
     Column,
     /// The columns of a table with one byte in each row.
     Table,
+    /// Pieces behind the same label.
+    Cells,
     Escapes,
+    /// Escapes with decimal numbers.
+    DecimalEscapes,
     /// Control characters and other bytes as `cat -v` prints them.
     Carets,
     Latin,
@@ -85,7 +97,13 @@ const TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// The text with each character from U+0080 to U+00FF replaced by its byte in Latin-1. Some programs take
+/// The characters of Windows-1252 from 0x80 to 0x9f. Five bytes mean no character.
+const WINDOWS: [char; 32] = [
+    '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
+    '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+];
+
+/// The text with each character of Latin-1 or Windows-1252 above 0x7f replaced by its byte. Some programs take
 /// bytes for these characters, and print them in UTF-8.
 pub(crate) fn latin(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
@@ -93,6 +111,7 @@ pub(crate) fn latin(text: &Text) -> Text {
     while at < text.len() {
         let (length, byte) = match text.bytes[at..] {
             [lead @ 0xc2..=0xc3, next @ 0x80..=0xbf, ..] => (2, lead << 6 | next & 0x3f),
+            [0xc5 | 0xc6 | 0xcb | 0xe2, ..] => windows(&text.bytes[at..]),
             [byte, ..] => (1, byte),
             [] => break,
         };
@@ -104,6 +123,16 @@ pub(crate) fn latin(text: &Text) -> Text {
     out.is_padded = text.is_padded;
     out.goes_on = text.goes_on;
     out
+}
+
+/// The length of the character of Windows-1252 with which a text begins, and its byte. Another byte means itself.
+fn windows(text: &[u8]) -> (usize, u8) {
+    let mut bytes = [0; 4];
+    let is_here = |character: &char| text.starts_with(character.encode_utf8(&mut bytes).as_bytes());
+    match WINDOWS.iter().position(is_here) {
+        Some(at) => (WINDOWS[at].len_utf8(), 0x80 + at as u8),
+        None => (1, text[0]),
+    }
 }
 
 /// The text without its separators.

@@ -22,7 +22,7 @@ const LINE: usize = 1024;
 /// The greatest number of digits of an index.
 const INDEX: usize = 5;
 
-/// The least number of steps in a row, each by one, that make every second number a counter.
+/// The least number of equal steps in a row that make every second number a counter.
 const COUNTERS: usize = 4;
 
 /// The number of binary digits of a byte.
@@ -33,7 +33,7 @@ const LONG: usize = 16;
 
 /// A run of letters and digits, such as a number. It has nothing to do with a secret token.
 pub(crate) struct Token {
-    /// The digits, without a prefix such as `0x`.
+    /// The digits, without a prefix such as `0x`, and without a suffix such as `h`.
     pub(crate) digits: Range<usize>,
     pub(crate) kind: Kind,
     /// Whether the token begins a line.
@@ -47,7 +47,7 @@ pub(crate) enum Kind {
     Word,
     /// Digits, including hexadecimal ones.
     Digits,
-    /// Digits after a prefix such as `0x`.
+    /// Digits with a prefix such as `0x`, or with the suffix `h`.
     Prefixed,
 }
 
@@ -72,30 +72,33 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
             emit(reader.pairs(&digits, last, phase));
         }
     }
+    if uses(View::Guids) {
+        emit(reader.guids());
+    }
     let ways: [(View, Way); 12] = [
-        (View::Hexadecimal, |digits, _| hex_byte(digits)),
+        (View::Hexadecimal, hex_byte),
         (View::LittleEndian, little_endian),
         (View::Decimal, decimal),
-        (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 2)),
-        (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 4)),
-        (View::DecimalWords, |digits, minus| decimal_word(digits, minus, 8)),
-        (View::DecimalWords, |digits, minus| {
-            big_endian(decimal_word(digits, minus, 2)?)
+        (View::DecimalWords, |digits, token| decimal_word(digits, token, 2)),
+        (View::DecimalWords, |digits, token| decimal_word(digits, token, 4)),
+        (View::DecimalWords, |digits, token| decimal_word(digits, token, 8)),
+        (View::DecimalWords, |digits, token| {
+            big_endian(decimal_word(digits, token, 2)?)
         }),
-        (View::DecimalWords, |digits, minus| {
-            big_endian(decimal_word(digits, minus, 4)?)
+        (View::DecimalWords, |digits, token| {
+            big_endian(decimal_word(digits, token, 4)?)
         }),
-        (View::DecimalWords, |digits, minus| {
-            big_endian(decimal_word(digits, minus, 8)?)
+        (View::DecimalWords, |digits, token| {
+            big_endian(decimal_word(digits, token, 8)?)
         }),
-        (View::Octal, |digits, _| octal_byte(digits)),
+        (View::Octal, octal_byte),
         (View::OctalWords, |digits, _| {
             let words = [(6, 2), (11, 4), (22, 8)];
             words
                 .iter()
                 .find_map(|(length, size)| octal(digits, *length, *size))
         }),
-        (View::Binary, binary),
+        (View::Binary, binary_byte),
     ];
     for (view, way) in ways {
         if uses(view) {
@@ -124,9 +127,9 @@ fn joined_columns(text: &Text, columns: Vec<Range<usize>>) -> Text {
     out
 }
 
-/// A function that reads a number as bytes: from its digits, and from whether it is negative. Returns the
-/// bytes and their count.
-type Way = fn(&[u8], bool) -> Option<([u8; 8], usize)>;
+/// A function that reads a number as bytes: from its digits, and from its sign and prefix. Returns the bytes
+/// and their count.
+type Way = fn(&[u8], &Token) -> Option<([u8; 8], usize)>;
 
 struct Reader<'a> {
     text: &'a Text,
@@ -187,7 +190,7 @@ impl Reader<'_> {
         for token in &self.tokens {
             begins |= token.begins_line;
             let digits = &self.text.bytes[token.digits.clone()];
-            let Some((bytes, count)) = way(digits, token.is_negative) else {
+            let Some((bytes, count)) = way(digits, token) else {
                 continue;
             };
             let from = self.text.from(token.digits.start);
@@ -198,6 +201,26 @@ impl Reader<'_> {
         }
         let token = self.tokens.last().map(|token| self.text.from(token.digits.start));
         self.end(&mut out, None, token);
+        out
+    }
+
+    fn guids(&self) -> Text {
+        let mut out = Text::with_room(self.tokens.len());
+        let mut begins = false;
+        for (first, token) in self.tokens.iter().enumerate() {
+            begins |= token.begins_line;
+            let numbers = self.tokens.get(first..first + GUID.len()).unwrap_or_default();
+            for (at, byte) in guid(numbers, &self.text.bytes).unwrap_or_default() {
+                let digits = &numbers[at].digits;
+                let (from, to) = (self.text.from(digits.start), self.text.to(digits.end - 1));
+                out.push_near(byte, from, to, std::mem::take(&mut begins));
+            }
+        }
+        self.end(
+            &mut out,
+            None,
+            self.tokens.last().map(|token| self.text.from(token.digits.start)),
+        );
         out
     }
 
@@ -247,6 +270,8 @@ impl Tokens {
         let mut address_to = 0;
         // The number of digits of the latest number in this line, and the number of tokens before the line.
         let (mut latest, mut before) = (0, 0);
+        // The letters before the digits of the latest two words, and whether numbers touch: `0x770x76-0x71`.
+        let (mut letters, mut touch) = ([None; 2], false);
         while at < text.len() {
             if !text[at].is_ascii_alphanumeric() {
                 if text[at] == b'\n' {
@@ -272,8 +297,9 @@ impl Tokens {
             }
             let length = word_length(&text[at..]);
             let word = &text[at..at + length];
-            let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]));
-            let digits = at + skipped..at + length;
+            let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]), letters);
+            letters = [letters[1], letter(word)];
+            let digits = at + skipped.start..at + skipped.end;
             let may_be_address = begins_line || is_sure_address(text, &digits);
             if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
                 // The prefix of a log's line can be before the address. A list of bytes has more numbers.
@@ -291,12 +317,14 @@ impl Tokens {
                 at += length;
                 continue;
             }
+            touch |= skipped.start == 2 && at > 0 && text[at - 1].is_ascii_hexdigit();
             tokens.push(Token {
                 kind,
                 begins_line: std::mem::take(&mut begins_line),
+                // Between other numbers, the minus sign is a separator.
                 is_negative: at > 0
                     && text[at - 1] == b'-'
-                    && (at < 2 || !text[at - 2].is_ascii_alphanumeric()),
+                    && (touch || at < 2 || !text[at - 2].is_ascii_alphanumeric()),
                 digits,
             });
             at += length;
@@ -305,28 +333,32 @@ impl Tokens {
     }
 }
 
-/// Removes every second token where these tokens count up by one. They are the indexes of a table, or of a
-/// list of pairs.
+/// Removes every second token where these tokens change by the same number each time. They are the indexes of
+/// a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
         let is_short = token.digits.len() <= INDEX;
         is_short.then(|| value(&text[token.digits.clone()], 10)).flatten()
     };
-    // The latest two counts, and the number of steps that lead to each.
-    let mut latest = [(None, 0); 2];
+    // The latest two counts, the latest step to each, and the number of equal steps.
+    let mut latest = [(None, None, 0); 2];
     let mut counters: Vec<bool> = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
-        let [(before, steps), next] = latest;
+        let [(before, last, steps), next] = latest;
         let count = count(token);
-        let follows = before
+        let step = before
             .zip(count)
-            .is_some_and(|(before, count)| before + 1 == count);
-        let steps = if follows { steps + 1 } else { 0 };
+            .and_then(|(before, count)| u64::checked_sub(count, before));
+        let steps = match step {
+            Some(_) if step == last => steps + 1,
+            Some(_) => 1,
+            None => 0,
+        };
         if steps >= COUNTERS {
             counters.resize(tokens.len(), false);
             (0..=COUNTERS).for_each(|step| counters[at - 2 * step] = true);
         }
-        latest = [next, (count, steps)];
+        latest = [next, (count, step, steps)];
     }
     if !counters.is_empty() {
         let mut counters = counters.into_iter();
@@ -348,12 +380,21 @@ fn word_length(text: &[u8]) -> usize {
     let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
     if let [b'0', b'x' | b'X', rest @ ..] = text {
         let digits = hex_digits(rest);
+        // The next number may follow without a separator.
+        if let ([_, .., b'0'], [b'x' | b'X', ..]) = rest.split_at(digits) {
+            return 1 + digits;
+        }
         let is_end = |byte: &u8| is_unit(byte) || !byte.is_ascii_alphanumeric();
         if digits > 0 && rest.get(digits).is_none_or(is_end) {
             return 2 + digits;
         }
     }
     let digits = first + hex_digits(&text[first..]);
+    if let [b'h' | b'H'] | [b'h' | b'H', b'\0'..=b'/' | b':'..=b'@' | b'['..=b'`' | b'{'.., ..] =
+        text[digits..]
+    {
+        return digits + 1;
+    }
     let is_whole = || digits.is_multiple_of(2) || text[..digits].iter().all(u8::is_ascii_digit);
     if digits >= LONG || digits > 0 && text.get(digits).is_some_and(is_unit) && is_whole() {
         return digits;
@@ -361,6 +402,15 @@ fn word_length(text: &[u8]) -> usize {
     let mut run = 0;
     for (at, byte) in text.iter().enumerate() {
         if !byte.is_ascii_alphanumeric() {
+            return at;
+        }
+        // The text may begin within numbers that touch.
+        if at > 0
+            && matches!(
+                text[at..],
+                [b'0', b'x', _, b'0', b'x', ..] | [b'0', b'x', _, _, b'0', b'x', ..]
+            )
+        {
             return at;
         }
         run = if byte.is_ascii_hexdigit() { run + 1 } else { 0 };
@@ -394,7 +444,7 @@ pub(crate) fn hex_value(byte: u8) -> Option<u8> {
 
 /// The byte of a number of one or two hexadecimal digits. C and Java print a negative byte as an integer of 32
 /// or 64 bits: `ffffff8f`.
-pub(crate) fn hex_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
+pub(crate) fn hex_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
     let digits = match digits.len() {
         8 | 16 => {
             let (sign, byte) = digits.split_at(digits.len() - 2);
@@ -403,22 +453,45 @@ pub(crate) fn hex_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
         }
         _ => digits,
     };
-    let byte = value(digits, 16).filter(|_| digits.len() <= 2)?;
-    Some(([byte as u8, 0, 0, 0, 0, 0, 0, 0], 1))
+    byte(value(digits, 16).filter(|_| digits.len() <= 2)?, token)
 }
 
-/// The length of the prefix of a number, and the kind of the word.
-fn kind(word: &[u8], before: Option<u8>) -> (usize, Kind) {
+/// The place of a number's digits in a word, and the kind of the word. `letters` are the letters before the
+/// digits of the two words before.
+fn kind(word: &[u8], before: Option<u8>, letters: [Option<u8>; 2]) -> (Range<usize>, Kind) {
+    let all = 0..word.len();
     let is_hex = |word: &[u8]| !word.is_empty() && hex_digits(word) == word.len();
+    let is_binary = |word: &[u8]| {
+        (1..=BITS).contains(&word.len()) && word.iter().all(|digit| matches!(digit, b'0' | b'1'))
+    };
     match word {
-        _ if is_hex(word) => (0, Kind::Digits),
-        [b'0', b'x' | b'X' | b'o', rest @ ..] if is_hex(rest) => (2, Kind::Prefixed),
+        [b'0', b'b' | b'B', rest @ ..] if is_binary(rest) => (2..all.end, Kind::Prefixed),
+        [rest @ .., b'b' | b'B'] if rest.len() == BITS && is_binary(rest) => (0..BITS, Kind::Prefixed),
+        _ if is_hex(word) => (all, Kind::Digits),
+        [b'0', b'x' | b'X' | b'o', rest @ ..] if is_hex(rest) => (2..all.end, Kind::Prefixed),
         [b'x' | b'X' | b'u' | b'U', rest @ ..]
             if is_hex(rest) && matches!(before, Some(b'\\' | b'#' | b'%')) =>
         {
-            (1, Kind::Prefixed)
+            (1..all.end, Kind::Prefixed)
         }
-        _ => (0, Kind::Word),
+        // Assemblers write a zero before a letter: `0A5h`.
+        [b'0', rest @ .., b'h' | b'H'] if rest.len() == 2 && is_hex(rest) => (1..3, Kind::Prefixed),
+        [rest @ .., b'h' | b'H'] if is_hex(rest) => (0..rest.len(), Kind::Prefixed),
+        // In a list, all numbers have the same letter: `&H58`, `8'h58`.
+        _ if letter(word).is_some_and(|letter| letters.contains(&Some(letter))) => {
+            (1..all.end, Kind::Prefixed)
+        }
+        _ => (all, Kind::Word),
+    }
+}
+
+/// The letter before a number.
+fn letter(word: &[u8]) -> Option<u8> {
+    match word {
+        [letter @ (b'g'..=b'z' | b'G'..=b'Z'), rest @ ..] => {
+            (!rest.is_empty() && hex_digits(rest) == rest.len()).then_some(*letter)
+        }
+        _ => None,
     }
 }
 
@@ -534,36 +607,59 @@ fn bytes(value: u64, count: usize) -> Option<([u8; 8], usize)> {
 }
 
 /// Reads a hexadecimal word of 2, 4 or 8 bytes. The last byte comes first.
-fn little_endian(digits: &[u8], _: bool) -> Option<([u8; 8], usize)> {
+fn little_endian(digits: &[u8], _: &Token) -> Option<([u8; 8], usize)> {
     matches!(digits.len(), 4 | 8 | 16)
         .then(|| bytes(value(digits, 16)?, digits.len() / 2))
         .flatten()
 }
 
-fn decimal(digits: &[u8], is_negative: bool) -> Option<([u8; 8], usize)> {
-    let value = value(digits, 10).filter(|_| digits.len() <= 3)?;
-    match is_negative {
-        true => bytes(
-            256_u64
-                .checked_sub(value)
-                .filter(|value| (1..256).contains(value))?,
-            1,
-        ),
-        false => bytes(value, 1),
-    }
+fn decimal(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
+    byte(value(digits, 10).filter(|_| digits.len() <= 3)?, token)
+}
+
+/// The byte of a number with a sign.
+fn byte(value: u64, token: &Token) -> Option<([u8; 8], usize)> {
+    let is_negative = token.is_negative && value > 0;
+    bytes(
+        if is_negative {
+            256_u64.checked_sub(value)?
+        } else {
+            value
+        },
+        1,
+    )
 }
 
 /// Reads a decimal word of `count` bytes. The last byte comes first. `None` if the number has more bytes, or
 /// if it is so small that it is rather a word of fewer bytes.
-fn decimal_word(digits: &[u8], is_negative: bool, count: usize) -> Option<([u8; 8], usize)> {
+fn decimal_word(digits: &[u8], token: &Token, count: usize) -> Option<([u8; 8], usize)> {
     let value = value(digits, 10)?;
     let is_word = value >> (4 * count) > 0;
-    if is_negative {
+    if token.is_negative {
         let fits = value <= 1 << (8 * count - 1);
         (is_word && fits).then(|| (value.wrapping_neg().to_le_bytes(), count))
     } else {
         bytes(value, count).filter(|_| is_word)
     }
+}
+
+/// The numbers of digits of the numbers in a GUID.
+pub(crate) const GUID: [usize; 5] = [8, 4, 4, 4, 12];
+
+/// The bytes of a GUID as Windows stores it, each with the index of its number: in the first three numbers, the
+/// last byte comes first. `None` if the numbers are not a GUID.
+pub(crate) fn guid(numbers: &[Token], text: &[u8]) -> Option<Vec<(usize, u8)>> {
+    let touch = |pair: &[Token]| pair[0].digits.end + 1 == pair[1].digits.start;
+    let is_guid = numbers.iter().map(|number| number.digits.len()).eq(GUID) && numbers.windows(2).all(touch);
+    let bytes = |(at, number): (usize, &Token)| {
+        let value = value(&text[number.digits.clone()], 16).unwrap_or_default();
+        let mut bytes = value.to_be_bytes()[8 - number.digits.len() / 2..].to_vec();
+        if at < 3 {
+            bytes.reverse();
+        }
+        bytes.into_iter().map(move |byte| (at, byte))
+    };
+    is_guid.then(|| numbers.iter().enumerate().flat_map(bytes).collect())
 }
 
 fn big_endian((mut bytes, count): ([u8; 8], usize)) -> Option<([u8; 8], usize)> {
@@ -578,12 +674,15 @@ fn octal(digits: &[u8], length: usize, count: usize) -> Option<([u8; 8], usize)>
 }
 
 /// Reads an octal byte, such as `\0145`, `0o61`, or `61` from `printf %o`.
-fn octal_byte(digits: &[u8]) -> Option<([u8; 8], usize)> {
-    bytes(value(digits, 8).filter(|_| digits.len() <= 4)?, 1)
+fn octal_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
+    byte(value(digits, 8).filter(|_| digits.len() <= 4)?, token)
 }
 
-fn binary(digits: &[u8], _: bool) -> Option<([u8; 8], usize)> {
-    (digits.len() == BITS)
-        .then(|| bytes(value(digits, 2)?, 1))
-        .flatten()
+/// Reads a byte in binary. Without a prefix, a short number is rather a decimal one.
+pub(crate) fn binary_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
+    let least = if token.kind == Kind::Prefixed { 1 } else { BITS - 2 };
+    byte(
+        value(digits, 2).filter(|_| (least..=BITS).contains(&digits.len()))?,
+        token,
+    )
 }
