@@ -44,9 +44,9 @@ const NEAR: usize = 1536;
 /// with views in any case. A piece that begins there may still be too short for the first look.
 const TAIL: usize = 128;
 
-/// Like [`TAIL`], for a text with many digits. It can be numbers of numbers, and then one byte of a secret has
+/// Like [`TAIL`], for a text with many digits and escapes. It can be numbers of numbers, and then one byte of a secret has
 /// up to 60 bytes.
-const TAIL_OF_DIGITS: usize = 1024;
+const TAIL_OF_NUMBERS: usize = 1024;
 
 /// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
 /// whole line. From the middle of a line on, a view can take the text column of a dump for numbers, or the
@@ -351,11 +351,12 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
 /// The beginning of the text at the end of the window that the masker reads with views in any case.
 fn tail(window: &[u8]) -> usize {
     let tail = window.len().saturating_sub(TAIL);
-    let digits = window[tail..].iter().filter(|byte| byte.is_ascii_digit()).count();
-    if digits < TAIL / 3 {
-        return tail;
+    let is_of_number = |byte: &&u8| byte.is_ascii_digit() || b"\\%&#;".contains(byte);
+    match window[tail..].iter().filter(is_of_number).count() {
+        // Two lines of a log with the time in each have about 40.
+        0..48 => tail,
+        _ => window.len().saturating_sub(TAIL_OF_NUMBERS),
     }
-    window.len().saturating_sub(TAIL_OF_DIGITS)
 }
 
 /// The whole secrets that the window shows unencoded. Removes the stretches in them from `sights`: no view

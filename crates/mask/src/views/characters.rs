@@ -1,5 +1,6 @@
 //! Characters that a program printed apart from each other: in a list, in a table, or one in each line.
 
+use super::is_near_end;
 use crate::text::Text;
 
 /// Calls `emit` three times with the characters that stand alone: with all of them, with the first, third,
@@ -12,6 +13,8 @@ pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
         for &at in alone.iter().skip(first).step_by(step) {
             out.push_near(text.bytes[at], text.from(at), text.to(at), true);
         }
+        out.parted_at_end = true;
+        out.goes_on = text.goes_on && is_near_end(&out, text);
         emit(out);
     }
 }
