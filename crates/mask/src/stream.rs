@@ -273,9 +273,11 @@ impl Masker {
     fn write(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let (base, to) = (self.base, self.decided);
         let index = |position: u64| (position - base) as usize;
-        self.spans.sort_by_key(|span| span.start);
+        self.spans.sort_unstable_by_key(|span| span.start);
         let known = self.spans.partition_point(|span| span.start < to);
-        for span in self.spans.drain(..known) {
+        // A span can end within a colour, and another span contain all of it.
+        let spans = merged(self.spans.drain(..known).collect());
+        for span in spans {
             let start = span.start.max(self.written);
             if span.end > start {
                 out.write_all(&self.window[index(self.written)..index(start)])?;
@@ -437,7 +439,7 @@ fn around(window: &[u8], stretch: Range<usize>, near: usize) -> Range<usize> {
 }
 
 /// The stretches in order. Stretches that touch become one.
-fn merged(mut stretches: Vec<Range<usize>>) -> Vec<Range<usize>> {
+fn merged<P: Copy + Ord>(mut stretches: Vec<Range<P>>) -> Vec<Range<P>> {
     stretches.sort_by_key(|stretch| stretch.start);
     stretches.dedup_by(|next, last| {
         let touches = next.start <= last.end;

@@ -106,6 +106,19 @@ fn folded_lists_are_masked_alike(
     }
 }
 
+/// One view finds a line, and another one the whole token, but each finds another end of the line.
+#[test]
+fn colours_between_two_pieces_stay() {
+    let token = long_jwt(1_790_000_000);
+    for columns in [25, 26, 39, 40] {
+        for from in [0, 200, 700] {
+            let wide: Vec<u8> = token.bytes().skip(from).flat_map(|byte| [byte, 0]).collect();
+            let lines = wide.chunks(columns).map(|line| [line, b"\x1b[1m"].concat());
+            agreed(&token, &lines.collect::<Vec<_>>().concat());
+        }
+    }
+}
+
 /// The blanks look like those before the text column of a dump.
 #[test]
 fn numbers_in_a_text_column_are_masked() {
