@@ -64,3 +64,9 @@ python3 -c 'import os; print("".join("%03d" % b for b in os.environ["TOKEN"].enc
 dd if=token conv=swab status=none; echo
 ### from the right to the left on a terminal
 python3 -c 'import os; t = os.environ["TOKEN"]; print("".join("\x1b[%dG%s" % (at + 1, t[at]) for at in reversed(range(len(t)))))'
+### signature read as the code page 437
+cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f cp437 -t utf-8; echo
+### hex with swapped digits
+perl -e 'print unpack("h*", $ENV{TOKEN}), "\n"'
+### two characters behind a label
+fold -w 2 token | sed 's/.*/piece "&"/'

@@ -131,3 +131,9 @@ for i in range(0, len(t), 16):
 hexdump -C token | cut -d'|' -f2
 ### wireshark packet bytes
 xxd -g 1 token | awk '{ printf "%s   ", substr($1, 5, 4); for (i = 2; i <= 17; i++) printf "%s ", $i; print "" }'
+### signature decoded, od -c
+cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | od -c
+### signature decoded, hexdump -c
+cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | hexdump -v -c
+### hexdump -C of base64 -w 12
+base64 -w 12 token | hexdump -v -C

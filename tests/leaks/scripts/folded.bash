@@ -104,3 +104,25 @@ awk '{ for (i = 1; i <= length($0); i += 32) print substr($0, i, 32) }' token
 for i in 0 1 2 3 4 5 6 7 8 9; do dd if=token bs=128 count=1 skip=$i 2>/dev/null; echo; done
 ### tabs by cat -A
 fold -w 24 token | sed 's/....../&\t/g' | cat -A
+### events of a stream
+fold -w 4 token | jq -Rc '{choices: [{delta: {content: .}, index: 0}]}' | sed 's/^/data: /; s/$/\n/'
+### strings of an assembler
+fold -w 8 token | sed 's/.*/\t.ascii\t"&"/'
+### declare -p of an array of pieces
+pieces=($(fold -w 5 token)); declare -p pieces
+### base64 -w 4 and nl
+base64 -w 4 token | nl
+### jq's offsets of matches
+jq -n '$ENV.TOKEN | [match(".{1,6}"; "g") | {offset, length, string}]'
+### jq's TSV of pieces
+jq -nr '$ENV.TOKEN | [scan(".{1,4}")] | to_entries[] | [.key, .value, (.value | length), "ok"] | @tsv'
+### CDATA
+sed 's/..../&]]><![CDATA[/g' token; echo
+### strings of a PDF
+sed 's/...../(&)-12.5/g' token; echo
+### set -x of a loop over pieces
+set -x; for piece in $(fold -w 7 token); do echo "$piece"; done
+### characters in a YAML list of objects
+fold -w 1 token | sed 's/^/- c: /'
+### spans with attributes
+fold -w 5 token | awk '{printf "<span class=\"t\" data-i=\"%d\">%s</span>", NR, $0} END {print ""}'

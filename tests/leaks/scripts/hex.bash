@@ -82,3 +82,13 @@ xxd -p -c 8 token | awk '{ printf "+%02d: %s\n", NR * 8 - 8, $0 }'
 cut -d. -f3 token | python3 -c 'import base64, sys; print(", ".join("(byte)0x%02x" % b for b in base64.urlsafe_b64decode(sys.stdin.read().strip() + "==")))'
 ### a list of Swift numbers
 python3 -c 'import os; print("[" + ", ".join("UInt8(0x%02x)" % b for b in os.environ["TOKEN"].encode()) + "]")'
+### python hex of each byte, joined
+python3 -c 'import os; print("".join(map(hex, os.environ["TOKEN"].encode())))'
+### assembler
+python3 -c 'import os; print("db " + ", ".join("0%02Xh" % b for b in os.environ["TOKEN"].encode()))'
+### BASIC
+python3 -c 'import os; print(", ".join("&H%02X" % b for b in os.environ["TOKEN"].encode()))'
+### Erlang and Ada
+python3 -c 'import os; print("<<" + ",".join("16#%X" % b for b in os.environ["TOKEN"].encode()) + ">>")'
+### signature as signed hexadecimal numbers
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print(*[hex(b - 256 if b > 127 else b) for b in s])'

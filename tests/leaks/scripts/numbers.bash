@@ -83,3 +83,13 @@ python3 -c 'import os
 for b in os.environ["TOKEN"].encode(): print("- %d" % b)'
 ### protobuf text with a bytes field
 python3 -c 'import os; print("token: \"" + "".join("\\%03o" % b for b in os.environ["TOKEN"].encode()) + "\"")'
+### python bin of each byte
+python3 -c 'import os; print(*map(bin, os.environ["TOKEN"].encode()))'
+### python floats
+python3 -c 'import os; print(list(map(float, os.environ["TOKEN"].encode())))'
+### signature as a list of bytes objects
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print([bytes([b]) for b in s])'
+### signature as characters and numbers
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print(", ".join(repr(chr(b)) if chr(b).isalnum() and b < 128 else str(b) for b in s))'
+### signature as gdb prints an array
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("{" + ", ".join("%d %s" % (b - 256 if b > 127 else b, "\x27%c\x27" % b if 32 <= b < 127 and b not in b"\x27\\" else "\x27\\%03o\x27" % b) for b in s) + "}")'

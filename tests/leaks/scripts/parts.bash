@@ -64,3 +64,7 @@ cut -d. -f3 token | fold -w 57 | tac
 cut -d. -f3 token | tr -- -_ +/ | fold -w 64
 ### signature in a cookie of its own
 cut -d. -f3 token | sed 's/^/Set-Cookie: jwt-sig=/; s/$/; HttpOnly/'
+### signature as GUIDs
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); import uuid; [print(uuid.UUID(bytes_le=s[at:at + 16])) for at in range(0, len(s) - 15, 16)]'
+### signature as Latin-1, twice
+cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f latin1 -t utf-8 | iconv -f latin1 -t utf-8; echo
