@@ -15,7 +15,7 @@ use crate::{
     views::{
         GUID, Kind, ROWS, Token, Tokens, base64_value, binary_byte, cells, columns, guid, has_carets,
         has_characters, has_escapes, hex_byte, hex_value, is_text, is_token_byte, latin, literals, uncareted,
-        undecimal, unescaped,
+        undecimal, unescaped, without_sign,
     },
 };
 
@@ -793,6 +793,7 @@ impl Numbers {
     }
 
     fn add(&mut self, token: &Token, digits: &[u8]) {
+        let digits = without_sign(digits);
         let short = digits.strip_prefix(b"00").filter(|rest| rest.len() == 2);
         let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);
         let (mut hex, mut decimal, mut octal, mut most) = (0_u64, 0_u64, 0_u64, 0);

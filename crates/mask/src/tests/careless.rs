@@ -264,6 +264,7 @@ fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
 #[rstest]
 #[case::with_a_sign(" ", |byte, _| format!("{:x}", byte as i8 as i32))]
 #[case::with_a_sign_of_64_bits(", ", |byte, _| format!("0x{:x}", byte as i8 as i64))]
+#[case::with_a_sign_and_without_separators("", |byte, _| format!("{:02x}", byte as i8 as i32))]
 #[case::casts(", ", |byte, _| format!("(byte)0x{byte:02x}"))]
 #[case::indexes(", ", |byte, at| format!("[{at:#x}] = {byte:#04x}"))]
 #[case::negative(", ", |byte, _| signed(byte, |byte| format!("{byte:#x}")))]

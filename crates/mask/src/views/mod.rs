@@ -19,7 +19,9 @@ pub(crate) use cells::cells;
 pub(crate) use characters::{ROWS, alone, characters};
 pub(crate) use escapes::{has_carets, has_escapes, uncareted, undecimal, unescaped};
 pub(crate) use literals::{has_characters, literals};
-pub(crate) use numbers::{GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers};
+pub(crate) use numbers::{
+    GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers, without_sign,
+};
 pub(crate) use table::{columns, table};
 pub(crate) use terminal::{Visible, hidden, visible};
 

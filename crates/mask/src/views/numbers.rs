@@ -28,6 +28,9 @@ const COUNTERS: usize = 4;
 /// The number of binary digits of a byte.
 const BITS: usize = 8;
 
+/// The number of hexadecimal digits of a negative byte with its sign.
+const SIGNED: usize = 8;
+
 /// The least number of hexadecimal digits in a row that are a number even between other letters.
 const LONG: usize = 16;
 
@@ -155,6 +158,7 @@ impl Reader<'_> {
             {
                 range.start += 2;
             }
+            range.start = range.end - without_sign(&self.text.bytes[range.clone()]).len();
             if token.kind == Kind::Prefixed && range.len() % 2 == 1 {
                 digits.push((0, range.start as u32, std::mem::take(&mut begins)));
             }
@@ -376,6 +380,11 @@ fn word_length(text: &[u8]) -> usize {
     if first >= 2 * BITS && text[..2 * BITS].iter().all(|byte| matches!(byte, b'0' | b'1')) {
         return BITS;
     }
+    if first == LONG
+        && let Some(at) = sign(&text[..text.len().min(LONG + SIGNED)])
+    {
+        return if at == 0 { SIGNED } else { at };
+    }
     // A letter after a whole number is a unit or a type, or ends an escape sequence.
     let is_unit = |byte: &u8| byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X' | b'o');
     if let [b'0', b'x' | b'X', rest @ ..] = text {
@@ -397,7 +406,7 @@ fn word_length(text: &[u8]) -> usize {
     }
     let is_whole = || digits.is_multiple_of(2) || text[..digits].iter().all(u8::is_ascii_digit);
     if digits >= LONG || digits > 0 && text.get(digits).is_some_and(is_unit) && is_whole() {
-        return digits;
+        return sign(&text[..digits]).filter(|at| *at > 0).unwrap_or(digits);
     }
     let mut run = 0;
     for (at, byte) in text.iter().enumerate() {
@@ -419,6 +428,24 @@ fn word_length(text: &[u8]) -> usize {
         }
     }
     text.len()
+}
+
+/// The first place in a run of hexadecimal digits where C printed a negative byte with its sign:
+/// `77ffffff8f76`.
+fn sign(digits: &[u8]) -> Option<usize> {
+    let is_sign = |eight: &[u8]| {
+        let (sign, byte) = eight.split_at(SIGNED - 2);
+        matches!(sign, b"ffffff" | b"FFFFFF") && byte[0] >= b'8' && hex_digits(byte) == 2
+    };
+    // Each byte has an even number of digits.
+    let found = digits.windows(SIGNED).step_by(2).position(is_sign);
+    found.map(|at| 2 * at)
+}
+
+/// The digits of a byte whose sign C printed. Other digits stay.
+pub(crate) fn without_sign(digits: &[u8]) -> &[u8] {
+    let is_signed = digits.len() == SIGNED && sign(digits).is_some();
+    if is_signed { &digits[SIGNED - 2..] } else { digits }
 }
 
 /// The number of hexadecimal digits with which a text begins.
