@@ -110,7 +110,7 @@ fn folded_lists_are_masked_alike(
 #[test]
 fn a_colour_at_the_end_of_two_pieces_stays() {
     let token = long_jwt(1_800_177_666);
-    let log = b"LnN2Yy5j\x1bmb\0H\0V\0z\0d\0G\0V\0y\0L\0m\0x\0v\0Y\02\0F\0s\0I\0iw\0i\0a\0n\0R\0p\0I\0j\0o\0i\0M\0G\0I\01\0Y\0T\0F\0j\0M\0W\0U\0t\0N\02\0E\x1b[1m\01";
+    let log = b"LnN2Yy5j\x1bmb\0H\0V\0z\0d\0G\0V\0y\0L\0m\0x\0v\0Y\x002\0F\0s\0I\0iw\0i\0a\0n\0R\0p\0I\0j\0o\0i\0M\0G\0I\x001\0Y\0T\0F\0j\0M\0W\0U\0t\0N\x002\0E\x1b[1m\x001";
     assert!(agreed(&token, log).ends_with("\x1b[1m"));
 }
 
