@@ -480,7 +480,10 @@ pub(crate) fn hex_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)>
         }
         _ => digits,
     };
-    byte(value(digits, 16).filter(|_| digits.len() <= 2)?, token)
+    if digits.len() > 2 {
+        return None;
+    }
+    byte(value(digits, 16)?, token)
 }
 
 /// The place of a number's digits in a word, and the kind of the word. `letters` are the letters before the
@@ -708,8 +711,8 @@ fn octal_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
 /// Reads a byte in binary. Without a prefix, a short number is rather a decimal one.
 pub(crate) fn binary_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
     let least = if token.kind == Kind::Prefixed { 1 } else { BITS - 2 };
-    byte(
-        value(digits, 2).filter(|_| (least..=BITS).contains(&digits.len()))?,
-        token,
-    )
+    if !(least..=BITS).contains(&digits.len()) {
+        return None;
+    }
+    byte(value(digits, 2)?, token)
 }
