@@ -1,4 +1,4 @@
-//! The output of careless scripts. One corpus serves every platform and every kind of hand-over.
+//! Careless scripts, and checks of their output. The tests of every platform use them.
 
 use std::{collections::HashSet, fmt::Write as _};
 

@@ -38,7 +38,7 @@ pub struct Asked {
 pub enum CiAnswer {
     /// The status, the headers and the body.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// No answer until the client closes the connection.
+    /// No answer. The connection stays open until the client closes it.
     Never,
 }
 

@@ -104,7 +104,7 @@ mod tests {
         (Job::new(environment), folder)
     }
 
-    /// The values that the step set through a file command: `NAME=VALUE`, one a line.
+    /// The values that the step set through a file command: `NAME=VALUE`, one value a line.
     fn set(folder: &tempfile::TempDir, file: &str) -> Vec<String> {
         let text = fs::read_to_string(folder.path().join(file)).unwrap_or_default();
         let lines = text.lines().collect::<Vec<_>>();

@@ -117,7 +117,8 @@ async fn revoke(
 fn gone() -> Error {
     let what = "the record that the action's main step leaves for the end of the job is missing";
     Error::new(Kind::Revoke, what).help(
-        "the runner killed the main step before it could write the record, or the runner lost the record",
+        "look at the log of the action's main step first. Either that step ended before it could write the \
+         record, or the runner lost the record. The log says why the step ended, unless the runner killed it",
     )
 }
 

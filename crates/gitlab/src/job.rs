@@ -57,7 +57,8 @@ impl Job {
                 harmless(&id)
             );
             return Err(Error::new(Kind::Input, what).help(
-                "only GitLab may set this variable, but the pipeline or one of its scripts sets it. Remove \
+                "GitLab sets this variable, and something else overrides it: the pipeline, one of its scripts, a \
+                 variable of the project or of a group, or `environment` in the runner's configuration. Remove \
                  that setting",
             ));
         }
@@ -267,7 +268,7 @@ pub(crate) mod tests {
         job
     }
 
-    /// The flags of a verb, without the variables that this machine may have.
+    /// Parses the arguments of a verb. The variables of this machine have no effect.
     pub(crate) fn matches(command: Command, arguments: &[&str]) -> ArgMatches {
         let command = command.mut_args(|flag| flag.env(None::<&str>));
         command.get_matches_from(["verb"].iter().chain(arguments))

@@ -161,7 +161,7 @@ impl Forms {
 /// The function that quotes a character.
 type Quote = fn(char) -> String;
 
-/// The functions that quote. Programs quote differently, so some encodings have more than one function.
+/// The functions that quote. Programs quote differently, so each encoding has several functions.
 const QUOTES: &[(Encoding, Quote)] = &[
     (Encoding::Percent, |c| percent(c, false)),
     (Encoding::Percent, |c| percent(c, true)),

@@ -92,7 +92,7 @@ pub(crate) struct Secret {
 #[derive(Clone)]
 pub(crate) struct Known {
     fixed: Vec<Zeroizing<String>>,
-    /// Secrets that sources have told about, the latest last.
+    /// Secrets that the masker learned from its [`SecretSource`]s, the newest last.
     learned: Vec<Zeroizing<String>>,
 }
 

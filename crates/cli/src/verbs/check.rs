@@ -36,9 +36,9 @@ pub(crate) fn command() -> Command {
              context, else of the ServiceAccount, else `default`]",
         ),
         flag(Opt::Require)
-            .help("A permission that must be allowed, written as PERMISSION. Give one per line or per flag."),
+            .help("A permission that must be allowed, written as PERMISSION. Give one permission per line or per flag."),
         flag(Opt::Forbid).help(
-            "A permission that must not be allowed, written as PERMISSION. Give one per line or per \
+            "A permission that must not be allowed, written as PERMISSION. Give one permission per line or per \
                    flag.",
         ),
         flag(Opt::EscapeCheck),
@@ -62,7 +62,7 @@ pub(crate) fn command() -> Command {
         .arg(Arg::new("permission").value_name(PERMISSION).num_args(0..).help(
             "The permissions that must be allowed, each in quotes: 'get pods', 'create pods/exec \
              target-pod', 'list deployments.apps', 'get secrets -n other', 'list pods -A', 'get /metrics'. \
-             `-` reads permissions from standard input, one a line.",
+             `-` reads permissions from standard input, one permission a line.",
         ))
         .args(flags)
         .arg(
@@ -138,7 +138,7 @@ pub(crate) async fn run(
     report.verdict()
 }
 
-/// The permissions in the arguments, one a line. The argument `-` stands for the lines of `stdin`.
+/// The permissions in the arguments, one permission a line. The argument `-` stands for the lines of `stdin`.
 fn permissions<'a>(
     arguments: impl Iterator<Item = &'a str>,
     stdin: impl Fn() -> io::Result<String>,
@@ -152,7 +152,7 @@ fn permissions<'a>(
                 Error::input(
                     PERMISSION,
                     problem,
-                    "pipe the permissions into this command, one a line",
+                    "pipe the permissions into this command, one permission a line",
                 )
             })?),
             word if !word.contains(char::is_whitespace) => {

@@ -69,8 +69,11 @@ pub(crate) fn command() -> Command {
         })
         .arg(output::flag())
         .after_help(
-            "Without `--verify`, jobpass asks no cluster. With `--verify`, the exit code is 4 if the API \
-             server refuses the token, and 5 if no key of the cluster signed it.\n\n\
+            "Without `--verify`, jobpass asks no cluster. With `--verify`, the exit code is 5 if no \
+             key of the cluster signed the token. Otherwise, it is 4 if the API server refuses the token.\n\n\
+             The API server refuses even a valid token if the token is for another audience. For such a \
+             token, the exit code is 0 if a key of the cluster signed it, and 3 if jobpass could not check \
+             the signature.\n\n\
              Examples:\n  \
              kubectl create token scanner --namespace ci | jobpass inspect\n  \
              jobpass inspect --kubeconfig scan.yaml --verify\n  \

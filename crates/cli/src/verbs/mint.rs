@@ -74,7 +74,7 @@ pub(crate) async fn run(
         if matches.contains_id("state-file") {
             files::utf8("state-file", state_file)?;
         }
-        is_free(state_file)?;
+        is_free(state_file, matches.contains_id("state-file"))?;
     }
     let plan = Plan::make(&inputs, &working_directory(), environment, &mut interrupt).await?;
     let state = &plan.state;
@@ -85,7 +85,7 @@ pub(crate) async fn run(
         return Err(Error::input(
             "state-file",
             "is the same as one of the token's files",
-            "give it a name of its own",
+            "give the state file a name of its own with `--state-file`",
         ));
     }
     let record = |state: Option<&State>| {
@@ -122,18 +122,22 @@ pub(crate) async fn run(
     output::result(&Screen::of_stdout(environment).laid_out(&in_words(&state, first)))
 }
 
-/// Refuses to overwrite a state file, unless its token is revoked.
-fn is_free(state_file: &Path) -> Result<(), Error> {
+/// Refuses to overwrite a state file, unless its token is revoked. `named`: the user gave `--state-file`.
+fn is_free(state_file: &Path, named: bool) -> Result<(), Error> {
     if state_file.symlink_metadata().is_err() || is_revoked(state_file) {
         return Ok(());
     }
     let path = text::path(state_file);
+    let is = match named {
+        true => "is",
+        false => "is not given, so jobpass chose a file beside the token's files:",
+    };
     Err(Error::input(
         "state-file",
-        format!("is `{path}`, which exists already"),
+        format!("{is} `{path}`, which exists already"),
         format!(
             "if this is the state of another token, run `jobpass revoke --state-file {path}` first. \
-             Otherwise, choose another name"
+             Otherwise, give another path with `--state-file`"
         ),
     ))
 }

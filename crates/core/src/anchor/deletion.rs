@@ -144,7 +144,8 @@ mod tests {
         }
     }
 
-    /// Answers of kube-apiserver 1.37.
+    // The constants below are answers of kube-apiserver 1.37, with short names. Objects lack the members that
+    // jobpass does not read.
     const SUCCESS: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Success","details":{"name":"a","kind":"secrets","uid":"u"}}"#;
     const MARKED: &str = r#"{"kind":"Secret","apiVersion":"v1","metadata":{"name":"a","uid":"u","deletionTimestamp":"2026-11-24T10:00:00Z","deletionGracePeriodSeconds":0,"finalizers":["example.com/hold"]},"type":"jobpass.dev/anchor"}"#;
     const AS_IT_WAS: &str =
@@ -156,7 +157,7 @@ mod tests {
     /// From the storage, if another process replaces the object after kube-apiserver first compared the uid.
     const LATE_UID_CONFLICT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on secrets \"a\": StorageError: invalid object, Code: 4, Key: /registry/secrets/ci/a, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: u, UID in object meta: v","reason":"Conflict","details":{"name":"a","kind":"secrets"},"code":409}"#;
     const OTHER_CONFLICT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on secrets \"a\": the object has been modified; please apply your changes to the latest version and try again","reason":"Conflict","details":{"name":"a","kind":"secrets"},"code":409}"#;
-    const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"secrets \"a\" is forbidden: User \"u\" cannot delete resource \"secrets\"","reason":"Forbidden","details":{"name":"a","kind":"secrets"},"code":403}"#;
+    const FORBIDDEN: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"secrets \"a\" is forbidden: User \"u\" cannot delete resource \"secrets\" in API group \"\" in the namespace \"ci\"","reason":"Forbidden","details":{"name":"a","kind":"secrets"},"code":403}"#;
     const WEBHOOK_SAYS_GONE: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"admission webhook \"w\" denied the request: secrets not found","reason":"NotFound","details":{"name":"a","kind":"secrets"},"code":404}"#;
 
     #[rstest]

@@ -75,9 +75,9 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|_| self.unreadable(call))
     }
 
-    /// Reads the body as a type of k8s-openapi, and requires a member such as `/status/allowed`. The types of
-    /// k8s-openapi read an absent member as `false` or as empty. Without this check, an empty answer would
-    /// become a denial.
+    /// Reads the body as a `T`, and requires a member such as `/status/allowed`. The types of Kubernetes'
+    /// objects read an absent member as `false` or as empty. Without this check, an empty answer to an access
+    /// review would become a denial.
     ///
     /// # Errors
     /// As [`Answer::parse`], and if the member is absent.

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::cluster::Answer;
 
-    /// An answer of kube-apiserver 1.37.
+    /// An answer of kube-apiserver 1.37, with the name of an anchor for `NAME`.
     fn answer(code: u16, status: &str) -> Answer {
         let body = status
             .replace("NAME", "jobpass-aaaaaaaaaaaaaaaaaaaa")

@@ -87,9 +87,25 @@ impl AuthenticationConfig {
                            (`--repository-id`) or project (`--project-id`)";
             Error::input(INPUT, problem, allowed)
         };
+        // The texts of serde's errors quote the file. Somebody may have given the wrong file, with a secret.
+        let line = |error: &serde_yaml::Error| {
+            let line = error.location().map(|location| location.line());
+            line.map_or_else(String::new, |line| format!(" (line {line})"))
+        };
+        serde_yaml::from_str::<Value>(yaml)
+            .map_err(|error| wrong(format!("is not valid YAML{}", line(&error))))?;
         let config = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
-            let line = error.location().map_or(1, |location| location.line());
-            wrong(format!("cannot be parsed (line {line})"))
+            Error::input(
+                INPUT,
+                format!(
+                    "is YAML, but not an AuthenticationConfiguration: a member is missing or has the wrong \
+                     type{}",
+                    line(&error)
+                ),
+                "give the file of the API server's flag --authentication-config. It needs `kind`, and each \
+                 entry of its list `jwt` needs `issuer.url` and `claimMappings.username`. `jobpass setup \
+                 --authentication-config` prints such a file",
+            )
         })?;
         match &*config.kind {
             "AuthenticationConfiguration" => Ok(config),
@@ -562,15 +578,24 @@ mod tests {
         assert_eq!(finding.health, Health::Ok);
     }
 
-    #[test]
-    fn other_files() {
-        for file in [
-            "kind: Pod",
-            "[",
-            "kind: AuthenticationConfiguration\njwt: [{issuer: 1}]",
-        ] {
-            let error = AuthenticationConfig::parse(file).expect_err(file).to_string();
-            assert!(error.starts_with("input `authentication-config` "), "{error}");
-        }
+    #[rstest]
+    #[case::another_kind("kind: Pod", "is of kind `Pod`, not AuthenticationConfiguration")]
+    #[case::no_yaml("kind: a\njwt: [", "is not valid YAML (line 3)")]
+    #[case::no_mapping("jobs", "is YAML, but not an AuthenticationConfiguration")]
+    #[case::no_kind("jwt: []", "is YAML, but not an AuthenticationConfiguration")]
+    #[case::a_token("kind: a\njwt: s3cret", "a member is missing or has the wrong type (line 2)")]
+    #[case::no_username(
+        "kind: AuthenticationConfiguration\njwt:\n- issuer: {url: https://a}\n  claimMappings: {uid: s3cret}",
+        "a member is missing or has the wrong type (line 4)"
+    )]
+    fn other_files(#[case] file: &str, #[case] expected: &str) {
+        let error = AuthenticationConfig::parse(file).expect_err(file);
+        let said = error.message();
+        assert!(said.starts_with("input `authentication-config` "), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert!(
+            error.next_step().is_some() && !error.to_string().contains("s3cret"),
+            "{error}"
+        );
     }
 }

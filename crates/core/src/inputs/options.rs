@@ -179,7 +179,7 @@ options! {
 
     Require {
         name: "require",
-        help: "Permissions that the token must have, one a line: `get pods`, `create pods/exec target-pod`, \
+        help: "Permissions that the token must have, one permission a line: `get pods`, `create pods/exec target-pod`, \
                `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If the \
                token lacks one, jobpass revokes the token and the job fails.",
         value: Value::Lines,
@@ -206,7 +206,7 @@ options! {
     AnchorLabels {
         name: "anchor-labels",
         help: "Labels for the anchor and for the objects that jobpass creates for `role-rules`, if policies of \
-            the cluster demand them: `team=payments`, one a line.",
+            the cluster demand them. Write one label a line, for example `team=payments`.",
         value: Value::Lines,
         ..TEXT
     }

@@ -186,7 +186,7 @@ mod tests {
         assert!(error.next_step().is_some(), "{error}");
     }
 
-    /// An answer of kube-apiserver 1.37.
+    // Answers of kube-apiserver 1.37, with short names.
     const ANOTHER_ACCOUNT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"scanner\": the UID in the token request (a) does not match the UID of the service account (b)","reason":"Conflict","details":{"name":"scanner","group":"authentication.k8s.io","kind":"TokenRequest"},"code":409}"#;
     const ANOTHER_SECRET: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Operation cannot be fulfilled on Secret \"jobpass-a\": the UID in the bound object reference (a) does not match the UID in record. The object might have been deleted and then recreated","reason":"Conflict","details":{"name":"jobpass-a","kind":"Secret"},"code":409}"#;
 

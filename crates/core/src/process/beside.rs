@@ -85,7 +85,8 @@ fn spawn(command: &mut Command, input: &str) -> io::Result<Option<ChildStdout>> 
 
 /// The output of a process that did not become ready, or not in time.
 fn words(mut said: Vec<u8>, output: impl Read, error: impl Read) -> io::Result<String> {
-    // A process that became ready too late may have sent a secret after `READY`. The error goes into a log.
+    // A process that became ready too late may have sent a secret after `READY`. The text goes into a log, so
+    // it holds nothing of that output.
     if said == READY {
         error.take(LONGEST_REASON).read_to_end(&mut said)?;
     } else {
@@ -95,7 +96,7 @@ fn words(mut said: Vec<u8>, output: impl Read, error: impl Read) -> io::Result<S
 }
 
 /// The reason why the process did not become ready. If the process gave no answer, the reason leaves out its
-/// status: [`start`] has killed it.
+/// status, because [`start`] killed it.
 fn reason(said: &str, status: ExitStatus, answered: bool) -> String {
     let end = match answered {
         true => status.to_string(),

@@ -39,7 +39,7 @@ enum Entry {
 }
 
 impl Allowed {
-    /// Parses permissions, one a line, or a YAML list of permissions and RBAC rules. A rule applies to the
+    /// Parses permissions, one permission a line, or a YAML list of permissions and RBAC rules. A rule applies to the
     /// namespace `own`.
     ///
     /// # Errors

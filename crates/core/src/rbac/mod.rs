@@ -63,7 +63,7 @@ impl From<&Rule> for PolicyRule {
     }
 }
 
-/// Parses the rules of a Role for one job: permissions, one a line, or a YAML list of rules and permissions.
+/// Parses the rules of a Role for one job: permissions, one permission a line, or a YAML list of rules and permissions.
 /// An empty text means no rules.
 ///
 /// # Errors

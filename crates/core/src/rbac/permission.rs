@@ -17,7 +17,7 @@ use crate::{
 
 /// The syntax of permissions, for messages.
 pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME] [-n NAMESPACE | \
-    -A]` or `VERB /PATH`, one a line:\n\n  get pods\n  create pods/exec target-pod\n  list \
+    -A]` or `VERB /PATH`, one permission a line:\n\n  get pods\n  create pods/exec target-pod\n  list \
     deployments.apps\n  \
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
@@ -70,7 +70,7 @@ pub(crate) enum Place {
     Cluster,
 }
 
-/// Parses the permissions of an option, one a line or a YAML list. Ignores empty lines and lines that begin
+/// Parses the permissions of an option, one permission a line or a YAML list. Ignores empty lines and lines that begin
 /// with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
 /// # Errors

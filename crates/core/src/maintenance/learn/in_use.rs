@@ -85,7 +85,7 @@ impl InUse {
             .find(|line| !line.is_empty() && !line.starts_with('#'));
         let is_yaml = is_yaml.is_some_and(|line| line.starts_with(['-', '[', '{']) || line.contains(':'));
         match is_yaml {
-            // Permissions, one a line.
+            // Permissions, one permission a line.
             false => in_use.add_text(text, own)?,
             true => {
                 for document in serde_yaml::Deserializer::from_str(text) {

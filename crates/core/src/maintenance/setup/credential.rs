@@ -124,8 +124,19 @@ impl MinterKubeconfig {
     /// the administrator's kubeconfig to the API server.
     ///
     /// # Errors
-    /// If the API server issues no token with an expiry, or if jobpass cannot write the file.
+    /// If the API server issues no token with an expiry, or if jobpass cannot write the file. The error says
+    /// that jobpass applied all objects.
     pub async fn write(
+        self,
+        cluster: &Cluster,
+        connection: &Connection,
+        budget: &Budget,
+    ) -> Result<Written, Error> {
+        let written = self.request_and_write(cluster, connection, budget).await;
+        written.map_err(|error| error.explained(NO_KUBECONFIG.into()))
+    }
+
+    async fn request_and_write(
         self,
         cluster: &Cluster,
         connection: &Connection,
@@ -145,36 +156,30 @@ impl MinterKubeconfig {
             );
             let error = Error::new(Kind::Refused, what);
             if let Some(step) = answer.refused_by_another() {
-                return Err(error.help(step).explained(NO_KUBECONFIG.into()));
+                return Err(error.help(step));
             }
             return Err(match (answer.status, answer.denial()) {
                 (401, _) => error.help(cluster.unauthorized_to_administer()),
                 (_, Some(denial)) => error.help(format!(
-                    "{NO_KUBECONFIG}. No permission is missing: {} refused the token, and the message above \
-                     says why. Correct the cause, and run the command again",
+                    "no permission is missing: {} refused the token, and the message above says why. Correct \
+                     the cause, and run the command again",
                     denial.in_words()
                 )),
                 (403, None) => error.help(format!(
-                    "{NO_KUBECONFIG}. Run the command again as a user who may `create \
-                     serviceaccounts/token {account}` in namespace {namespace}"
+                    "run the command again as a user who may `create serviceaccounts/token {account}` in \
+                     namespace {namespace}"
                 )),
-                _ => error.help(format!(
-                    "{NO_KUBECONFIG}. The message above says why. Correct the cause, and run the command \
-                     again"
-                )),
+                _ => error.help("the message above says why. Correct the cause, and run the command again"),
             });
         }
         let token = answer.token(&call)?;
-        let claims = Claims::of_issued(&token).map_err(|error| error.explained(NO_KUBECONFIG.into()))?;
+        let claims = Claims::of_issued(&token)?;
         let (Some(issued), Some(until)) = (claims.iat, claims.exp) else {
             return Err(Error::new(
                 Kind::Claims,
                 format!("the API server's token for {namespace}/{account} has no expiry or no time of issue"),
             )
-            .help(
-                "jobpass wrote no kubeconfig. Check the server's URL: every token that Kubernetes issues on \
-                 request has both",
-            ));
+            .help("check the server's URL: every token that Kubernetes issues on request has both"));
         };
         let lifetime = u64::try_from(until - issued).unwrap_or_default();
         let mut warnings = answer.warnings;
@@ -204,8 +209,8 @@ impl MinterKubeconfig {
         };
         written.map_err(|error| {
             error.help(format!(
-                "jobpass applied all objects. The API server issued a token for the minter, but jobpass could not \
-                 store it: nobody has it, and it expires in {}",
+                "the API server issued a token for the minter, but jobpass could not store it: nobody has it, and \
+                 it expires in {}",
                 in_words(lifetime)
             ))
         })?;

@@ -160,7 +160,8 @@ mod tests {
         );
     }
 
-    /// The deletion is worth more than a proof.
+    /// Without the job's server, jobpass can still delete the anchor. It only cannot prove that the token is
+    /// dead.
     #[tokio::test]
     async fn a_wrong_job_server_does_not_keep_the_token_alive() {
         let state = reconstruct(ANCHOR, &[(Opt::JobServer, "http://job.example.com")]).await;

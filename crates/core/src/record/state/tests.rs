@@ -10,7 +10,7 @@ use crate::{
     record::receipt::Proof,
 };
 
-/// The states that jobpass 0.1 recorded for [`states`], one a line. This golden file never changes: later
+/// The states that jobpass 0.1 recorded for [`states`], one state a line. This golden file never changes: later
 /// versions must revoke the tokens of these states.
 const OF_0_1: &str = include_str!("0.1.jsonl");
 
