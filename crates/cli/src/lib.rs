@@ -16,7 +16,7 @@ mod terminal;
 use std::process::ExitCode;
 
 use jobpass_core::{
-    Error, Kind,
+    Error,
     process::{environment::Environment, harden, program},
 };
 
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
     program::run(
         async |interrupt| match given {
             Some((verb, matches)) => verb.run(matches, &environment, interrupt).await,
-            None => Err(Error::new(Kind::Internal, "the command line names no verb")),
+            None => Err(Error::defect("the command line names no verb")),
         },
         output::error,
     )

@@ -63,7 +63,7 @@ impl Error {
     }
 
     /// Creates the failure of a defect in jobpass, with its one-line message.
-    pub(crate) fn defect(message: impl Into<String>) -> Self {
+    pub fn defect(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message).help(DEFECT)
     }
 

@@ -39,6 +39,14 @@ pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     }
 }
 
+/// The place of an error in a YAML text, such as ` (line 4)`. Empty if the error has none. Callers use it in
+/// place of the error's own text, which may quote a secret.
+pub(crate) fn at_line(error: &serde_yaml::Error) -> String {
+    error
+        .location()
+        .map_or_else(String::new, |at| format!(" (line {})", at.line()))
+}
+
 fn clean(text: &str) -> String {
     let text = without_private_keys(text);
     let visible = text.chars().map(|c| {

@@ -22,7 +22,7 @@ use std::{
 
 use clap::Command;
 use jobpass_core::{
-    Error, Kind,
+    Error,
     life::renew,
     process::{environment::Environment, harden, interrupt::Interrupt, program},
 };
@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
     program::run(
         async |interrupt| match verb {
             Some(verb) => verb.run(&job, interrupt).await,
-            None => Err(Error::new(Kind::Internal, "the command line names no verb")),
+            None => Err(Error::defect("the command line names no verb")),
         },
         commands::error,
     )

@@ -149,12 +149,7 @@ async fn keep_credential(
         let _ = forget::start(saved.path(), kept.expose());
         Ok(())
     });
-    let panicked = |_| {
-        Error::new(
-            Kind::Internal,
-            "jobpass panicked while it masked the minter's credential",
-        )
-    };
+    let panicked = |_| Error::defect("jobpass panicked while it masked the minter's credential");
     interrupt
         .run_until_signal(async { keeping.await.map_err(panicked)? })
         .await

@@ -83,7 +83,7 @@ impl Job {
             let (folder, why) = (text::path(&self.folder), harmless(&error.to_string()));
             let what = format!("cannot create the job's temporary folder `{folder}`: {why}");
             Error::new(Kind::Deliver, what).help(
-                "check the permissions and the free space of the folder that holds the project's folder",
+                "check the permissions and the free space of the folder above it, and that no file has this name",
             )
         })?;
         Ok(&self.folder)

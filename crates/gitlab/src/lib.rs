@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 use jobpass_core::{
-    Error, Kind,
+    Error,
     inputs::flags::EXIT_CODES,
     process::{environment::Environment, harden, interrupt::Interrupt, program},
 };
@@ -93,7 +93,7 @@ pub fn main() -> ExitCode {
     program::run(
         async |interrupt| match given {
             Some((verb, matches)) => verb.run(matches, &Job::new(environment)?, interrupt).await,
-            None => Err(Error::new(Kind::Internal, "the command line names no verb")),
+            None => Err(Error::defect("the command line names no verb")),
         },
         log::error,
     )

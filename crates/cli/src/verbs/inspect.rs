@@ -16,7 +16,6 @@ use jobpass_core::{
         warnings::{Warning, warnings},
     },
     cluster::{Budget, Cluster, Connection},
-    error::Kind,
     inputs::{
         flags,
         options::{Inputs, Opt},
@@ -205,7 +204,7 @@ impl Subject {
                 let read = tokio::task::spawn_blocking(read_stdin).await;
                 let read = read.map_err(|_| {
                     let what = "cannot read standard input: jobpass panicked while it read the token";
-                    Error::new(Kind::Internal, what)
+                    Error::defect(what)
                 })?;
                 let text = read.map_err(|error| {
                     let problem = format!("cannot be read: {}", harmless(&error.to_string()));

@@ -195,13 +195,13 @@ mod tests {
     fn only_the_state_file_of_a_revoked_token_is_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("token.jobpass.json");
-        is_free(&path).expect("it does not exist");
+        is_free(&path, true).expect("it does not exist");
         for text in [&state(""), "{}", ""] {
             fs::write(&path, text).expect("written");
-            assert!(is_free(&path).is_err(), "{text}");
+            assert!(is_free(&path, true).is_err(), "{text}");
         }
         fs::write(&path, state(r#","revoked":"2026-11-26T07:30:00Z""#)).expect("written");
-        is_free(&path).expect("its token is revoked");
+        is_free(&path, true).expect("its token is revoked");
     }
 
     #[test]

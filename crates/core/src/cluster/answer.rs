@@ -107,12 +107,12 @@ impl Answer {
         let (why, help) = match self.too_long {
             true => (
                 "the answer is longer than jobpass reads",
-                "check the server's URL: perhaps the program that answers there is not a Kubernetes API server. If \
-                 it is one, the object is too large for jobpass",
+                "check the server's URL, and the proxies in front of the server: perhaps another program answered. If \
+                 a Kubernetes API server answered, the object is too large for jobpass",
             ),
             false => (
                 "the answer does not come from a Kubernetes API server",
-                "check the server's URL: the program that answers there is not a Kubernetes API server",
+                "check the server's URL, and the proxies in front of the server: another program answered",
             ),
         };
         Error::new(Kind::Unreachable, format!("cannot {}: {why}", call.doing)).help(help)

@@ -93,7 +93,7 @@ impl Dial {
     pub(crate) fn new(connection: &Connection, identity: &Identity) -> Result<Self, Error> {
         let server = connection.server.parse::<Uri>().map_err(|error| {
             unusable("the URL of the server", &error)
-                .help("check the input `server`, or `server` in the kubeconfig")
+                .help("check the input `server` or `job-server`, or `server` in the kubeconfig")
         })?;
         let plain = tls_config(connection, identity)?;
         let (mut tls, mut tls_http1) = (plain.clone(), plain.clone());

@@ -34,7 +34,9 @@ pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jif
         (200 | 403, None) => return Ok((true, now)),
         (401, None) => return Ok((false, now)),
         (_, Some(help)) => help,
-        (_, None) => "check the server's URL: no Kubernetes API server sends this answer",
+        (_, None) => {
+            "check the server's URL, and the proxies in front of the server: no Kubernetes API server sends this answer"
+        }
     };
     let what = format!("cannot ask whether the token works: {}", answer.in_words());
     Err(Error::new(Kind::Unreachable, what).help(help))

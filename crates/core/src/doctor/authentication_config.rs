@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Kind},
     oidc::{Subject, audiences},
     process::files::read_file,
-    text::{cel, harmless, quoted},
+    text::{at_line, cel, harmless, quoted},
     token::Token,
 };
 
@@ -87,20 +87,15 @@ impl AuthenticationConfig {
                            (`--repository-id`) or project (`--project-id`)";
             Error::input(INPUT, problem, allowed)
         };
-        // The texts of serde's errors quote the file. Somebody may have given the wrong file, with a secret.
-        let line = |error: &serde_yaml::Error| {
-            let line = error.location().map(|location| location.line());
-            line.map_or_else(String::new, |line| format!(" (line {line})"))
-        };
         serde_yaml::from_str::<Value>(yaml)
-            .map_err(|error| wrong(format!("is not valid YAML{}", line(&error))))?;
+            .map_err(|error| wrong(format!("is not valid YAML{}", at_line(&error))))?;
         let config = serde_yaml::from_str::<Self>(yaml).map_err(|error| {
             Error::input(
                 INPUT,
                 format!(
                     "is YAML, but not an AuthenticationConfiguration: a member is missing or has the wrong \
                      type{}",
-                    line(&error)
+                    at_line(&error)
                 ),
                 "give the file of the API server's flag --authentication-config. It needs `kind`, and each \
                  entry of its list `jwt` needs `issuer.url` and `claimMappings.username`. `jobpass setup \
@@ -184,9 +179,13 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
         return Finding::new("audience", Health::Ok, shown);
     }
     let wanted = wanted("the file", allowed.iter().map(String::as_str));
-    failed("audience", format!("the token has {shown}; {wanted}")).fix(
-        "request the ID token for an audience of the file: `oidc-audience` on GitHub, `aud` below `id_tokens` on GitLab",
-    )
+    failed("audience", format!("the token has {shown}; {wanted}")).fix(match allowed {
+        [] => "add the audience to `issuer.audiences` in the file: without audiences, the API server refuses the file",
+        _ => {
+            "request the ID token for an audience of the file: `oidc-audience` on GitHub, `aud` below \
+             `id_tokens` on GitLab"
+        }
+    })
 }
 
 /// The next step for a file that compares GitHub's `sub`, or makes user names from it.

@@ -51,14 +51,19 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
         .map(|expires| expires.as_second() - now.as_second());
     match left {
         Some(left) if matches!(finding.health, Health::Ok | Health::Warning) => {
-            let renew_for = spec.renew_for.map(|time| time.as_secs());
+            // For a proxy, the input `duration` says for how long jobpass renews the token.
+            let input = match spec.proxy {
+                Some(_) => "duration",
+                None => "renew-for",
+            };
+            let renewal = spec.renew_for.map(|time| (input, time.as_secs()));
             match (&identity.certificate, &identity.bearer) {
                 // doctor cannot tell whether the end of the job gets a fresh ID token. If it does not, mint
                 // warns.
                 (None, Some(token)) if is_id_token(token) => finding,
                 (certificate, _) => {
                     let is_token = certificate.is_none();
-                    ending(finding, is_token, left, spec.lifetime.seconds(), renew_for)
+                    ending(finding, is_token, left, spec.lifetime.seconds(), renewal)
                 }
             }
         }
@@ -67,8 +72,15 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
 }
 
 /// The finding about a stored credential that works for `left` seconds more. `lifetime` is the lifetime of a
-/// job's token, and `renew_for` is the time for which jobpass renews the token. Both are in seconds.
-fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_for: Option<u64>) -> Finding {
+/// job's token. `renewal` is the time for which jobpass renews the token, with the input that names this time.
+/// All times are in seconds.
+fn ending(
+    mut finding: Finding,
+    is_token: bool,
+    left: i64,
+    lifetime: u64,
+    renewal: Option<(&str, u64)>,
+) -> Finding {
     let fix = match is_token {
         true => {
             "store a new token for the minter. `jobpass setup --apply --minter-kubeconfig FILE` writes one \
@@ -76,14 +88,11 @@ fn ending(mut finding: Finding, is_token: bool, left: i64, lifetime: u64, renew_
         }
         false => "get a new client certificate and put it into the kubeconfig",
     };
-    let (input, seconds) = match renew_for {
-        Some(seconds) => ("renew-for", seconds),
-        None => ("duration", lifetime),
-    };
+    let (input, seconds) = renewal.unwrap_or(("duration", lifetime));
     if left < i64::try_from(seconds).unwrap_or(i64::MAX) {
         finding.health = Health::Warning;
         let time = in_words(seconds);
-        finding.said += &match renew_for {
+        finding.said += &match renewal {
             Some(_) => format!(
                 ". A job whose token jobpass renews for {time} from now would outlive this credential, and \
                  could not revoke its token"
@@ -196,7 +205,8 @@ fn of_token(token: &Token, now: Timestamp) -> Finding {
             "{what}, not valid yet: it becomes valid in {}",
             in_words((begins - now.as_second()).unsigned_abs())
         );
-        return Finding::new(check, Health::Failed(Kind::Refused), said).fix("correct this machine's clock");
+        return Finding::new(check, Health::Failed(Kind::Refused), said)
+            .fix("correct this machine's clock, or use a token that is valid now");
     }
     match claims["exp"].as_i64() {
         None => Finding::new(check, Health::Warning, format!("{what}, which never expires")).fix(
@@ -271,22 +281,36 @@ mod tests {
     #[case::before_the_last_renewal(
         true,
         7200,
-        Some(10_800),
+        Some(("renew-for", 10_800)),
+        Health::Warning,
+        "x. A job whose token jobpass renews for 3 h from now would outlive this credential"
+    )]
+    #[case::before_the_end_of_the_proxy(
+        true,
+        7200,
+        Some(("duration", 10_800)),
         Health::Warning,
         "x. A job whose token jobpass renews for 3 h from now would outlive this credential"
     )]
     fn a_stored_credential_outlives_the_tokens(
         #[case] is_token: bool,
         #[case] left: i64,
-        #[case] renew_for: Option<u64>,
+        #[case] renewal: Option<(&str, u64)>,
         #[case] health: Health,
         #[case] said: &str,
     ) {
         let finding = Finding::new("credential", Health::Ok, "x");
-        let finding = ending(finding, is_token, left, 3600, renew_for);
+        let finding = ending(finding, is_token, left, 3600, renewal);
         assert_eq!(finding.health, health);
         assert!(finding.said.starts_with(said), "{}", finding.said);
         assert_eq!(finding.fix.is_empty(), health == Health::Ok);
+        if let Some((input, _)) = renewal {
+            assert!(
+                finding.fix.starts_with(&format!("ask for a shorter `{input}`")),
+                "{}",
+                finding.fix
+            );
+        }
         // Only a stored token can be replaced by another stored token.
         let proposes = finding.fix.contains("--minter-kubeconfig");
         assert_eq!(proposes, health != Health::Ok && is_token);

@@ -27,8 +27,8 @@ use crate::{
 
 pub use self::authentication_config::AuthenticationConfig;
 
-/// The time limit for the requests of a whole examination. The search for legacy tokens has a limit of its
-/// own.
+/// The time limit for the requests of an examination to the API server and to the job's server. The search for
+/// legacy tokens, an exec plugin and the request for an ID token have limits of their own.
 const EXAMINE: Duration = Duration::from_secs(30);
 /// The time limit for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);
@@ -56,7 +56,7 @@ pub struct Finding {
 pub enum Health {
     /// Nothing is wrong.
     Ok,
-    /// Minting works, but a person should change something.
+    /// Doctor knows no reason why minting would fail, but a person should change something.
     Warning,
     /// Minting would fail with this kind of error.
     Failed(Kind),
@@ -215,8 +215,8 @@ impl Diagnosis {
 }
 
 /// Adds doctor's findings to the error of a failed minting, if the API server refused a request or gave no
-/// answer. The error's message stays the first line, and its next step the last. The checks end after 4 s, or
-/// at a signal.
+/// usable answer. After a refusal, the checks send requests for up to 4 s, or until a signal. Otherwise, they
+/// send none. The error's message stays the first line, and its next step the last.
 pub async fn explained(error: Error, minter: &Minter, spec: &Spec, interrupt: &mut Interrupt) -> Error {
     // An access report has its own explanation. `kind` may be the later failure to revoke, so this compares
     // the cause.

@@ -186,6 +186,7 @@ fn outlived(minter: Option<Timestamp>, revoked_by: Option<Timestamp>, state: &St
     let end = receipt.expires.or(receipt.swept).max(renewed)?;
     let minter = minter.filter(|minter| *minter < revoked_by.map_or(end, |by| by.min(end)))?;
     let (until, input) = match (renewed, receipt.expires) {
+        (Some(_), _) if state.proxy.is_some() => ("jobpass renews the token until", "duration"),
         (Some(_), _) => ("jobpass renews the token until", "renew-for"),
         (None, Some(_)) => ("the token expires at", "duration"),
         (None, None) => ("`jobpass sweep` deletes the token after", "duration"),
@@ -229,7 +230,7 @@ where
         // token.
         biased;
         interrupted = interrupt.wait() => Err(interrupted),
-        minted = work => minted.unwrap_or_else(|_| Err(Error::new(Kind::Internal, "jobpass panicked while it minted the token"))),
+        minted = work => minted.unwrap_or_else(|_| Err(Error::defect("jobpass panicked while it minted the token"))),
     };
     let Progress { state, creation } = progress.into_inner();
     let delivery = match minted {
@@ -319,7 +320,7 @@ async fn finish_or_stop(
                 Ok(Ok(warnings)) => Delivery::Done(warnings),
                 Ok(Err(error)) => Delivery::Failed(error),
                 // A delivery that panicked may have written its files.
-                Err(_) => Delivery::Interrupted(Error::new(Kind::Internal, "jobpass panicked while it delivered the token")),
+                Err(_) => Delivery::Interrupted(Error::defect("jobpass panicked while it delivered the token")),
             };
         }
         interrupted = interrupt.wait() => interrupted,

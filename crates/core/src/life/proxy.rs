@@ -263,6 +263,6 @@ pub fn read(mut input: impl Read) -> Result<(State, Option<Token>), Error> {
     let mut text = Zeroizing::new(String::new());
     input
         .read_to_string(&mut text)
-        .map_err(|error| Error::new(Kind::Internal, format!("cannot read the state: {error}")))?;
+        .map_err(|error| Error::defect(format!("cannot read the state: {error}")))?;
     parse(&text)
 }

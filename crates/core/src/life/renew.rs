@@ -3,7 +3,8 @@
 //! Each new token is bound to the same anchor, so that one deletion ends all of them. The renewer writes the
 //! new token over the old one in `token-file` and in the kubeconfig. The kubeconfig also names `token-file`,
 //! and programs that use client-go read that file again about every minute (`transport/token_source.go`). The
-//! renewer has the minter's credential, so the steps of the job do not need it.
+//! renewer has the minter's credential, so the steps of the job do not need it. A proxy that keeps the token
+//! renews it in its own memory, and writes it to no file.
 
 use std::{
     io::{self, Read},
@@ -343,7 +344,10 @@ async fn renew(
     tokio::time::timeout(2 * MINT, work).await.unwrap_or_else(|_| {
         let what = format!("renewing the token took longer than {} s", (2 * MINT).as_secs());
         let error = Error::new(Kind::Unreachable, what);
-        Err(error.help("check the exec plugin and the connection to the API server"))
+        Err(error.help(
+            "check the source of the minter's credential (an exec plugin, or the CI platform's endpoint for ID \
+             tokens), and the connection to the API server",
+        ))
     })
 }
 

@@ -209,7 +209,7 @@ async fn connect(state: &State, inputs: &Inputs, environment: &Environment) -> R
     Cluster::connect(&minter)
 }
 
-/// Deletes the anchor of a token that jobpass did not hand over. Does not ask for a proof.
+/// Deletes the anchor after minting or the hand-over failed. Does not ask for a proof.
 ///
 /// # Errors
 /// If the anchor may still exist.

@@ -22,9 +22,9 @@ use crate::{
 /// about its permissions.
 pub const MINT: Duration = Duration::from_secs(45);
 
-/// A token from the API server. jobpass has not handed it over yet.
+/// A token from the API server, with the facts about it.
 pub struct Minted {
-    /// The token.
+    /// The token. In a hand-over with a proxy, the bearer of the proxy.
     pub token: Token,
     /// The claims of the token.
     pub claims: Claims,

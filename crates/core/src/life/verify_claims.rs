@@ -30,7 +30,7 @@ impl Claims {
             )
             .help(
                 "jobpass did not hand the token over. Look for an admission webhook, or a proxy in front of \
-                 the API server, that changes TokenRequests",
+                 the API server, that changes TokenRequests or their answers",
             ))
         };
         let subject = format!(

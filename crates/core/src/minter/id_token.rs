@@ -131,7 +131,7 @@ impl Source {
         // signal.
         tokio::task::spawn_blocking(move || mask(&masked))
             .await
-            .map_err(|_| Error::new(Kind::Internal, "jobpass panicked while it masked the ID token"))??;
+            .map_err(|_| Error::defect("jobpass panicked while it masked the ID token"))??;
         Ok(token)
     }
 

@@ -39,9 +39,7 @@ impl Environment {
                 Kind::Input,
                 format!("the value of the environment variable {name} is not UTF-8"),
             )
-            .help(
-                "set the variable to UTF-8 text: jobpass writes its value into files that hold only UTF-8",
-            )),
+            .help("set the variable to UTF-8 text")),
             false => Ok(self.get(name)),
         }
     }

@@ -5,7 +5,10 @@ use super::{
     grants::{covers, names, names_resource},
     is_yaml_list, parse_all,
 };
-use crate::{error::Error, text::harmless};
+use crate::{
+    error::Error,
+    text::{at_line, harmless},
+};
 
 /// The paths that clients read to find the API, as the ClusterRole `system:discovery` lists them, and one
 /// more. The last path leads to the cluster's public keys, and every ServiceAccount may read it
@@ -75,10 +78,8 @@ pub(crate) fn is_discovery(path: &str) -> bool {
 }
 
 fn items(option: &str, text: &str) -> Result<Vec<Entry>, Error> {
-    let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line());
-        Error::input(option, format!("is not a YAML list (line {line})"), FORMS)
-    })?;
+    let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text)
+        .map_err(|error| Error::input(option, format!("is not a YAML list{}", at_line(&error)), FORMS))?;
     let entry = |(item, number): (&serde_yaml::Value, usize)| {
         let entry = match item.as_str() {
             Some(text) => Permission::parse(text).map(Entry::Permission),

@@ -4,7 +4,10 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{error::Error, text::harmless};
+use crate::{
+    error::Error,
+    text::{at_line, harmless},
+};
 
 mod allow;
 mod given;
@@ -97,8 +100,11 @@ fn parse_any(option: &str, text: &str) -> Result<Vec<Rule>, Error> {
         return parse_all(option, text, FORMS_IN_ROLE, |permission| in_role(&permission));
     }
     let items = serde_yaml::from_str::<Vec<serde_yaml::Value>>(text).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line());
-        Error::input(option, format!("is not a YAML list (line {line})"), &*example)
+        Error::input(
+            option,
+            format!("is not a YAML list{}", at_line(&error)),
+            &*example,
+        )
     })?;
     let rule = |(item, number): (&serde_yaml::Value, usize)| {
         if let Some(keyword) = PIPELINE_KEYWORDS

@@ -22,8 +22,8 @@ pub(crate) const FORMS: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOU
     get secrets -n other\n  list nodes\n  get pods -A\n  get /metrics";
 
 /// The syntax of permissions for the Role of a job, which is about one namespace only.
-pub(crate) const FORMS_IN_ROLE: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME]`, one a \
-    line:\n\n  get pods\n  create pods/exec target-pod\n  list deployments.apps";
+pub(crate) const FORMS_IN_ROLE: &str = "a permission is `VERB RESOURCE[.GROUP][/SUBRESOURCE] [NAME]`, one \
+    permission a line:\n\n  get pods\n  create pods/exec target-pod\n  list deployments.apps";
 
 /// An action that RBAC can allow.
 ///
@@ -91,8 +91,8 @@ pub(crate) fn parse_all<T>(
     };
     if is_yaml_list(text) {
         let items = serde_yaml::from_str::<Vec<String>>(text).map_err(|error| {
-            let line = error.location().map_or(1, |location| location.line());
-            wrong("line", line, "this is not a YAML list of strings".into())
+            let problem = format!("is not a YAML list of strings{}", text::at_line(&error));
+            Error::input(option, problem, forms)
         })?;
         let numbered = items.iter().zip(1..);
         return numbered

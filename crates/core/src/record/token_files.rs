@@ -1,4 +1,4 @@
-//! The hand-over of the token in files that no other user can read.
+//! The hand-over of the token in files for this user alone.
 
 use std::{
     io::ErrorKind,
@@ -185,7 +185,8 @@ impl Files {
     }
 
     /// Replaces the old token with a new one. Keeps everything else in a kubeconfig, because the job may have
-    /// changed it. `old` lists the tokens that the kubeconfig may hold.
+    /// changed it. Does nothing to a kubeconfig without one of the tokens in `old`: the job has replaced the
+    /// file.
     ///
     /// # Errors
     /// If jobpass cannot write a file, or cannot read the kubeconfig. That file then still holds the old
@@ -221,8 +222,8 @@ impl Files {
         }
     }
 
-    /// Reads the token from the files of the hand-over. `None` if they hold no token, or if jobpass cannot
-    /// read them.
+    /// Reads the token, or with a proxy the proxy's bearer, from the files of the hand-over. `None` if they hold
+    /// neither, or if jobpass cannot read them.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
             (Some(path), _) => read_at_most(LONGEST, path).ok()?,

@@ -1,7 +1,10 @@
 use rstest::rstest;
 
 use super::*;
-use crate::{inputs::lifetime::Lifetime, record::renewal::Renewal, record::state::tests::least};
+use crate::{
+    inputs::{lifetime::Lifetime, proxy::Settings},
+    record::{renewal::Renewal, state::tests::least},
+};
 
 fn at(hour: &str) -> Option<Timestamp> {
     Some(format!("2026-11-26T{hour}:00:00Z").parse().expect("a time"))
@@ -38,6 +41,21 @@ fn a_minter_that_expires_before_the_token_is_a_warning_with_both_times(
     if let (Some(warning), Some((minter, token))) = (warning, times) {
         assert!(warning.contains(minter) && warning.contains(token), "{warning}");
     }
+}
+
+/// With a proxy, the input `renew-for` is an error.
+#[test]
+fn a_minter_that_expires_before_the_proxy_closes_needs_a_shorter_duration() {
+    let mut state = least();
+    state.receipt.minted = at("10");
+    state.renewal = Some(Renewal {
+        lifetime: Lifetime::parse("10m").expect("a lifetime"),
+        seconds: 4 * 3600,
+    });
+    let warning = |state: &State| outlived(at("13"), None, state).expect("a warning");
+    assert!(warning(&state).ends_with("or a shorter `renew-for`"));
+    state.proxy = Some(Settings::default());
+    assert!(warning(&state).ends_with("or a shorter `duration`"));
 }
 
 fn error() -> Error {

@@ -70,13 +70,13 @@ impl AnchorName {
 
 /// Revokes the token of an anchor. Returns a receipt with the facts that the anchor and the revocation give.
 ///
-/// jobpass reads the anchor's type and uid from its metadata. The uid is a precondition of the deletion. If
-/// the minter has no permission to list Secrets, only the name shows that the Secret is an anchor. Then the
-/// answer to the deletion shows whether the anchor existed.
+/// jobpass lists the metadata of the Secret with this name and the type of an anchor. The uid in the metadata
+/// is a precondition of the deletion. If the minter has no permission to list Secrets, only the name shows
+/// that the Secret is an anchor. Then the answer to the deletion shows whether the anchor existed.
 ///
 /// # Errors
-/// If `verify-revocation` is wrong, if the anchor does not exist, if it may still exist, or if jobpass cannot
-/// prove that it is gone.
+/// As [`Cluster::connect`]. Also if `verify-revocation` is wrong, if the anchor does not exist, if it may still
+/// exist, or if jobpass cannot prove that it is gone.
 pub async fn by_anchor(
     minter: Minter,
     anchor: &AnchorName,

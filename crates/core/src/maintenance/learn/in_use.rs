@@ -18,7 +18,7 @@ use crate::{
     names::random_name,
     process::files::read_file,
     rbac::{Permission, Rule},
-    text::harmless,
+    text::{at_line, harmless},
 };
 
 /// The time limit for all requests.
@@ -89,10 +89,8 @@ impl InUse {
             false => in_use.add_text(text, own)?,
             true => {
                 for document in serde_yaml::Deserializer::from_str(text) {
-                    let document = Value::deserialize(document).map_err(|error| {
-                        let line = error.location().map_or(1, |location| location.line());
-                        wrong(&format!("is not YAML (line {line})"))
-                    })?;
+                    let document = Value::deserialize(document)
+                        .map_err(|error| wrong(&format!("is not valid YAML{}", at_line(&error))))?;
                     in_use.add(document, own)?;
                 }
             }
@@ -302,10 +300,19 @@ async fn listed(cluster: &Cluster, namespace: &str, budget: &Budget) -> Result<V
         } else {
             Kind::Unreachable
         };
-        return Err(Error::new(kind, why).help(
-            "give the kubeconfig of the job. If the job has the input `allow`, add this permission to it: \
-             `create selfsubjectrulesreviews.authorization.k8s.io`",
-        ));
+        let step = match answer.status {
+            401 => {
+                "the credential is expired, revoked or unknown. Give the kubeconfig of a job that still runs, or \
+                 compare with the manifests of the Roles: `--diff FILE`"
+            }
+            403 => {
+                "give the kubeconfig of the job. If the job has the input `allow`, add this permission to it: \
+                 `create selfsubjectrulesreviews.authorization.k8s.io`"
+            }
+            _ => "check the server's URL. Or compare with the manifests of the Roles: `--diff FILE`",
+        };
+        let step = answer.refused_by_another().unwrap_or(step);
+        return Err(Error::new(kind, why).help(step));
     }
     let review = answer.parse_with::<SelfSubjectRulesReview>(&call, "/status/incomplete")?;
     let status = review.status.unwrap_or_default();

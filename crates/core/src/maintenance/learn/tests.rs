@@ -474,7 +474,7 @@ fn rules_in_use_may_be_written_in_each_form(#[case] text: &str) {
     "is wrong in rule 1: unknown field `apiGroup`"
 )]
 #[case("rules: 7", "rules that are not a list")]
-#[case("a: [", "is not YAML")]
+#[case("a: [", "is not valid YAML")]
 fn a_file_without_rules_is_wrong_input(#[case] text: &str, #[case] why: &str) {
     let error = InUse::parse(text, Some("ci")).expect_err("refused");
     assert!(error.message().contains(why), "{error}");

@@ -72,8 +72,11 @@ pub(super) fn kubeconfig_file(path: &Path) -> Result<(Place, Token), Error> {
     let input = "kubeconfig-file";
     let (place, text) = read(NamedBy::KubeconfigFile, path)?;
     let config = serde_yaml::from_str::<Value>(&text).map_err(|error| {
-        let line = error.location().map_or(0, |at| at.line());
-        Error::input(input, format!("is not YAML (line {line})"), "give a kubeconfig")
+        Error::input(
+            input,
+            format!("is not valid YAML{}", text::at_line(&error)),
+            "give a kubeconfig",
+        )
     })?;
     match user_token(&config) {
         Some(UserToken::File(file)) => {

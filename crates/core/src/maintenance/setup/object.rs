@@ -312,10 +312,8 @@ fn collection(kind: &str, namespace: Option<&str>) -> Option<String> {
 pub(super) fn read<K: DeserializeOwned>(object: &Value) -> Result<K, Error> {
     K::deserialize(object).map_err(|_| {
         let what = "cannot read an object: the answer does not come from a Kubernetes API server";
-        Error::new(Kind::Unreachable, what).help(
-            "check the server's URL: the program that answers there is \
-            not a Kubernetes API server",
-        )
+        Error::new(Kind::Unreachable, what)
+            .help("check the server's URL, and the proxies in front of the server: another program answered")
     })
 }
 

@@ -102,7 +102,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
         "is the file `{path}`, which cannot be read: {}",
         harmless(&error.to_string())
     );
-    Error::input("kubeconfig", problem, "check the path and the file's permissions")
+    Error::input("kubeconfig", problem, files::READABLE)
 }
 
 fn path_or_text(text: &str) -> Result<Found, Error> {
@@ -169,8 +169,9 @@ fn referred(field: &str, path: &str) -> Result<String, Error> {
         let (path, why) = (harmless(path), harmless(&error.to_string()));
         let problem = format!("has a `{field}` that is the file `{path}`, which cannot be read here: {why}");
         let step = format!(
-            "the job does not have the files of your machine: give it the kubeconfig that `{FLATTEN}` \
-             prints there. That kubeconfig holds the content of the files, with the credentials"
+            "{}. A CI job does not have the files of your machine: give it the kubeconfig that `{FLATTEN}` \
+             prints there. That kubeconfig holds the content of the files, with the credentials",
+            files::READABLE
         );
         Error::input("kubeconfig", problem, step)
     })?;
@@ -355,8 +356,9 @@ fn missing(what: &str, name: &str) -> Error {
         "kubeconfig",
         format!("has a context whose {what} `{}` is missing", harmless(name)),
         format!(
-            "on your own machine, `{FLATTEN}` prints a complete kubeconfig with its credentials. Give the job \
-             the text that it prints, from a secret of the CI platform"
+            "correct the name in the context, or add the {what}. If it is in another kubeconfig of your machine, \
+             set KUBECONFIG to both paths there: `{FLATTEN}` then prints a complete kubeconfig with its \
+             credentials. Give the job the text that it prints, from a secret of the CI platform"
         ),
     )
 }

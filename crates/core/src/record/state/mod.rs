@@ -56,7 +56,8 @@ struct Named {
     anchor: String,
 }
 
-/// The state of a token. jobpass records it before it creates the anchor, and again after each change.
+/// The state of a token. Minting records it before it creates the anchor, with the anchor's uid, and with the
+/// token's times. The revocation completes its receipt.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct State {
@@ -262,7 +263,7 @@ impl State {
                 format!("the recorded state `{path}` cannot be read: {error}"),
             )
             .help(
-                "check the file: it must belong to this user, and no other user may write to it. If `jobpass \
+                "check the path. The file must belong to this user, and no other user may write to it. If `jobpass \
                  list` still shows the token's anchor, revoke it with `jobpass revoke NAMESPACE/NAME`",
             )
         })?;
