@@ -124,7 +124,7 @@ fn a_service_account_that_is_not_there() {
     arguments[2] = "ghost";
     let ended = desk.run(&[&arguments[..], &LEGACY].concat());
     assert_eq!(ended.code(), 4, "{}", ended.log);
-    let says = desk.here("there is no ServiceAccount `ghost` in namespace `NAMESPACE`");
+    let says = desk.here("check that ServiceAccount NAMESPACE/ghost exists");
     assert!(ended.log.contains(&says), "{}", ended.log);
     desk.assert_no_secret_left(&ended.log);
 }

@@ -165,11 +165,7 @@ pub(crate) async fn filled(
                 "cannot get a legacy token: another program deleted its Secret right after jobpass created \
                  the Secret",
             );
-            return Err(error.help(format!(
-                "if the ServiceAccount does not exist, the token controller deletes the Secret: {}. If the \
-                 account exists, find out which program deleted the Secret",
-                permission.no_account()
-            )));
+            return Err(error.help(permission.no_secret()));
         };
         if secret.data.contains_key(KEY) {
             let token = secret.value(KEY).ok();

@@ -50,7 +50,7 @@ impl AttemptError {
             } else {
                 deepest
             },
-            help: "check the server's address, and that this runner can reach it (network, firewall, \
+            help: "check the server's address, and that this machine can reach it (network, firewall, \
                    HTTPS_PROXY and NO_PROXY)",
             transient: true,
             sent,

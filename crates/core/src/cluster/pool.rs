@@ -259,7 +259,7 @@ async fn read(
         Err(error) if error.is::<LengthLimitError>() => Ok(Reply::from_parts(parts, None)),
         Err(_) => Err(AttemptError {
             why: "the connection broke in the middle of the answer".into(),
-            help: "check the network and proxies between this runner and the API server",
+            help: "check the network and proxies between this machine and the server",
             transient: true,
             sent: true,
         }),

@@ -191,7 +191,7 @@ impl Cluster {
 fn no_answer_in_time() -> AttemptError {
     AttemptError {
         why: "no answer in time".into(),
-        help: "check that the API server is reachable from this runner and not overloaded",
+        help: "check that the server is reachable from this machine and not overloaded",
         transient: true,
         sent: true,
     }
@@ -352,7 +352,7 @@ mod tests {
         insta::assert_snapshot!(error, @r"
         cannot get a token: no answer in time (https://k8s.example.com; 1 attempt in 10.0 s of 10 s allowed)
 
-        check that the API server is reachable from this runner and not overloaded
+        check that the server is reachable from this machine and not overloaded
         ");
     }
 

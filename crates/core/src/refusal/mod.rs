@@ -37,15 +37,22 @@ enum TokenKind<'a> {
     Account(&'a str),
     /// A token of an account that jobpass creates for the job, with these rules.
     Job(&'a [rbac::Rule]),
-    /// A legacy token of this account, and the verbs on Secrets that the minter needs for it.
-    Legacy(&'a str, &'static [&'static str]),
+    /// A legacy token of this account, for a job.
+    Legacy(&'a str),
+    /// A legacy token of this account, which a user rotates. The name may be empty.
+    Rotated(&'a str),
 }
+
+/// The verbs on Secrets that a minter of legacy tokens needs.
+const TO_MINT_LEGACY: &[&str] = &["create", "get", "delete"];
+/// The verbs on Secrets that a user needs to rotate a legacy token.
+const TO_ROTATE: &[&str] = &["create", "get", "patch", "delete"];
 
 impl<'a> RequiredPermission<'a> {
     /// The permissions for minting.
     pub(crate) fn minting(spec: &'a Spec) -> Self {
         let token = match (spec.token_type, spec.rules.is_empty()) {
-            (TokenType::Legacy, _) => TokenKind::Legacy(&spec.service_account, &["create", "get", "delete"]),
+            (TokenType::Legacy, _) => TokenKind::Legacy(&spec.service_account),
             (TokenType::Bound, true) => TokenKind::Account(&spec.service_account),
             (TokenType::Bound, false) => TokenKind::Job(&spec.rules),
         };
@@ -69,7 +76,7 @@ impl<'a> RequiredPermission<'a> {
     pub(crate) fn rotating(namespace: &'a str, account: &'a str) -> Self {
         Self {
             namespace,
-            token: TokenKind::Legacy(account, &["create", "get", "patch", "delete"]),
+            token: TokenKind::Rotated(account),
             renewed: None,
         }
     }
@@ -101,7 +108,9 @@ impl<'a> RequiredPermission<'a> {
                 self.namespace
             );
         }
-        let (TokenKind::Account(account) | TokenKind::Legacy(account, _)) = self.token else {
+        let (TokenKind::Account(account) | TokenKind::Legacy(account) | TokenKind::Rotated(account)) =
+            self.token
+        else {
             return "another program deleted the ServiceAccount right after jobpass created it: find out \
                     which program"
                 .into();
@@ -113,16 +122,37 @@ impl<'a> RequiredPermission<'a> {
         )
     }
 
-    /// The next step that gives the minter the missing permission.
+    /// The next step if the Secret of a legacy token is gone right after its creation.
+    pub(crate) fn no_secret(&self) -> String {
+        let name = match self.token {
+            TokenKind::Account(account) | TokenKind::Legacy(account) | TokenKind::Rotated(account) => account,
+            TokenKind::Job(_) => return self.no_account(),
+        };
+        format!(
+            "check that ServiceAccount {0}/{name} exists: without it, the token controller deletes the Secret. If \
+             the account exists, find out which program deleted the Secret",
+            self.namespace
+        )
+    }
+
+    /// The next step that gives the minter, or the user who rotates a token, the missing permission.
     fn right(&self, user: Option<&str>) -> String {
-        if let TokenKind::Legacy(_, verbs) = self.token {
+        if let TokenKind::Rotated(_) = self.token {
+            return format!(
+                "to rotate a legacy token, a user must be allowed to create, read, change and delete Secrets. Use \
+                 an administrator's kubeconfig, or an account for this purpose alone, which an administrator \
+                 creates (`kubectl apply -f -`):\n\n{}",
+                reader(Some(self.namespace), TO_ROTATE)
+            );
+        }
+        if let TokenKind::Legacy(_) = self.token {
             return format!(
                 "for a legacy token, the minter must be allowed to read Secrets. This is broad: it allows \
                  reading every Secret in the namespace and obtaining a token for each of its \
                  ServiceAccounts. A bound token (`type: bound`) needs none of this. If an old tool needs a \
                  legacy token, an administrator creates an account for this purpose alone, in a namespace \
                  that holds nothing else (`kubectl apply -f -`):\n\n{}",
-                reader(Some(self.namespace), verbs)
+                reader(Some(self.namespace), TO_MINT_LEGACY)
             );
         }
         format!(
@@ -145,7 +175,9 @@ impl<'a> RequiredPermission<'a> {
 
     fn whom(&self) -> For<'_> {
         match self.token {
-            TokenKind::Account(account) | TokenKind::Legacy(account, _) => For::Account(account),
+            TokenKind::Account(account) | TokenKind::Legacy(account) | TokenKind::Rotated(account) => {
+                For::Account(account)
+            }
             TokenKind::Job(rules) => For::Jobs(rules),
         }
     }
@@ -160,7 +192,7 @@ impl Cluster {
         let on_purpose = |denial: &Denial<'_>| {
             matches!(
                 (denial, permission.token),
-                (Denial::Policy(_), TokenKind::Legacy(..))
+                (Denial::Policy(_), TokenKind::Legacy(_) | TokenKind::Rotated(_))
             )
         };
         if let Some(denial) = answer.denial().filter(|denial| !on_purpose(denial)) {
@@ -169,12 +201,14 @@ impl Cluster {
         if let Some(step) = answer.refused_by_another() {
             return error.help(step);
         }
-        let refuses_legacy = matches!(permission.token, TokenKind::Legacy(..))
+        let rotates = matches!(permission.token, TokenKind::Rotated(_));
+        let refuses_legacy = matches!(permission.token, TokenKind::Legacy(_) | TokenKind::Rotated(_))
             && message.contains("ValidatingAdmissionPolicy");
         // The proposed command turns this user into a minter, and a job must not become one.
         let user = user(&message).filter(|_| !self.asks_as_a_job());
         match answer.status {
             401 => error.help(self.unauthorized()),
+            403 if rotates => error.help(permission.right(user)),
             403 if message.contains("attempting to grant RBAC permissions not currently held") => {
                 error.help(format!(
                     "Kubernetes lets an account grant only permissions that it holds itself. The message \
@@ -200,6 +234,11 @@ impl Cluster {
             }
             404 => error.help(NO_SUCH_PATH),
             300..=399 => error.help(REDIRECT),
+            422 if refuses_legacy && rotates => error.help(
+                "an admission policy refused the request. The policies of `jobpass setup` do so on purpose: \
+                 they limit a minter. Rotate the token as a user to whom no such policy applies, for example \
+                 as an administrator",
+            ),
             422 if refuses_legacy => error.help(
                 "an admission policy refused the request. The policies of `jobpass setup` do so on purpose: \
                  they limit a minter to empty anchors and bound tokens. Use `type: bound`. If an old tool \
@@ -306,6 +345,21 @@ mod tests {
 
         if this namespace has other minters, the command changes nothing and names them: then run it again with all minters
         ");
+    }
+
+    /// A user who rotates a token is no minter, and cannot choose `type: bound`.
+    #[test]
+    fn a_user_who_rotates_reads_what_rotation_needs() {
+        let help = RequiredPermission::rotating("ci", "scanner").right(Some("jane"));
+        assert!(help.contains("Use an administrator's kubeconfig"), "{help}");
+        assert!(
+            help.contains(r#"verbs: ["create", "get", "patch", "delete"]"#),
+            "{help}"
+        );
+        assert!(
+            !help.contains("minter") && !help.contains("type: bound"),
+            "{help}"
+        );
     }
 
     #[test]

@@ -96,11 +96,7 @@ impl Rotation<'_> {
                 Kind::Refused,
                 "another program deleted the new Secret right after jobpass created it",
             )
-            .help(format!(
-                "check that ServiceAccount {0}/{1} exists: without it, the token controller deletes the \
-                 Secret. If the account exists, find out which program deleted the Secret",
-                self.namespace, self.account
-            ))),
+            .help(self.permission().no_secret())),
         }
     }
 
