@@ -57,9 +57,9 @@ impl Job {
                 harmless(&id)
             );
             return Err(Error::new(Kind::Input, what).help(
-                "GitLab sets this variable, and something else overrides it: the pipeline, one of its scripts, a \
-                 variable of the project or of a group, or `environment` in the runner's configuration. Remove \
-                 that setting",
+                "GitLab sets this variable, and something else overrides it: the pipeline, one of its \
+                 scripts, a variable of the project or of a group, or `environment` in the runner's \
+                 configuration. Remove that setting",
             ));
         }
         let folder = match environment.utf8("RUNNER_TEMP_PROJECT_DIR")? {
@@ -83,7 +83,8 @@ impl Job {
             let (folder, why) = (text::path(&self.folder), harmless(&error.to_string()));
             let what = format!("cannot create the job's temporary folder `{folder}`: {why}");
             Error::new(Kind::Deliver, what).help(
-                "check the permissions and the free space of the folder above it, and that no file has this name",
+                "check the permissions and the free space of the folder above it, and that no file has this \
+                 name",
             )
         })?;
         Ok(&self.folder)

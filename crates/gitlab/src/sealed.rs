@@ -101,8 +101,8 @@ pub(crate) fn open(text: &str, variable: &str, matches: &ArgMatches) -> Result<T
     Token::parse(&token, "variable")
 }
 
-/// The identities in a file of `age-keygen`: one identity a line, with comments in between. The file has several
-/// identities while a person replaces keys.
+/// The identities in a file of `age-keygen`: one identity a line, with comments in between. The file has
+/// several identities while a person replaces keys.
 fn identities(matches: &ArgMatches) -> Result<Vec<Identity>, Error> {
     let allowed = "make JOBPASS_IDENTITY a CI/CD variable of type File, with the `AGE-SECRET-KEY-1...` that belongs to the \
                    recipient";

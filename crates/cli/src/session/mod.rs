@@ -127,10 +127,11 @@ impl<'a> Session<'a> {
     /// If the file holds no token, for example because another program has removed the file.
     pub(crate) fn token(&self) -> Result<Token, Error> {
         self.state.files.token().ok_or_else(|| {
-            let problem = "another program removed or changed the token's file before the command could use it";
+            let problem = "another program removed or changed the token's file before the command could use \
+                           it";
             Error::new(Kind::Deliver, problem).help(format!(
-                "find out which program removes or changes files in the folder that {TEMP} names, or, without \
-                 {TEMP}, in the system's folder for temporary files"
+                "find out which program removes or changes files in the folder that {TEMP} names, or, \
+                 without {TEMP}, in the system's folder for temporary files"
             ))
         })
     }

@@ -35,11 +35,13 @@ pub(crate) fn command() -> Command {
             "The namespace in which to check the permissions. [default: the namespace of the kubeconfig's \
              context, else of the ServiceAccount, else `default`]",
         ),
-        flag(Opt::Require)
-            .help("A permission that must be allowed, written as PERMISSION. Give one permission per line or per flag."),
+        flag(Opt::Require).help(
+            "A permission that must be allowed, written as PERMISSION. Give one permission per line or \
+             per flag.",
+        ),
         flag(Opt::Forbid).help(
-            "A permission that must not be allowed, written as PERMISSION. Give one permission per line or per \
-                   flag.",
+            "A permission that must not be allowed, written as PERMISSION. Give one permission per line or \
+             per flag.",
         ),
         flag(Opt::EscapeCheck),
         flag(Opt::Kubeconfig).help(

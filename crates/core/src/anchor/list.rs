@@ -215,8 +215,8 @@ impl<'a> Pages<'a> {
             let what =
                 format!("cannot list the anchors: the answer is a `{kind}`, not a PartialObjectMetadataList");
             return Err(Error::new(Kind::Unreachable, what).help(
-                "check the server's URL, and the proxies in front of the server: a Kubernetes API server answers with \
-                 a PartialObjectMetadataList",
+                "check the server's URL, and the proxies in front of the server: a Kubernetes API server \
+                 answers with a PartialObjectMetadataList",
             ));
         }
         let unseen = list

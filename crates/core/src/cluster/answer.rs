@@ -107,8 +107,8 @@ impl Answer {
         let (why, help) = match self.too_long {
             true => (
                 "the answer is longer than jobpass reads",
-                "check the server's URL, and the proxies in front of the server: perhaps another program answered. If \
-                 a Kubernetes API server answered, the object is too large for jobpass",
+                "check the server's URL, and the proxies in front of the server: perhaps another program \
+                 answered. If a Kubernetes API server answered, the object is too large for jobpass",
             ),
             false => (
                 "the answer does not come from a Kubernetes API server",

@@ -35,7 +35,8 @@ pub async fn is_accepted(holder: &Cluster, budget: &Budget) -> Result<(bool, jif
         (401, None) => return Ok((false, now)),
         (_, Some(help)) => help,
         (_, None) => {
-            "check the server's URL, and the proxies in front of the server: no Kubernetes API server sends this answer"
+            "check the server's URL, and the proxies in front of the server: no Kubernetes API server sends \
+             this answer"
         }
     };
     let what = format!("cannot ask whether the token works: {}", answer.in_words());

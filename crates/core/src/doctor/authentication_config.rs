@@ -180,7 +180,10 @@ fn audience(claims: &Value, allowed: &[String]) -> Finding {
     }
     let wanted = wanted("the file", allowed.iter().map(String::as_str));
     failed("audience", format!("the token has {shown}; {wanted}")).fix(match allowed {
-        [] => "add the audience to `issuer.audiences` in the file: without audiences, the API server refuses the file",
+        [] => {
+            "add the audience to `issuer.audiences` in the file: without audiences, the API server refuses \
+             the file"
+        }
         _ => {
             "request the ID token for an audience of the file: `oidc-audience` on GitHub, `aud` below \
              `id_tokens` on GitLab"

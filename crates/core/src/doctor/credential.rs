@@ -72,8 +72,8 @@ pub(super) fn finding(minter: &Minter, spec: &Spec, now: Timestamp) -> Finding {
 }
 
 /// The finding about a stored credential that works for `left` seconds more. `lifetime` is the lifetime of a
-/// job's token. `renewal` is the time for which jobpass renews the token, with the input that names this time.
-/// All times are in seconds.
+/// job's token. `renewal` is the time for which jobpass renews the token, with the input that names this
+/// time. All times are in seconds.
 fn ending(
     mut finding: Finding,
     is_token: bool,

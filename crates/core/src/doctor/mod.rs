@@ -27,8 +27,8 @@ use crate::{
 
 pub use self::authentication_config::AuthenticationConfig;
 
-/// The time limit for the requests of an examination to the API server and to the job's server. The search for
-/// legacy tokens, an exec plugin and the request for an ID token have limits of their own.
+/// The time limit for the requests of an examination to the API server and to the job's server. The search
+/// for legacy tokens, an exec plugin and the request for an ID token have limits of their own.
 const EXAMINE: Duration = Duration::from_secs(30);
 /// The time limit for all requests after a failure, while the job waits.
 const EXPLAIN: Duration = Duration::from_secs(4);

@@ -83,8 +83,8 @@ fn pairs(option: Opt, text: &str, rules: &Rules) -> Result<BTreeMap<String, Stri
         if !(rules.is_key)(key) {
             return Err(has(
                 "its key is not valid",
-                "use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends. A domain \
-                 and a `/` may stand before them: `team`, `example.com/team`",
+                "use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends. A \
+                 domain and a `/` may stand before them: `team`, `example.com/team`",
             ));
         }
         if let Some(whose) = owner(key) {
@@ -96,8 +96,8 @@ fn pairs(option: Opt, text: &str, rules: &Rules) -> Result<BTreeMap<String, Stri
         if !(rules.is_value)(value) {
             return Err(has(
                 "its value is not valid for a label",
-                "use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends. Or give \
-                 the pair in `anchor-annotations`: an annotation's value may be any text",
+                "use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends. Or \
+                 give the pair in `anchor-annotations`: an annotation's value may be any text",
             ));
         }
         if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
@@ -110,8 +110,8 @@ fn pairs(option: Opt, text: &str, rules: &Rules) -> Result<BTreeMap<String, Stri
     Ok(pairs)
 }
 
-/// Whether Kubernetes accepts this key of a label (`staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`,
-/// `IsQualifiedName`).
+/// Whether Kubernetes accepts this key of a label
+/// (`staging/src/k8s.io/apimachinery/pkg/util/validation/validation.go`, `IsQualifiedName`).
 fn is_key(key: &str) -> bool {
     let (domain, name) = match key.split_once('/') {
         Some((domain, name)) => (Some(domain), name),

@@ -179,9 +179,9 @@ options! {
 
     Require {
         name: "require",
-        help: "Permissions that the token must have, one permission a line: `get pods`, `create pods/exec target-pod`, \
-               `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. If the \
-               token lacks one, jobpass revokes the token and the job fails.",
+        help: "Permissions that the token must have, one permission a line: `get pods`, `create pods/exec \
+               target-pod`, `list deployments.apps`, `get secrets -n other`, `list pods -A`, `get /metrics`. \
+               If the token lacks one, jobpass revokes the token and the job fails.",
         value: Value::Lines,
         ..TEXT
     }

@@ -345,8 +345,8 @@ async fn renew(
         let what = format!("renewing the token took longer than {} s", (2 * MINT).as_secs());
         let error = Error::new(Kind::Unreachable, what);
         Err(error.help(
-            "check the source of the minter's credential (an exec plugin, or the CI platform's endpoint for ID \
-             tokens), and the connection to the API server",
+            "check the source of the minter's credential (an exec plugin, or the CI platform's endpoint for \
+             ID tokens), and the connection to the API server",
         ))
     })
 }

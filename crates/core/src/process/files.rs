@@ -165,8 +165,8 @@ pub(crate) fn read_file(input: &str, path: &Path) -> Result<String, Error> {
 }
 
 /// The next step after [`read`] or [`read_bytes`] failed.
-pub(crate) const READABLE: &str = "check the path and the file's permissions. jobpass reads only regular files of \
-                                   text, of at most 1 MiB";
+pub(crate) const READABLE: &str = "check the path and the file's permissions. jobpass reads only regular \
+                                   files of text, of at most 1 MiB";
 
 pub(crate) const PARTIAL: &str = ".jobpass-partial";
 

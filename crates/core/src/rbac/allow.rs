@@ -42,8 +42,8 @@ enum Entry {
 }
 
 impl Allowed {
-    /// Parses permissions, one permission a line, or a YAML list of permissions and RBAC rules. A rule applies to the
-    /// namespace `own`.
+    /// Parses permissions, one permission a line, or a YAML list of permissions and RBAC rules. A rule
+    /// applies to the namespace `own`.
     ///
     /// # Errors
     /// If a permission or a rule is wrong, or if the YAML is not a list.

@@ -66,8 +66,8 @@ impl From<&Rule> for PolicyRule {
     }
 }
 
-/// Parses the rules of a Role for one job: permissions, one permission a line, or a YAML list of rules and permissions.
-/// An empty text means no rules.
+/// Parses the rules of a Role for one job: permissions, one permission a line, or a YAML list of rules and
+/// permissions. An empty text means no rules.
 ///
 /// # Errors
 /// If the YAML is not a list, if a rule is wrong or cannot be in a Role, or if no job may get it.

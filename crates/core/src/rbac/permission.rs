@@ -70,8 +70,8 @@ pub(crate) enum Place {
     Cluster,
 }
 
-/// Parses the permissions of an option, one permission a line or a YAML list. Ignores empty lines and lines that begin
-/// with `#`. `take` converts each permission, or says why the option does not accept it.
+/// Parses the permissions of an option, one permission a line or a YAML list. Ignores empty lines and lines
+/// that begin with `#`. `take` converts each permission, or says why the option does not accept it.
 ///
 /// # Errors
 /// If a permission is wrong, or if the YAML is not a list of strings. The error names the line or the item,

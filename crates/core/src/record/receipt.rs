@@ -34,12 +34,12 @@ pub struct Receipt {
     /// The id of the job's check run on GitHub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_run_id: Option<String>,
-    /// The `jti` of the token. After a renewal, the `jti` of the first token. API servers set it from Kubernetes
-    /// 1.30 on. A legacy token has none.
+    /// The `jti` of the token. After a renewal, the `jti` of the first token. API servers set it from
+    /// Kubernetes 1.30 on. A legacy token has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<String>,
-    /// The time of issue, by the API server. After a renewal, that of the first token. For a legacy token, the
-    /// creation of its Secret.
+    /// The time of issue, by the API server. After a renewal, that of the first token. For a legacy token,
+    /// the creation of its Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minted: Option<jiff::Timestamp>,
     /// The number of renewals.

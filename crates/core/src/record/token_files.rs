@@ -222,8 +222,8 @@ impl Files {
         }
     }
 
-    /// Reads the token, or with a proxy the proxy's bearer, from the files of the hand-over. `None` if they hold
-    /// neither, or if jobpass cannot read them.
+    /// Reads the token, or with a proxy the proxy's bearer, from the files of the hand-over. `None` if they
+    /// hold neither, or if jobpass cannot read them.
     pub fn token(&self) -> Option<Token> {
         let text = match (&self.token_file, &self.kubeconfig_file) {
             (Some(path), _) => read_at_most(LONGEST, path).ok()?,

@@ -129,8 +129,8 @@ impl<'a> RequiredPermission<'a> {
             TokenKind::Job(_) => return self.no_account(),
         };
         format!(
-            "check that ServiceAccount {0}/{name} exists: without it, the token controller deletes the Secret. If \
-             the account exists, find out which program deleted the Secret",
+            "check that ServiceAccount {0}/{name} exists: without it, the token controller deletes the \
+             Secret. If the account exists, find out which program deleted the Secret",
             self.namespace
         )
     }
@@ -139,9 +139,9 @@ impl<'a> RequiredPermission<'a> {
     fn right(&self, user: Option<&str>) -> String {
         if let TokenKind::Rotated(_) = self.token {
             return format!(
-                "to rotate a legacy token, a user must be allowed to create, read, change and delete Secrets. Use \
-                 an administrator's kubeconfig, or an account for this purpose alone, which an administrator \
-                 creates (`kubectl apply -f -`):\n\n{}",
+                "to rotate a legacy token, a user must be allowed to create, read, change and delete Secrets. \
+                 Use an administrator's kubeconfig, or an account for this purpose alone, which an \
+                 administrator creates (`kubectl apply -f -`):\n\n{}",
                 reader(Some(self.namespace), TO_ROTATE)
             );
         }

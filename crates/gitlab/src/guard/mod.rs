@@ -260,8 +260,8 @@ async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interru
                 "the process that guards the token has not answered within {} s",
                 PATIENCE.as_secs()
             ),
-            "check the connection to the API server and, if the minter's kubeconfig has one, its exec plugin. \
-             Also look for a command of the job that stops processes (`kill -STOP`)",
+            "check the connection to the API server and, if the minter's kubeconfig has one, its exec \
+             plugin. Also look for a command of the job that stops processes (`kill -STOP`)",
         ),
         false => (
             "a program or the kernel killed the process that guarded the token".to_owned(),

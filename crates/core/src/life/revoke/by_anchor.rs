@@ -75,8 +75,8 @@ impl AnchorName {
 /// that the Secret is an anchor. Then the answer to the deletion shows whether the anchor existed.
 ///
 /// # Errors
-/// As [`Cluster::connect`]. Also if `verify-revocation` is wrong, if the anchor does not exist, if it may still
-/// exist, or if jobpass cannot prove that it is gone.
+/// As [`Cluster::connect`]. Also if `verify-revocation` is wrong, if the anchor does not exist, if it may
+/// still exist, or if jobpass cannot prove that it is gone.
 pub async fn by_anchor(
     minter: Minter,
     anchor: &AnchorName,

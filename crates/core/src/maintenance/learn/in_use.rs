@@ -302,12 +302,12 @@ async fn listed(cluster: &Cluster, namespace: &str, budget: &Budget) -> Result<V
         };
         let step = match answer.status {
             401 => {
-                "the credential is expired, revoked or unknown. Give the kubeconfig of a job that still runs, or \
-                 compare with the manifests of the Roles: `--diff FILE`"
+                "the credential is expired, revoked or unknown. Give the kubeconfig of a job that still \
+                 runs, or compare with the manifests of the Roles: `--diff FILE`"
             }
             403 => {
-                "give the kubeconfig of the job. If the job has the input `allow`, add this permission to it: \
-                 `create selfsubjectrulesreviews.authorization.k8s.io`"
+                "give the kubeconfig of the job. If the job has the input `allow`, add this permission to \
+                 it: `create selfsubjectrulesreviews.authorization.k8s.io`"
             }
             _ => "check the server's URL. Or compare with the manifests of the Roles: `--diff FILE`",
         };

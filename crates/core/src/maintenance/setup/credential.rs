@@ -209,8 +209,8 @@ impl MinterKubeconfig {
         };
         written.map_err(|error| {
             error.help(format!(
-                "the API server issued a token for the minter, but jobpass could not store it: nobody has it, and \
-                 it expires in {}",
+                "the API server issued a token for the minter, but jobpass could not store it: nobody has \
+                 it, and it expires in {}",
                 in_words(lifetime)
             ))
         })?;

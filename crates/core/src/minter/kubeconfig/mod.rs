@@ -356,9 +356,9 @@ fn missing(what: &str, name: &str) -> Error {
         "kubeconfig",
         format!("has a context whose {what} `{}` is missing", harmless(name)),
         format!(
-            "correct the name in the context, or add the {what}. If it is in another kubeconfig of your machine, \
-             set KUBECONFIG to both paths there: `{FLATTEN}` then prints a complete kubeconfig with its \
-             credentials. Give the job the text that it prints, from a secret of the CI platform"
+            "correct the name in the context, or add the {what}. If it is in another kubeconfig of your \
+             machine, set KUBECONFIG to both paths there: `{FLATTEN}` then prints a complete kubeconfig with \
+             its credentials. Give the job the text that it prints, from a secret of the CI platform"
         ),
     )
 }

@@ -263,8 +263,9 @@ impl State {
                 format!("the recorded state `{path}` cannot be read: {error}"),
             )
             .help(
-                "check the path. The file must belong to this user, and no other user may write to it. If `jobpass \
-                 list` still shows the token's anchor, revoke it with `jobpass revoke NAMESPACE/NAME`",
+                "check the path. The file must belong to this user, and no other user may write to it. If \
+                 `jobpass list` still shows the token's anchor, revoke it with `jobpass revoke \
+                 NAMESPACE/NAME`",
             )
         })?;
         Self::parse(&json)

@@ -10,8 +10,8 @@ use crate::{
     record::receipt::Proof,
 };
 
-/// The states that jobpass 0.1 recorded for [`states`], one state a line. This golden file never changes: later
-/// versions must revoke the tokens of these states.
+/// The states that jobpass 0.1 recorded for [`states`], one state a line. This golden file never changes:
+/// later versions must revoke the tokens of these states.
 const OF_0_1: &str = include_str!("0.1.jsonl");
 
 const ANCHOR: &str = "jobpass-1f0c6e7a1f0c6e7a1f0c";
