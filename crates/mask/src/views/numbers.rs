@@ -66,7 +66,10 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     let Some(last) = tokens.last() else { return };
     let reader = Reader {
         text,
-        is_lone: last.begins_line && !text.bytes[last.digits.end..].contains(&b'\n'),
+        // A longer number is no address.
+        is_lone: last.begins_line
+            && last.digits.len() <= *ADDRESS.end()
+            && !text.bytes[last.digits.end..].contains(&b'\n'),
         tokens,
     };
     if uses(View::Hexadecimal) {
