@@ -415,7 +415,9 @@ impl<'a> Scan<'a> {
             gaps = [gap, gaps[0]];
             seen += 1;
         }
-        equal.iter().any(|equal| *equal >= EQUAL)
+        // A fold can divide the numbers of a short secret.
+        let least = if self.is_short { EQUAL - 1 } else { EQUAL };
+        equal.iter().any(|equal| *equal >= least)
     }
 
     /// Words that separators divide.
@@ -845,6 +847,29 @@ impl Numbers {
             add(7, byte[0].into(), 1);
         }
     }
+}
+
+/// Whether the numbers of a text stand for text that is itself numbers, in one of the ways to read them.
+pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
+    // The letters of `&#x6c, ` are not decimal digits.
+    if text.iter().filter(|byte| byte.is_ascii_digit()).count() < text.len() / 5 {
+        return false;
+    }
+    let mut numbers = Numbers::default();
+    numbers.read(text, true);
+    let Numbers { digits, bytes, .. } = numbers;
+    let pairs = |phase: usize| {
+        let digits = digits.get(phase..).unwrap_or_default();
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
+    };
+    let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n".contains(byte);
+    bytes.into_iter().chain([pairs(0), pairs(1)]).any(|bytes| {
+        let listed = bytes.iter().filter(is_of_list).count();
+        bytes.len() >= DIGITS && listed > bytes.len() / 4 * 3
+    })
 }
 
 /// Looks up words of the bytes that the columns of a table stand for.

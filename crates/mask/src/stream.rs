@@ -14,7 +14,7 @@ use std::{
 use crate::{
     ANYWHERE, ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::{Look, scan},
+    scan::{Look, is_of_numbers, scan},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
@@ -30,6 +30,10 @@ const SLICE: usize = 64 << 10;
 /// slice. The first look at one slice can miss a piece that begins in them, but the look at the next slice
 /// finds it. So the masker need not read the end of a slice with views.
 const HELD: u64 = 1024;
+
+/// Like [`HELD`], if the slice ends in numbers that stand for numbers. One byte of a secret has up to 60 bytes
+/// there, and the first look does not know the header and the first claims of a JWT.
+const HELD_OF_NUMBERS: u64 = 16 << 10;
 
 /// The number of decided bytes that the masker keeps in the window. The views begin to read there.
 const CONTEXT: usize = 2048;
@@ -237,7 +241,13 @@ impl Masker {
             found = search.pieces;
         }
         if next == Next::Slice {
-            open = open.min(end.saturating_sub(HELD)).max(self.decided);
+            let last = self.window.len().saturating_sub(2 * TAIL);
+            let held = if is_of_numbers(&self.window[last..]) {
+                HELD_OF_NUMBERS
+            } else {
+                HELD
+            };
+            open = open.min(end.saturating_sub(held)).max(self.decided);
             firm = end;
         }
         // The masker writes this text now, so it reads the text as if nothing followed.

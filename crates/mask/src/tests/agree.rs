@@ -141,3 +141,28 @@ fn a_text_column_is_near_its_numbers() {
         }
     }
 }
+
+/// A slice ends within the header and the first claims, which have thousands of bytes. The first look finds
+/// only what is behind them.
+#[test]
+fn a_slice_ends_within_numbers_of_numbers_of_a_header() {
+    let token = long_jwt(1_790_000_000);
+    let numbers = each(&token, ", ", |byte| format!("0x{byte:02x}"));
+    let list = each(&numbers, ", ", |byte| format!("&#x{byte:02x}"));
+    for more in [0, 2500, 5000] {
+        let out = agreed(
+            &token,
+            format!("{}\n{list}\n", " ".repeat(58_400 + more)).as_bytes(),
+        );
+        assert!(out.contains(MARK), "{more}");
+    }
+}
+
+/// Each line has only four of the numbers.
+#[rstest]
+#[case("")]
+#[case("\x1b[")]
+fn numbers_of_a_short_secret_in_two_lines_are_masked(#[case] before: &str) {
+    let log = "\u{2502} 0x68, 0x75, 0x6e, 0x74,  \u{2502}\n\u{2502} 0x65, 0x72, 0x32, 0x21 \u{2502}\n";
+    assert!(agreed("hunter2!", format!("{before}{log}").as_bytes()).contains(MARK));
+}
