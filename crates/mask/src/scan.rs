@@ -359,9 +359,9 @@ impl<'a> Scan<'a> {
             }
             if at >= listed_to {
                 let part = self.around(2 * AROUND, at, 2 * AROUND);
-                // A log can be full of digits, so this skips some text. A list of a whole secret is longer
+                // A log can be full of digits, so this skips some text. A list of a whole long secret is longer
                 // than the skipped text.
-                listed_to = part.end + 2 * OVERLAP;
+                listed_to = part.end + if self.is_short { 0 } else { 2 * OVERLAP };
                 if self.is_list(part.clone()) {
                     let part = part.start..self.text.len().min(part.start + PART);
                     listed_to = part.end - AROUND;

@@ -166,3 +166,17 @@ fn numbers_of_a_short_secret_in_two_lines_are_masked(#[case] before: &str) {
     let log = "\u{2502} 0x68, 0x75, 0x6e, 0x74,  \u{2502}\n\u{2502} 0x65, 0x72, 0x32, 0x21 \u{2502}\n";
     assert!(agreed("hunter2!", format!("{before}{log}").as_bytes()).contains(MARK));
 }
+
+/// The fold cuts escapes. Before the list are other numbers, in which no list begins.
+#[test]
+fn a_list_after_other_numbers_is_masked() {
+    let secret = "correct-horse-battery-staple";
+    let numbers = each(secret, ";", |byte| format!("\\x{byte:02x}"));
+    let lines = numbers.as_bytes().chunks(36).map(String::from_utf8_lossy);
+    let list: String = lines.map(|line| format!("\u{2502} {line} \u{2502}\n")).collect();
+    for other in 5..12 {
+        let bits = each(&secret[..other], " ", |byte| format!("{byte:08b}"));
+        let out = agreed(secret, format!("{bits}\ntoken: {list}").as_bytes());
+        assert!(out.contains(MARK), "{out}");
+    }
+}
