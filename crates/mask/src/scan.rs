@@ -774,7 +774,7 @@ impl Numbers {
     /// Replaces the bytes by those of another text.
     fn read(&mut self, text: &[u8], begins_line: bool) {
         let mut tokens = std::mem::take(&mut self.tokens);
-        tokens.read(text, begins_line);
+        tokens.read(text, begins_line, |at| at);
         self.digits.clear();
         self.bytes.iter_mut().for_each(Vec::clear);
         for token in &tokens.tokens {

@@ -180,3 +180,18 @@ fn a_list_after_other_numbers_is_masked() {
         assert!(out.contains(MARK), "{out}");
     }
 }
+
+/// The view reads the numbers before the blanks in escapes, which take more of the log.
+#[test]
+fn a_text_column_of_escaped_text_is_near_its_numbers() {
+    let token = long_jwt(1_790_000_000);
+    for (numbers, blanks) in [(200, 84), (500, 84), (300, 20), (300, 200)] {
+        let hex = "\\x39, ".repeat(numbers);
+        let escapes = each(&hex, "", |byte| format!("\\{byte:03o}"));
+        let list = each(&token, ", ", |byte| format!("&#x{byte:02x}"));
+        agreed(
+            &token,
+            format!("{escapes}{}{list}\n", " ".repeat(blanks)).as_bytes(),
+        );
+    }
+}

@@ -15,7 +15,7 @@ const FEW: usize = 4;
 const PREFIX: usize = 16;
 const PREFIX_DIGITS: usize = 40;
 
-/// The greatest distance, in bytes, between a text column and the numbers and the address to which it belongs.
+/// The greatest distance, in bytes of the log, between a text column and the numbers and the address to which it belongs.
 /// The masker may not know more of a long line.
 const LINE: usize = 1024;
 
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
 /// calls it with the text columns of dumps.
 pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     let mut tokens = Tokens::default();
-    tokens.read(&text.bytes, true);
+    tokens.read(&text.bytes, true, |at| text.from(at) as usize);
     let Tokens { tokens, columns, .. } = tokens;
     if uses(View::Column) && !columns.is_empty() {
         emit(joined_columns(text, columns));
@@ -262,8 +262,8 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Replaces the numbers by those of another text. `begins_line` tells whether the first number of the text
-    /// is the first one of its line.
-    pub(crate) fn read(&mut self, text: &[u8], mut begins_line: bool) {
+    /// is the first one of its line. `place` returns the position of a byte of the text in the log.
+    pub(crate) fn read(&mut self, text: &[u8], mut begins_line: bool, place: impl Fn(usize) -> usize) {
         let Self {
             tokens,
             columns,
@@ -287,8 +287,8 @@ impl Tokens {
                 } else if latest > 0
                     && (has_address || tokens.len() >= before + FEW)
                     && is_column(&text[at..], latest)
-                    && let near = near(&tokens[before..], at)
-                    && (has_address && address_to + LINE >= at || near.len() >= FEW)
+                    && let near = near(&tokens[before..], at, &place)
+                    && (has_address && place(address_to) + LINE >= place(at) || near.len() >= FEW)
                 {
                     let length = memchr::memchr(b'\n', &text[at..]);
                     let end = length.map_or(text.len(), |length| at + length);
@@ -582,8 +582,8 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
 }
 
 /// The numbers of a line that are near a position.
-fn near(numbers: &[Token], at: usize) -> &[Token] {
-    let far = numbers.partition_point(|token| token.digits.start + LINE < at);
+fn near(numbers: &[Token], at: usize, place: impl Fn(usize) -> usize) -> &[Token] {
+    let far = numbers.partition_point(|token| place(token.digits.start) + LINE < place(at));
     &numbers[far..]
 }
 
