@@ -42,7 +42,7 @@
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
 //! | characters | characters of such secrets that stand alone: in a list, in a table, or one in each line |
 //! | cells | short pieces behind the same label: in each line, in an array, between tags |
-//! | table | bytes in a column: one in each line, tuple, list or object, as characters or numbers |
+//! | table | bytes in a column, or a few in each row: a row is a line, tuple, list or object; characters or numbers |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; GUIDs; text columns of dumps |

@@ -64,7 +64,8 @@ impl Pieces {
         let (from, to) = (piece.part.start as usize, piece.part.end as usize);
         let own = secret.own(from, to);
         let mut before = None;
-        let mut is_rare = secret.rare(from, to) >= LEAST;
+        // The search leaves out the first bytes of a piece of decoded bytes, but it has found them.
+        let mut is_rare = secret.rare(from.saturating_sub(secret.hidden_after()), to) >= LEAST;
         for known in &self.0 {
             if uses(View::Chain) && known.is_before(secrets, piece, &span, window, base) {
                 // Bytes of the secret that are in both pieces count once.

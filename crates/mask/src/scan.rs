@@ -887,6 +887,7 @@ fn unescape(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range
     if has_escapes(text) {
         let plain = unescaped(&Text::plain(text));
         scan(look, &plain.bytes, depth, see);
+        words(look.secrets, &plain.bytes, SEEN_IN_NUMBERS, see);
     }
     if text.contains(&b'\\') {
         let bytes = undecimal(&Text::plain(text)).bytes;

@@ -457,6 +457,38 @@ fn a_table_of_bytes_is_masked(#[case] row: &str) {
     assert_eq!(text(&masker, &other), other);
 }
 
+/// A table with a few bytes in each row.
+#[rstest]
+#[case("neigh INDEX lladdr HEX REACHABLE\n", 6, ":")]
+#[case("[ INDEX.20] rx data=HEX ok\n", 4, "")]
+#[case("12:00:31.INDEX rx DECIMAL\n", 4, "  ")]
+#[case("INDEX DECIMAL\n", 6, " ")]
+#[case("row INDEX: OCTAL ok\n", 7, " ")]
+#[case("reg[INDEX] = 0xHEX\n", 2, "")]
+#[case("INDEX-CHAR\n", 1, "")]
+fn a_table_of_a_few_bytes_is_masked(#[case] row: &str, #[case] columns: usize, #[case] separator: &str) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let print = |signature: &str| -> String {
+        let rows = signature.as_bytes().chunks_exact(columns).enumerate();
+        let rows = rows.map(|(at, bytes)| {
+            let list = |show: fn(&u8) -> String| bytes.iter().map(show).collect::<Vec<_>>().join(separator);
+            row.replace("INDEX", &(100 + at).to_string())
+                .replace("CHAR", &list(|byte| char::from(*byte).to_string()))
+                .replace("HEX", &list(|byte| format!("{byte:02x}")))
+                .replace("DECIMAL", &list(u8::to_string))
+                .replace("OCTAL", &list(|byte| format!("{byte:03o}")))
+        });
+        rows.collect()
+    };
+    let out = text(&Masker::new([token.as_str()]), &print(signature));
+    let rows = signature.len() / columns;
+    let masked = out.lines().filter(|line| line.contains(MARK)).count();
+    assert!(masked + 3 >= rows, "{masked} of {rows} rows: {out}");
+    let other = print(&signature.chars().rev().collect::<String>());
+    assert_eq!(text(&Masker::new([token.as_str()]), &other), other);
+}
+
 /// The bytes of a signature as C, Ruby, `sed l` and Python escape them.
 #[rstest]
 #[case("p signature", &|byte| match byte {

@@ -1,4 +1,5 @@
-//! Tables with one byte in each row: its number, its character, or both, with or without an index.
+//! Tables with one byte in each row: its number, its character, or both, with or without an index. Also tables
+//! with a few bytes in each row: a number of some bytes, or a list of numbers.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -12,8 +13,11 @@ const LAST: usize = 4;
 /// The least number of rows of a table.
 const ROWS: usize = 8;
 
-/// The greatest length of the text of a byte, such as `0b01100101`.
-const LONGEST: usize = 10;
+/// The greatest length of the text of a number, such as `0x65794a6862476369`.
+const LONGEST: usize = 18;
+
+/// The greatest length of a row with a list. The first look does not search longer lines for tables.
+const LINE: usize = 44;
 
 /// The number of ways to read a cell as a byte.
 const WAYS: usize = 5;
@@ -37,12 +41,14 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
     });
 }
 
-/// Calls `emit` with the cells of each column of a table and with the bytes that they stand for.
+/// Calls `emit` with the cells of each column of a table and with the bytes that they stand for. Does the same
+/// for the longest list of numbers in each row.
 pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell])) {
-    let rows = rows(text, goes_on);
+    let (rows, cells) = rows(text, goes_on);
     if rows.len() < ROWS {
         return;
     }
+    lists(text, &rows, &cells, emit);
     // If all rows have the same number of cells, and at most `FIRST`, then `first` has all of their cells.
     let is_even = rows
         .iter()
@@ -56,8 +62,14 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
                 Some(column) => &row.last[column],
             };
             if (1..=LONGEST).contains(&cell.len()) {
-                for (way, byte) in ways.iter_mut().zip(values(&text[cell.clone()])) {
-                    way.extend(byte.map(|byte| (cell.clone(), byte)));
+                let values = values(&text[cell.clone()]);
+                for (way, value) in ways.iter_mut().zip(values) {
+                    way.extend(
+                        value
+                            .iter()
+                            .flat_map(Value::bytes)
+                            .map(|byte| (cell.clone(), byte)),
+                    );
                 }
             }
         }
@@ -67,17 +79,73 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
     }
 }
 
+/// Calls `emit` with the longest list of numbers in each row, such as `65:79:4a`, once for each way to read a
+/// number, and with the list without its first number, which may be an index. A prefix with the time can be
+/// before the list.
+fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
+    let mut found: [[Vec<Cell>; 2]; WAYS] = Default::default();
+    let mut lists = [0; WAYS];
+    let mut values: Vec<[Option<Value>; WAYS]> = Vec::new();
+    for row in rows.iter().filter(|row| row.length <= LINE) {
+        let cells = &cells[row.cells.clone()];
+        values.clear();
+        values.extend(cells.iter().map(|cell| self::values(&text[cell.clone()])));
+        // A character is not a number.
+        for way in 1..WAYS {
+            let list = longest(text, cells, &values, way);
+            if list.len() < 2 {
+                continue;
+            }
+            lists[way] += 1;
+            for (skipped, found) in found[way].iter_mut().enumerate() {
+                for at in list.clone().skip(skipped) {
+                    let bytes = values[at][way].iter().flat_map(Value::bytes);
+                    found.extend(bytes.map(|byte| (cells[at].clone(), byte)));
+                }
+            }
+        }
+    }
+    let lists = found.iter().zip(lists).filter(|(_, lists)| *lists >= ROWS);
+    lists.flat_map(|(found, _)| found).for_each(|cells| emit(cells));
+}
+
+/// The longest list of numbers in the cells of a row. Between the numbers is the same character.
+fn longest(
+    text: &[u8],
+    cells: &[Range<usize>],
+    values: &[[Option<Value>; WAYS]],
+    way: usize,
+) -> Range<usize> {
+    let separator = |at: usize| text[cells[at].end];
+    let (mut longest, mut start) = (0..0, 0);
+    for at in 0..cells.len() {
+        if values[at][way].is_none() {
+            start = at + 1;
+        } else if at > start + 1 && separator(at - 1) != separator(at - 2) {
+            // Only one of two numbers is an index, but all three are a time.
+            start = if at == start + 2 { at - 1 } else { at };
+        }
+        if at + 1 >= start + longest.len().max(1) {
+            longest = start..at + 1;
+        }
+    }
+    longest
+}
+
 /// The first and the last cells of a row. The cells that a row lacks are empty.
 struct Row {
+    length: usize,
+    /// All cells of the row, among the cells of the table.
+    cells: Range<usize>,
     count: usize,
     first: [Range<usize>; FIRST],
     /// The last cell comes first.
     last: [Range<usize>; LAST],
 }
 
-/// The rows of a table: lines, or the tuples, lists or objects of one line.
-fn rows(text: &[u8], goes_on: bool) -> Vec<Row> {
-    let mut rows = Vec::new();
+/// The rows of a table: lines, or the tuples, lists or objects of one line. Also returns all of their cells.
+fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
+    let (mut rows, mut cells) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < text.len() {
         let length = text[at..].iter().position(|byte| ends_row(*byte));
@@ -88,6 +156,8 @@ fn rows(text: &[u8], goes_on: bool) -> Vec<Row> {
             Some(length) => at + length,
         };
         let mut row = Row {
+            length: end - at,
+            cells: cells.len()..cells.len(),
             count: 0,
             first: Default::default(),
             last: Default::default(),
@@ -96,19 +166,33 @@ fn rows(text: &[u8], goes_on: bool) -> Vec<Row> {
             let start = at + skipped;
             let rest = text[start..end].iter();
             at = start + rest.take_while(|byte| is_token_byte(**byte)).count();
+            // A character can be behind its number: `12-a`.
+            let start = if is_numbered(&text[start..at]) {
+                at - 1
+            } else {
+                start
+            };
             if let Some(cell) = row.first.get_mut(row.count) {
                 *cell = start..at;
             }
+            cells.push(start..at);
             row.last.rotate_right(1);
             row.last[0] = start..at;
             row.count += 1;
         }
         if row.count > 0 {
+            row.cells.end = cells.len();
             rows.push(row);
         }
         at = end + 1;
     }
-    rows
+    (rows, cells)
+}
+
+/// Whether a word is a number and a character, such as `12-a`.
+fn is_numbered(word: &[u8]) -> bool {
+    matches!(word, [number @ .., b'-' | b'_' | b'.', _]
+        if !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 /// Whether a byte ends a row of a table.
@@ -116,8 +200,23 @@ fn ends_row(byte: u8) -> bool {
     matches!(byte, b'\n' | b']' | b')' | b'}')
 }
 
-/// The bytes that a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number.
-fn values(cell: &[u8]) -> [Option<u8>; WAYS] {
+/// The bytes that a cell stands for.
+#[derive(Clone, Copy)]
+struct Value {
+    value: u64,
+    count: usize,
+}
+
+impl Value {
+    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+        let bytes = self.value.to_be_bytes();
+        bytes.into_iter().skip(8 - self.count)
+    }
+}
+
+/// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number. A hexadecimal
+/// number may have several bytes.
+fn values(cell: &[u8]) -> [Option<Value>; WAYS] {
     let (radix, digits) = match cell {
         [b'0', b'x' | b'X', digits @ ..] | [b'x', digits @ ..] if !digits.is_empty() => (Some(16), digits),
         [b'U', b'+', b'0', b'0', digits @ ..] | [b'u', b'0', b'0', digits @ ..] => (Some(16), digits),
@@ -125,14 +224,25 @@ fn values(cell: &[u8]) -> [Option<u8>; WAYS] {
         [b'0', b'b', digits @ ..] if !digits.is_empty() => (Some(2), digits),
         digits => (None, digits),
     };
+    let is_in = |in_radix: u32| radix.is_none_or(|radix| radix == in_radix);
     let number = |in_radix: u32, lengths: RangeInclusive<usize>| {
-        let is_number = radix.is_none_or(|radix| radix == in_radix) && lengths.contains(&digits.len());
+        let is_number = is_in(in_radix) && lengths.contains(&digits.len());
         let value = is_number.then(|| value(digits, in_radix)).flatten()?;
-        u8::try_from(value).ok()
+        (value < 0x100).then_some(Value { value, count: 1 })
+    };
+    let word = || {
+        let is_word = is_in(16) && matches!(digits.len(), 4 | 6 | 8 | 10 | 12 | 14 | 16);
+        let value = is_word.then(|| value(digits, 16)).flatten()?;
+        let count = digits.len() / 2;
+        Some(Value { value, count })
+    };
+    let character = |byte: u8| Value {
+        value: byte.into(),
+        count: 1,
     };
     [
-        (cell.len() == 1).then_some(cell[0]),
-        number(16, if radix.is_some() { 1..=2 } else { 2..=2 }),
+        (cell.len() == 1).then(|| character(cell[0])),
+        number(16, if radix.is_some() { 1..=2 } else { 2..=2 }).or_else(word),
         number(10, 1..=3),
         number(8, 2..=4),
         number(2, 6..=8),
