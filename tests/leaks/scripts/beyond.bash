@@ -70,3 +70,15 @@ cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f cp437 -t utf
 perl -e 'print unpack("h*", $ENV{TOKEN}), "\n"'
 ### two characters behind a label
 fold -w 2 token | sed 's/.*/piece "&"/'
+### limbs of a signature, the lowest first
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); n = int.from_bytes(s, "big"); print(["0x%016x" % (n >> 64 * i & (1 << 64) - 1) for i in range(32)])'
+### base 36
+node -e 'console.log([...process.env.TOKEN].map(c => c.charCodeAt(0).toString(36)).join(" "))'
+### decimal numbers of Verilog
+python3 -c 'import os; print(", ".join("8\x27d%d" % b for b in os.environ["TOKEN"].encode()))'
+### Perl's Storable of the characters
+perl -MStorable=freeze -e 'print unpack("H*", freeze([split //, $ENV{TOKEN}])), "\n"'
+### four escaped bytes a line
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); [print("recv", s[at:at + 4]) for at in range(0, len(s), 4)]'
+### set -x of a loop over the token
+set -x; for ((i = 700; i < 1042; i += 4)); do expr substr "$TOKEN" $i 4; done

@@ -92,3 +92,11 @@ python3 -c 'import os; print(", ".join("&H%02X" % b for b in os.environ["TOKEN"]
 python3 -c 'import os; print("<<" + ",".join("16#%X" % b for b in os.environ["TOKEN"].encode()) + ">>")'
 ### signature as signed hexadecimal numbers
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print(*[hex(b - 256 if b > 127 else b) for b in s])'
+### six bytes a line behind a label
+python3 -c 'import os; t = os.environ["TOKEN"].encode(); [print("neigh", at // 6, "lladdr", t[at:at + 6].hex(":"), "REACHABLE") for at in range(0, len(t), 6)]'
+### four bytes a line in one number
+python3 -c 'import os; t = os.environ["TOKEN"].encode(); [print(f"[{at:6d}] rx data={t[at:at + 4].hex()} ok") for at in range(0, len(t), 4)]'
+### registers, decimal and hexadecimal
+python3 -c 'import os, struct; t = os.environ["TOKEN"].encode(); t += b" " * (len(t) % 2); [print(f"reg[{40001 + i}] = {h} (0x{h:04X})") for i, h in enumerate(struct.unpack(f">{len(t) // 2}H", t))]'
+### hexadecimal digits and text in two columns
+fold -w 8 token | while read -r l; do printf '%s\t%s\n' "$(printf %s "$l" | xxd -p)" "$l"; done

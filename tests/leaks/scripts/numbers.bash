@@ -93,3 +93,7 @@ python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print(", ".join(repr(chr(b)) if chr(b).isalnum() and b < 128 else str(b) for b in s))'
 ### signature as gdb prints an array
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("{" + ", ".join("%d %s" % (b - 256 if b > 127 else b, "\x27%c\x27" % b if 32 <= b < 127 and b not in b"\x27\\" else "\x27\\%03o\x27" % b) for b in s) + "}")'
+### rows of six with an index
+python3 -c 'import os; t = os.environ["TOKEN"].encode(); [print(at // 6, *t[at:at + 6]) for at in range(0, len(t), 6)]'
+### four numbers a line behind the time
+tail -c 342 token | od -An -v -tu1 -w4 | awk '{ printf "12:00:%02d rx %s\n", NR % 60, $0 }'

@@ -68,3 +68,5 @@ cut -d. -f3 token | sed 's/^/Set-Cookie: jwt-sig=/; s/$/; HttpOnly/'
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); import uuid; [print(uuid.UUID(bytes_le=s[at:at + 16])) for at in range(0, len(s) - 15, 16)]'
 ### signature as Latin-1, twice
 cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f latin1 -t utf-8 | iconv -f latin1 -t utf-8; echo
+### signature as Python's bytes, eight a line
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); [print(at, bytearray(s[at:at + 8])) for at in range(0, len(s), 8)]'
