@@ -51,11 +51,11 @@ pub(crate) async fn delete(
     delete_object::<Secret>(cluster, "delete the anchor", namespace, name, uid, budget).await
 }
 
-/// Deletes an object of any kind.
+/// Deletes an object of any kind. `doing` names the request in messages, such as `delete the anchor`.
 ///
 /// # Errors
 /// If there is no answer.
-pub(super) async fn delete_object<K>(
+pub(crate) async fn delete_object<K>(
     cluster: &Cluster,
     doing: &'static str,
     namespace: &str,
@@ -113,11 +113,11 @@ fn is_held<K: Resource<DynamicType = ()>>(answer: &Answer) -> bool {
     })
 }
 
-/// The failure for [`Deletion::Held`]. The command in its next step prints no data, because the Secret of a
-/// legacy token contains that token.
+/// The failure for a Secret with the outcome [`Deletion::Held`]. The command in its next step prints no data,
+/// because the Secret of a legacy token contains that token.
 pub(crate) fn held(namespace: &str, name: &str) -> Error {
     let what = format!(
-        "anchor {namespace}/{name} still exists: the API server marked it as deleted, but a finalizer holds it"
+        "Secret {namespace}/{name} still exists: the API server marked it as deleted, but a finalizer holds it"
     );
     Error::new(Kind::Revoke, what).help(format!(
         "jobpass sets no finalizers. This command shows the finalizer; remove it from the Secret:\n\n  \

@@ -6,7 +6,7 @@ pub mod legacy;
 pub mod list;
 pub(crate) mod role;
 
-pub(crate) use self::deletion::{Deletion, delete, held};
+pub(crate) use self::deletion::{Deletion, delete, delete_object, held};
 
 use std::collections::BTreeMap;
 

@@ -27,6 +27,7 @@ use serde::Serialize;
 use self::{
     earlier::{EarlierRotation, OldSecret, new_name},
     place::{Place, WriteFailure},
+    successor::Creation,
 };
 use crate::{
     anchor::legacy::{self, EXPIRATION, LegacySecret},
@@ -161,8 +162,8 @@ impl<'a> Rotation<'a> {
     /// created it and its token is certainly not in the place.
     ///
     /// # Errors
-    /// The first failure, or the signal that stopped the rotation. If jobpass could not delete the new
-    /// Secret, the error contains the command that deletes the new Secret.
+    /// The first failure, or the signal that stopped the rotation. If the new Secret may be left, the error
+    /// says how to remove it.
     pub async fn replace(self, interrupt: &mut Interrupt) -> Result<Replaced<'a>, Error> {
         let (new, existing, resumed) = match self.earlier.clone() {
             Some(EarlierRotation::Written(name)) => return Ok(self.replaced(name, true)),
@@ -170,17 +171,13 @@ impl<'a> Rotation<'a> {
             None => (new_name(&self.old)?, None, false),
         };
         let budget = Budget::new(ROTATE);
-        let mut created = None;
+        let mut creation = Creation::NotRequested;
         let work = async {
             let uid = match existing {
                 Some(uid) => uid,
                 None => {
                     self.record(Some(&new), &budget).await?;
-                    // From here on the Secret may exist.
-                    created = Some(None);
-                    let uid = self.create(&new, &budget).await?;
-                    created = Some(Some(uid.clone()));
-                    uid
+                    self.create(&new, &mut creation, &budget).await?
                 }
             };
             self.verified(&new, &uid, &budget).await
@@ -220,7 +217,7 @@ impl<'a> Rotation<'a> {
                     None => Ok(replaced),
                 }
             }
-            Err(WriteFailure::Unchanged(error)) => Err(self.undo(error, &new, created).await),
+            Err(WriteFailure::Unchanged(error)) => Err(self.undo(error, &new, creation).await),
             Err(WriteFailure::Unknown(error)) => Err(error.help(format!(
                 "jobpass cannot tell whether it wrote the new token. So the tokens of Secret {0}/{1} and of \
                  Secret {0}/{new} both work. Run the same command again: it continues from here",

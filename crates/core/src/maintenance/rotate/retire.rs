@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     ROTATE, Rotated,
     earlier::ROTATED_TO,
-    successor::{delete_secret, patch_call},
+    successor::{delete, patch_call},
 };
 use crate::{
     anchor::legacy::EXPIRATION,
@@ -95,9 +95,17 @@ impl Replaced<'_> {
         } = &self.report;
         let budget = Budget::new(DELETE);
         let permission = RequiredPermission::rotating(namespace, service_account);
-        delete_secret(self.cluster, old, Some(&self.old_uid), &permission, &budget)
-            .await
-            .map_err(|error| self.unfinished(&error))?;
+        let doing = "delete the old Secret";
+        delete(
+            self.cluster,
+            doing,
+            old,
+            Some(&self.old_uid),
+            &permission,
+            &budget,
+        )
+        .await
+        .map_err(|left| self.unfinished(&left.into()))?;
         let accepted = match &self.old_token {
             Some(token) => {
                 tokio::time::sleep(WATCH_LAG).await;

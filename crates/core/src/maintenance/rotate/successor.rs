@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     anchor::{
-        self, Deletion,
+        self, Deletion, delete_object,
         legacy::{self, ACCOUNT, LegacySecret},
     },
     claims::Claims,
@@ -38,6 +38,19 @@ const NOT_CARRIED_OVER: [&str; 6] = [
 const CLEAN_UP: Duration = Duration::from_secs(2);
 /// The time limit for an API server to accept a new token. Some replicas learn of a new Secret late.
 const KNOWN: Duration = Duration::from_secs(10);
+
+/// The outcome of this rotation's request to create the new Secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Creation {
+    /// This rotation has not sent the request.
+    NotRequested,
+    /// The API server refused the request, or never got it.
+    NotDone,
+    /// The API server has created the new Secret, or may still create it.
+    Unknown,
+    /// The API server has created the new Secret. The uid is `None` until jobpass has read the Secret.
+    Done(Option<String>),
+}
 
 impl Rotation<'_> {
     /// Records the name of the new Secret in the old one, unless somebody has changed the old one since
@@ -77,21 +90,40 @@ impl Rotation<'_> {
         Ok(old.is_some_and(|old| old.metadata.annotations.get(ROTATED_TO).map(String::as_str) == new))
     }
 
-    /// Creates the new Secret and returns its uid.
-    pub(super) async fn create(&self, new: &str, budget: &Budget) -> Result<String, Error> {
+    /// Creates the new Secret and returns its uid. Keeps `creation` up to date, because a signal can end this
+    /// function at any time.
+    pub(super) async fn create(
+        &self,
+        new: &str,
+        creation: &mut Creation,
+        budget: &Budget,
+    ) -> Result<String, Error> {
         let request = objects::<core::v1::Secret>(Some(&self.namespace))
             .create(&PostParams::default(), self.manifest(new).to_string().into());
         let call = Call::new("create the new Secret", request)?;
-        let answer = self.cluster.send(&call, budget).await?;
+        *creation = Creation::Unknown;
+        let answer = self.cluster.send(&call, budget).await.map_err(|lost| {
+            if !lost.maybe_done {
+                *creation = Creation::NotDone;
+            }
+            lost.error
+        })?;
         if answer.status != 201 && !answer.is_already_exists() {
+            if !answer.repeated && answer.is_refusal() {
+                *creation = Creation::NotDone;
+            }
             return Err(self.cluster.refused(&call, &answer, &self.permission()));
         }
+        *creation = Creation::Done(None);
         // Nobody else knows the name. So an existing Secret comes from an earlier attempt whose answer was
         // lost.
         let secret =
             LegacySecret::get(self.cluster, &self.namespace, new, &self.permission(), budget).await?;
         match secret {
-            Some(secret) => Ok(secret.metadata.uid),
+            Some(secret) => {
+                *creation = Creation::Done(Some(secret.metadata.uid.clone()));
+                Ok(secret.metadata.uid)
+            }
             None => Err(Error::new(
                 Kind::Refused,
                 "another program deleted the new Secret right after jobpass created it",
@@ -155,38 +187,56 @@ impl Rotation<'_> {
         Ok(filled.token)
     }
 
-    /// Deletes the new Secret after `error`. `created` is `None` if this rotation never asked the API server
-    /// to create the Secret. Otherwise `created` holds the uid, if the API server returned one.
-    pub(super) async fn undo(&self, error: Error, new: &str, created: Option<Option<String>>) -> Error {
-        let Some(uid) = created else { return error };
+    /// Deletes the new Secret after `error`, if this rotation may have created the Secret.
+    pub(super) async fn undo(&self, error: Error, new: &str, creation: Creation) -> Error {
         let budget = Budget::to_the_end(CLEAN_UP);
-        let deleted = delete_secret(self.cluster, new, uid.as_deref(), &self.permission(), &budget).await;
-        match deleted {
+        let (uid, is_created) = match creation {
+            Creation::NotRequested => return error,
+            Creation::NotDone => {
+                let _ = self.record(None, &budget).await;
+                return error;
+            }
+            Creation::Unknown => (None, false),
+            Creation::Done(uid) => (uid, true),
+        };
+        let permission = self.permission();
+        let doing = "delete the new Secret";
+        let deletion = delete(self.cluster, doing, new, uid.as_deref(), &permission, &budget).await;
+        let namespace = &self.namespace;
+        let (what, help) = match deletion {
             Ok(()) => {
-                // Without a known uid, the API server may still create the Secret late. The record stays, so
-                // that the next rotation finds the Secret.
-                if uid.is_some() || error.kind() == Kind::Refused {
+                // If the outcome is unknown, the API server may still create the Secret late. The record
+                // stays, so that the next rotation finds the Secret.
+                if is_created {
                     let _ = self.record(None, &budget).await;
                 }
-                error
+                return error;
             }
-            Err(left) => {
-                let what = format!(
-                    "the old token is still in place and works. jobpass could not delete the new Secret: {}",
+            // `kubectl delete` would wait for the finalizer.
+            Err(NotDeleted::Held(left)) => (
+                format!("jobpass could not delete the new Secret: {}", left.message()),
+                left.next_step().unwrap_or_default().to_owned(),
+            ),
+            Err(NotDeleted::Failed(left)) if is_created => (
+                format!("jobpass could not delete the new Secret: {}", left.message()),
+                format!(
+                    "delete the new Secret by hand, because its token never expires:\n\n  kubectl delete \
+                     secret {new} --namespace {namespace}"
+                ),
+            ),
+            Err(NotDeleted::Failed(left)) => (
+                format!(
+                    "jobpass could not make sure that no new Secret is left: {}",
                     left.message()
-                );
-                let unrevoked = Error::new(Kind::Revoke, what).help(format!(
-                    "delete the new Secret by hand, because its token never expires:\n\n  kubectl delete secret \
-                     {new} --namespace {}",
-                    self.namespace
-                ));
-                // If the API server refused to create the Secret, there is no token.
-                match uid.is_some() || error.kind() != Kind::Refused {
-                    true => error.and_unrevoked(&unrevoked),
-                    false => error.help(unrevoked.to_string()),
-                }
-            }
-        }
+                ),
+                format!(
+                    "if Secret {namespace}/{new} exists, delete it, because its token never expires:\n\n  \
+                     kubectl delete secret {new} --namespace {namespace} --ignore-not-found"
+                ),
+            ),
+        };
+        let what = format!("the old token is still in place and works. {what}");
+        error.and_unrevoked(&Error::new(Kind::Revoke, what).help(help))
     }
 }
 
@@ -204,18 +254,39 @@ pub(super) fn patch_call(
     )
 }
 
-/// Deletes a Secret. If the Secret is gone or belongs to somebody else, that is a success.
-pub(super) async fn delete_secret(
+/// The reason why a Secret may still exist.
+pub(super) enum NotDeleted {
+    /// A finalizer holds the Secret.
+    Held(Error),
+    /// The API server refused the deletion, or did not answer.
+    Failed(Error),
+}
+
+impl From<NotDeleted> for Error {
+    fn from(reason: NotDeleted) -> Self {
+        match reason {
+            NotDeleted::Held(error) | NotDeleted::Failed(error) => error,
+        }
+    }
+}
+
+/// Deletes a Secret. Succeeds also if the Secret is gone, or if another Secret (another uid) now has its name.
+pub(super) async fn delete(
     cluster: &Cluster,
+    doing: &'static str,
     name: &str,
     uid: Option<&str>,
     permission: &RequiredPermission<'_>,
     budget: &Budget,
-) -> Result<(), Error> {
-    match anchor::delete(cluster, permission.namespace(), name, uid, budget).await? {
+) -> Result<(), NotDeleted> {
+    let namespace = permission.namespace();
+    let deletion = delete_object::<core::v1::Secret>(cluster, doing, namespace, name, uid, budget);
+    match deletion.await.map_err(|lost| NotDeleted::Failed(lost.error))? {
         Deletion::Done | Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),
-        Deletion::Held => Err(anchor::held(permission.namespace(), name)),
-        Deletion::Refused(call, answer) => Err(cluster.refused(&call, &answer, permission)),
+        Deletion::Held => Err(NotDeleted::Held(anchor::held(namespace, name))),
+        Deletion::Refused(call, answer) => {
+            Err(NotDeleted::Failed(cluster.refused(&call, &answer, permission)))
+        }
     }
 }
 
@@ -331,25 +402,54 @@ mod tests {
         assert!(body.contains(r#""resourceVersion":"7""#), "{body}");
     }
 
+    fn done(uid: &str) -> Creation {
+        Creation::Done(Some(uid.to_owned()))
+    }
+
+    /// If jobpass later fails, it must know whether a Secret with a token can exist.
     #[rstest]
-    #[case::created(vec![Fate::answer(201, "{}"), found("u-2", json!({}))], Ok("u-2"))]
+    #[case::created(vec![Fate::answer(201, "{}"), found("u-2", json!({}))], Ok("u-2"), done("u-2"))]
     #[case::by_an_attempt_whose_answer_was_lost(
         vec![Fate::Lost, Fate::status(409, "AlreadyExists", "secrets", "exists"), found("u-2", json!({}))],
-        Ok("u-2")
+        Ok("u-2"),
+        done("u-2")
     )]
-    #[case::deleted_at_once(vec![Fate::answer(201, "{}"), gone()], Err("deleted the new Secret right after jobpass created it"))]
-    #[case::not_allowed(vec![forbidden()], Err("cannot create the new Secret"))]
+    #[case::deleted_at_once(
+        vec![Fate::answer(201, "{}"), gone()],
+        Err("deleted the new Secret right after jobpass created it"),
+        Creation::Done(None)
+    )]
+    #[case::not_readable(
+        vec![Fate::answer(201, "{}"), forbidden()],
+        Err("403"),
+        Creation::Done(None)
+    )]
+    #[case::not_allowed(vec![forbidden()], Err("cannot create the new Secret"), Creation::NotDone)]
+    #[case::not_allowed_after_a_lost_attempt(
+        vec![Fate::Lost, forbidden()],
+        Err("cannot create the new Secret"),
+        Creation::Unknown
+    )]
+    #[case::refused_by_a_proxy(
+        vec![Fate::answer(403, "<html>")],
+        Err("cannot create the new Secret"),
+        Creation::Unknown
+    )]
     #[tokio::test(start_paused = true)]
     async fn the_new_secret_is_known_by_its_uid(
         #[case] fates: Vec<Fate>,
         #[case] expected: Result<&str, &str>,
+        #[case] known: Creation,
     ) {
         let (cluster, _) = script(fates);
-        match (rotation(&cluster).create("new", &budget()).await, expected) {
+        let mut creation = Creation::NotRequested;
+        let created = rotation(&cluster).create("new", &mut creation, &budget()).await;
+        match (created, expected) {
             (Ok(uid), Ok(expected)) => assert_eq!(uid, expected),
             (Err(error), Err(why)) => assert!(error.message().contains(why), "{error}"),
             (created, expected) => panic!("{created:?} instead of {expected:?}"),
         }
+        assert_eq!(creation, known);
     }
 
     #[test]
@@ -415,56 +515,81 @@ mod tests {
     /// jobpass removes the record in the old Secret only if no new Secret can appear any more. Otherwise the
     /// record lets the next rotation find a Secret that appears late.
     #[rstest]
-    #[case::not_requested(None, Kind::Unreachable, vec![], &[])]
-    #[case::created(Some(Some("u-2")), Kind::Claims, vec![Fate::answer(200, "{}")], &[DELETE, OLD])]
-    #[case::perhaps_created(Some(None), Kind::Unreachable, vec![gone()], &[DELETE])]
-    #[case::refused(Some(None), Kind::Refused, vec![gone()], &[DELETE, OLD])]
+    #[case::not_requested(Creation::NotRequested, vec![], &[])]
+    #[case::not_created(Creation::NotDone, vec![], &[OLD])]
+    #[case::perhaps_created(Creation::Unknown, vec![gone()], &[DELETE])]
+    #[case::created(Creation::Done(None), vec![Fate::answer(200, "{}")], &[DELETE, OLD])]
+    #[case::created_with_a_known_uid(done("u-2"), vec![Fate::answer(200, "{}")], &[DELETE, OLD])]
     #[tokio::test(start_paused = true)]
     async fn after_a_failure_the_new_secret_is_deleted(
-        #[case] created: Option<Option<&str>>,
-        #[case] kind: Kind,
+        #[case] creation: Creation,
         #[case] fates: Vec<Fate>,
         #[case] requests: &[&str],
     ) {
         let (cluster, log) = script(fates.into_iter().chain([Fate::answer(200, "{}")]));
-        let created = created.map(|uid| uid.map(str::to_owned));
         let error = rotation(&cluster)
-            .undo(Error::new(kind, "it failed"), "new", created)
+            .undo(Error::new(Kind::Refused, "it failed"), "new", creation)
             .await;
         assert_eq!(
             (error.kind(), error.message(), error.next_step()),
-            (kind, "it failed", None)
+            (Kind::Refused, "it failed", None)
         );
         assert_eq!(log.lines(), requests);
     }
 
+    /// The API server's answer to the deletion of a Secret that a finalizer holds.
+    fn marked() -> Fate {
+        let secret = json!({
+            "kind": "Secret", "apiVersion": "v1",
+            "metadata": { "name": "new", "uid": "u-2", "deletionTimestamp": "2026-11-24T10:00:00Z" },
+        });
+        Fate::answer(200, secret.to_string())
+    }
+
+    const BY_HAND: &str = "kubectl delete secret new --namespace ci";
+    const IF_IT_EXISTS: &str = "kubectl delete secret new --namespace ci --ignore-not-found";
+    const FINALIZER: &str =
+        "kubectl get secret new --namespace ci --output jsonpath='{.metadata.finalizers}'";
+
     /// The token of the new Secret never expires. So if the new Secret may exist, jobpass exits with the code
     /// for a token that is not revoked.
     #[rstest]
-    #[case::created(Kind::Claims, Some("u-2"), Kind::Revoke)]
-    #[case::perhaps_created(Kind::Unreachable, None, Kind::Revoke)]
-    #[case::refused(Kind::Refused, None, Kind::Refused)]
+    #[case::created(
+        done("u-2"),
+        forbidden(),
+        "could not delete the new Secret: cannot delete the new",
+        BY_HAND
+    )]
+    #[case::not_readable(
+        Creation::Done(None),
+        forbidden(),
+        "could not delete the new Secret: ",
+        BY_HAND
+    )]
+    #[case::perhaps_created(
+        Creation::Unknown,
+        forbidden(),
+        "could not make sure that no new",
+        IF_IT_EXISTS
+    )]
+    #[case::held(done("u-2"), marked(), "new Secret: Secret ci/new still exists: ", FINALIZER)]
+    #[case::perhaps_created_and_held(Creation::Unknown, marked(), "Secret ci/new still exists: ", FINALIZER)]
     #[tokio::test(start_paused = true)]
-    async fn a_new_secret_that_stays_is_named_with_the_command_that_deletes_it(
-        #[case] kind: Kind,
-        #[case] uid: Option<&str>,
-        #[case] expected: Kind,
+    async fn a_new_secret_that_stays_is_named_with_the_command_that_helps(
+        #[case] creation: Creation,
+        #[case] fate: Fate,
+        #[case] what: &str,
+        #[case] command: &str,
     ) {
-        let (cluster, log) = script([forbidden()]);
-        let created = Some(uid.map(str::to_owned));
+        let (cluster, log) = script([fate]);
         let error = rotation(&cluster)
-            .undo(Error::new(kind, "it failed"), "new", created)
+            .undo(Error::new(Kind::Refused, "it failed"), "new", creation)
             .await;
-        assert_eq!((error.kind(), error.message()), (expected, "it failed"));
+        assert_eq!((error.kind(), error.message()), (Kind::Revoke, "it failed"));
         let help = error.next_step().expect("a next step");
-        assert!(
-            help.starts_with("the old token is still in place and works."),
-            "{help}"
-        );
-        assert!(
-            help.ends_with("kubectl delete secret new --namespace ci"),
-            "{help}"
-        );
+        let works = "the old token is still in place and works. jobpass could not ";
+        assert!(help.starts_with(works) && help.contains(what), "{help}");
+        assert!(help.ends_with(&format!("\n\n  {command}")), "{help}");
         assert!(log.lines().iter().all(|line| line == DELETE), "{:?}", log.lines());
     }
 }
