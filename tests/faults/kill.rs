@@ -31,14 +31,14 @@ enum Station {
     Parse,
     /// jobpass has recorded the state, and has not created the anchor yet.
     AnchorAsked,
-    /// The API server has created the anchor, and its answer is on the way.
+    /// The API server has created the anchor, but its answer does not arrive.
     AnchorCreated,
     /// The API server creates the anchor half a second after the request. By then, the test has killed the
     /// job.
     AnchorLate,
     /// jobpass knows the anchor's uid, and has requested the token.
     TokenAsked,
-    /// The API server has issued the token, and its answer is on the way.
+    /// The API server has issued the token, but its answer does not arrive.
     TokenIssued,
     /// jobpass has the token, and asks about its permissions.
     AccessAsked,

@@ -52,8 +52,8 @@ impl Job {
         Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
-    /// The inputs in post. The runner evaluates them again, with the values of later steps. If a composite
-    /// action uses this action, and a second composite action uses the first, an input such as
+    /// The inputs in post. The runner evaluates them again, with the values of later steps. If this
+    /// action runs inside a composite action that itself runs inside another, an input such as
     /// `${{ inputs.server }}` is then empty or wrong (actions/runner, issue 3514). So `recorded` values take
     /// precedence, and an empty input counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {

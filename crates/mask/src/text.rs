@@ -18,7 +18,7 @@ pub(crate) struct Text {
     places: Vec<Place>,
     /// Whether the view left out a separator after the last byte.
     pub(crate) parted_at_end: bool,
-    /// The first position in the window from which on the bytes still depend on the text that follows.
+    /// The position in the window after which later text can still change the bytes.
     pub(crate) unsure: Option<u32>,
     /// Whether the text comes from base64, which can end in padding.
     pub(crate) is_padded: bool,
@@ -69,7 +69,8 @@ impl Text {
         self.push(byte, text.from(first), text.to(last), is_parted);
     }
 
-    /// Adds [`BREAK`], so that no piece spans this place.
+    /// Adds [`BREAK`], so that no piece spans this place. Adds nothing if the last byte is [`BREAK`], or if
+    /// the text is empty.
     pub(crate) fn cut(&mut self) {
         if let (Some(last), Some(place)) = (self.bytes.last(), self.places.last())
             && *last != BREAK
@@ -78,7 +79,8 @@ impl Text {
         }
     }
 
-    /// Adds a byte. If the byte before it is more than [`LONGEST_GAP`] away, adds [`BREAK`] between the two.
+    /// Adds a byte. If the byte before it is more than [`LONGEST_GAP`] away, puts [`BREAK`] between the two,
+    /// as [`Text::cut`] does.
     pub(crate) fn push_near(&mut self, byte: u8, from: u32, to: u32, parted: bool) {
         if self
             .places

@@ -1,4 +1,4 @@
-//! `jobpass expiry-test`: tests how a token ends, and how a client behaves that still uses it.
+//! `jobpass expiry-test`: tests how a token ends, and how a client that still uses it behaves.
 
 use std::{
     process::{ExitCode, Stdio},

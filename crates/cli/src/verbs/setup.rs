@@ -90,8 +90,8 @@ pub(crate) fn command() -> Command {
             flag(
                 "owner-id",
                 "ID",
-                "Only jobs of repositories of the owner (GitHub), or of projects in the namespace (GitLab), \
-                 with this id.",
+                "The id of an owner (GitHub) or namespace (GitLab): only jobs of its repositories or \
+                 projects.",
             ),
             flag(
                 "issuer",

@@ -227,6 +227,8 @@ pub(crate) async fn undo(cluster: &Cluster, state: &State, budget: Budget) -> Re
 /// Whether a 401 to `token` proves that the token of `state` is dead. The 401 proves nothing if a step of the
 /// job put another token into the file. It also proves nothing if the token is for another audience, because
 /// the API server answers 401 to every such token.
+///
+/// jobpass compares only the claims. So it does not notice a forged token with the same claims.
 fn is_proof(token: &Token, state: &State) -> bool {
     let Ok(claims) = Claims::decode(token) else {
         return false;
