@@ -15,8 +15,8 @@ pub(crate) fn mask(minted: &Minted) -> Result<(), Error> {
     add_masks(&commands(masks.iter().map(|mask| &***mask)))
 }
 
-/// Registers masks of an ID token, in fewer encodings than those of a minted token: no script gets the ID
-/// token.
+/// Registers masks of an ID token, in fewer encodings than those of a minted token, because no script gets
+/// the ID token.
 pub(crate) fn mask_token(token: &Token) -> Result<(), Error> {
     add_masks(&masks_of_forms(token.expose()))
 }

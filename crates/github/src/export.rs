@@ -2,7 +2,7 @@
 //! value of the variable.
 //!
 //! No step can unset a variable that a step set through GITHUB_ENV. If the variable had no value before, the
-//! end of the job sets an empty one: kubectl treats an empty variable as absent.
+//! end of the job sets an empty one, because kubectl treats an empty variable as absent.
 
 use std::path::Path;
 
@@ -17,9 +17,10 @@ use crate::job::{CommandFile, Job};
 const VARIABLE: &str = "KUBECONFIG";
 /// The name under which main saves the path of the exported kubeconfig.
 const EXPORTED: &str = "exported";
+/// The name under which main saves the earlier value of KUBECONFIG.
 const BEFORE: &str = "kubeconfig-before";
 
-/// A requested export.
+/// A requested export of KUBECONFIG to the later steps of the job.
 pub(crate) struct Export {
     variables: CommandFile,
     saved: CommandFile,
@@ -55,7 +56,7 @@ impl Export {
         }))
     }
 
-    /// Sets the variable for later steps.
+    /// Sets KUBECONFIG for later steps, and saves its earlier value for post.
     pub(crate) fn set(&self, kubeconfig: &Path) -> Result<(), Error> {
         let path = utf8("RUNNER_TEMP", kubeconfig)?;
         self.saved.set(&[(EXPORTED, path), (BEFORE, &self.before)])?;
@@ -68,8 +69,8 @@ pub(crate) fn nothing(saved: &CommandFile) -> Result<(), Error> {
     saved.set(&[(EXPORTED, ""), (BEFORE, "")])
 }
 
-/// Restores the earlier value, unless a later step has changed the variable. The post steps of earlier
-/// actions still run, and need the earlier value.
+/// Restores the earlier value of KUBECONFIG, unless a later step has changed the variable. The post steps of
+/// earlier actions still run, and need the earlier value.
 pub(crate) fn undo(job: &Job) -> Result<(), Error> {
     let exported = job.state(EXPORTED).filter(|path| !path.is_empty());
     match exported {

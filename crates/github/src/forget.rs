@@ -5,7 +5,8 @@
 //! the runner has read the file, and then overwrites the credential in it.
 //!
 //! Of the systems that jobpass runs on, only Linux tells a process that another process has read a file. On
-//! the others, the file stays as it is, and only this user can read it.
+//! the others, the credential stays in the file. jobpass lets only this user read the file, if the file
+//! system can.
 
 use std::{
     fs, io,
@@ -19,7 +20,7 @@ use jobpass_core::{
     text::harmless,
 };
 
-/// The verb of the waiting process.
+/// The verb of the process that overwrites the credential.
 pub(crate) const VERB: &str = "forget";
 
 /// The character that replaces each byte of the credential.
@@ -33,11 +34,13 @@ struct Place {
     length: usize,
 }
 
-/// The folder for the files of GitHub's own runner, which reads each file once. Other runners (`act`) may
-/// read their files later or again.
+/// The name of the folder in which GitHub's own runner keeps the files of a step. That runner reads each of
+/// these files once. Other runners (`act`) may read them later or again.
 const FOLDER: &str = "_runner_file_commands";
 
-/// Starts the waiting process for `secret` in `file`. The process does not get the credential itself.
+/// Starts the process that overwrites `secret` in `file`. The process does not get the secret itself. Does
+/// nothing if the file does not contain the secret, on another system than Linux, or below another runner
+/// than GitHub's.
 pub(crate) fn start(file: &Path, secret: &str) -> io::Result<()> {
     if file.parent().and_then(Path::file_name) != Some(FOLDER.as_ref()) {
         return Ok(());
@@ -127,7 +130,7 @@ mod wait {
     };
 
     /// Waits until another process reads `file` after the process `parent` has ended, for at most `patience`
-    /// after that end. An earlier reader does not count: it may be a virus scanner.
+    /// after that end. An earlier reader does not count, because it may be a virus scanner.
     pub(super) fn until_read(
         file: &Path,
         parent: u32,

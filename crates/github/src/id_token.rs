@@ -12,9 +12,9 @@ use crate::commands;
 const URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
 const BEARER: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
 
-/// The endpoint, from two variables. If the job has the permission `id-token: write`, the runner sets them
-/// in main and in post, and overwrites other values (`Handlers/NodeScriptActionHandler.cs`). Without the
-/// permission, a step can set them through GITHUB_ENV.
+/// GitHub's endpoint for ID tokens, from two variables. If the job has the permission `id-token: write`, the
+/// runner sets them in main and in post, and overwrites other values (`Handlers/NodeScriptActionHandler.cs`).
+/// Without the permission, a step can set them through GITHUB_ENV.
 pub(crate) fn source(environment: &Environment) -> Option<IdTokens> {
     Some(IdTokens {
         url: environment.get(URL)?.to_owned(),

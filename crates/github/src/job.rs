@@ -23,8 +23,9 @@ pub(crate) const NOTHING: &str = "none";
 /// the state is damaged.
 pub(crate) const ANCHOR: &str = "anchor";
 
-/// The names under which main saves the content of [`Kept`].
+/// The name under which main saves a [`Kept::Kubeconfig`].
 const KUBECONFIG: &str = "minter-kubeconfig";
+/// The name under which main saves a [`Kept::Bearer`].
 const BEARER: &str = "minter-bearer";
 
 /// The job that this step belongs to.
@@ -52,10 +53,10 @@ impl Job {
         Inputs::read(FrontEnd::Action, |option| self.input(option))
     }
 
-    /// The inputs in post. The runner evaluates them again, with the values of later steps. If this
-    /// action runs inside a composite action that itself runs inside another, an input such as
-    /// `${{ inputs.server }}` is then empty or wrong (actions/runner, issue 3514). So `recorded` values take
-    /// precedence, and an empty input counts as absent.
+    /// The inputs in post. The runner evaluates them again, with the values of later steps. If a composite
+    /// action uses jobpass, and is itself a step of another composite action, an input such as
+    /// `${{ inputs.server }}` is then empty or wrong (actions/runner, issue 3514). So the values in `recorded`
+    /// take precedence, and an empty input counts as absent.
     pub(crate) fn inputs_in_post(&self, recorded: Option<&State>) -> Result<Inputs, Error> {
         Inputs::read(FrontEnd::Action, |option| {
             let recorded = recorded.and_then(|state| state.options.get(option.name()).cloned());
@@ -122,7 +123,8 @@ impl Job {
         }
     }
 
-    /// The file through which a step sets outputs or variables, saves state or writes its summary.
+    /// The file that `variable` names. Through such files, a step sets outputs and variables, saves state and
+    /// writes its summary.
     pub(crate) fn file(&self, variable: &'static str) -> Result<CommandFile, Error> {
         Ok(CommandFile {
             variable,

@@ -1,8 +1,8 @@
 //! `jobpass-github post`: the end of the job, after success, failure or cancellation.
 //!
-//! Later steps can change most variables, but not the values in `STATE_*` that main saved. So jobpass
-//! connects only to the server in the state. If jobpass cannot read the state, the inputs of the action name
-//! the server.
+//! Later steps can change most variables, but not the values in `STATE_*` that main saved. So if jobpass can
+//! read the state, it sends the revocation only to the API server that the state names. Otherwise, the inputs
+//! of the action name the API server.
 
 use jobpass_core::{
     Error, Kind,
@@ -113,7 +113,7 @@ async fn revoke(
 }
 
 /// The error for a missing record. If there is nothing to revoke, main records that. So a missing record does
-/// not prove that there is no token: the runner may have lost the record.
+/// not prove that there is no token, because the runner may have lost the record.
 fn gone() -> Error {
     let what = "the record that the action's main step leaves for the end of the job is missing";
     Error::new(Kind::Revoke, what).help(

@@ -22,7 +22,8 @@ pub(crate) fn access(file: Option<&CommandFile>, account: &str, report: &Report)
     }
 }
 
-/// Writes the permissions of a token that jobpass did not hand over.
+/// Writes the report about a token's permissions, if a check of them failed and jobpass did not hand the
+/// token over. Writes nothing after any other failure.
 pub(crate) fn refused(job: &Job, error: &Error) {
     if let Some(report) = error.report() {
         write(
@@ -56,7 +57,8 @@ pub(crate) fn recorded(job: &Job, state: &State) {
 }
 
 const RECORDED: &str = "### :mag: jobpass: what the job did\n\n";
-/// The greatest number of rows. The runner does not upload a step's summary that is longer than 1 MiB.
+/// The greatest number of rows in the table of the job's requests. The runner does not upload a step's
+/// summary that is longer than 1 MiB.
 const MOST_ROWS: usize = 200;
 
 fn recorded_markdown(runs: &Runs, namespace: &str) -> String {

@@ -123,8 +123,8 @@ impl Platform {
 
     /// The end of the run, if the run has ended. Uses `updated_at`, because the run cannot have ended later.
     ///
-    /// This is the end of the whole run or pipeline. The end of one job would not do: GitHub cannot find a
-    /// job by the name that the job itself knows, and a job may hand its token to later jobs.
+    /// The end of one job would not do, because GitHub cannot find a job by the name that the job itself
+    /// knows, and a job may hand its token to later jobs.
     pub(super) fn ended(self, answer: &Answer) -> Option<Timestamp> {
         let ended: &[&str] = match self {
             Self::GitHub => &["completed"],

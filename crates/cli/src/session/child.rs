@@ -53,7 +53,8 @@ impl<'a> Program<'a> {
     }
 
     /// Builds the command with its environment. KUBECONFIG and JOBPASS_TOKEN_FILE name the files of the
-    /// token. Removes all other variables of jobpass, and the variable of the minter's bearer token.
+    /// token. Removes all other variables of jobpass, and the variable of the minter's bearer token. With a
+    /// proxy, adds 127.0.0.1 to NO_PROXY.
     pub(crate) fn command(&self, files: &Files, inputs: &Inputs, streams: Streams) -> Command {
         let mut command = Command::new(&self.path);
         system::name(&mut command, self.name);

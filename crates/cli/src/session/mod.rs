@@ -37,9 +37,9 @@ use crate::terminal::{output, progress::Progress};
 /// The life of a command's token. After [`Session::mint`], the caller must call [`Session::revoke`] on every
 /// path.
 pub(crate) struct Session<'a> {
-    /// The state, as the folder's state file holds it.
+    /// The state, as the state file in the session's folder holds it.
     pub(crate) state: State,
-    /// The inputs, with the paths of the token's files in the folder.
+    /// The inputs, with the paths of the token's files in the session's folder.
     pub(crate) inputs: Inputs,
     /// The cluster that minted the token, with the minter's credential.
     pub(crate) cluster: Cluster,
@@ -149,12 +149,13 @@ impl<'a> Session<'a> {
         Ok(Masker::new(secrets.iter().map(SecretString::expose_secret)).with_sources(sources))
     }
 
-    /// Whether [`Session::revoke`] has revoked the token.
+    /// Whether [`Session::revoke`] has revoked the token and removed its files.
     pub(crate) fn is_revoked(&self) -> bool {
         self.revoked
     }
 
-    /// Closes the proxy, revokes the token and removes its files. Returns `None` if an earlier call did that.
+    /// Closes the proxy, revokes the token and removes its files. Returns `None` if an earlier call did all
+    /// of it.
     ///
     /// # Errors
     /// If the token may still work. Then the state file stays, so that a person can revoke the token later.

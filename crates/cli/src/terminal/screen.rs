@@ -17,11 +17,11 @@ const PLAIN: &str = "\x1b[0m";
 
 /// The width of the column of names in front of values.
 const NAME_WIDTH: usize = 15;
-/// The least width of a column in which jobpass wraps text: narrower columns are hard to read.
+/// The least width of a column in which jobpass wraps text, because narrower columns are hard to read.
 const MIN_WIDTH: usize = 20;
 /// The additional indentation of a last column for which the line has no room.
 const HANGING_INDENT: usize = 4;
-/// The length of the longest bar.
+/// The length of the longest bar, in columns of the terminal.
 const MAX_BAR: usize = 40;
 
 /// The terminal, pipe or file behind standard output or standard error.
@@ -181,7 +181,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// The offset of a line's last column. `None` if the line has one column only. Two spaces or more separate
+/// The offset of a line's last column. `None` if the line has only one column. Two spaces or more separate
 /// columns. A YAML comment is not a column.
 fn last_column(line: &str) -> Option<usize> {
     let gap = line.trim_end().rfind("  ")? + 2;
@@ -191,7 +191,7 @@ fn last_column(line: &str) -> Option<usize> {
 /// Splits `text` into lines of whole words.
 ///
 /// A word that is longer than a line stays whole, and the terminal breaks it. A command in backticks also
-/// stays whole: nobody can paste a command that is broken into lines.
+/// stays whole, because nobody can paste a command that is broken into lines.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut quoted = false;

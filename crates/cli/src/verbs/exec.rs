@@ -167,8 +167,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the command to its end, and renews the token meanwhile. Revokes the token earlier if its time is
-    /// over.
+    /// Runs the command to its end, and renews the token meanwhile. Revokes the token earlier if its lifetime
+    /// is over, or [`STOP_GRACE`] after a signal has told the command to stop.
     async fn command(
         &mut self,
         program: &Program<'_>,

@@ -216,7 +216,7 @@ struct TestResult {
     refused: bool,
     /// The client's run while the token worked.
     before: Option<ClientRun>,
-    /// The client's run after the API server refused the token.
+    /// The client's run after the API server refused the token, or after the test stopped waiting for that.
     after: Option<ClientRun>,
 }
 
@@ -421,7 +421,7 @@ impl ClientRun {
         }
     }
 
-    /// Whether the client failed in time after the API server had refused its token.
+    /// Whether the client failed within its time limit. A client with a dead token must do so.
     fn is_graceful(self) -> bool {
         !matches!(self.exit_code, None | Some(0))
     }

@@ -106,8 +106,8 @@ struct Inspection {
     claims: Claims,
     /// The answers of the cluster. `None` without `--verify`.
     verified: Option<Verified>,
-    /// The warning that nothing will delete the token's Secret. `None` without `--verify`, because only the
-    /// cluster has the Secret.
+    /// The warning that nothing will delete the token's Secret, if that is so. `None` without `--verify`,
+    /// because only the cluster has the Secret.
     forgotten: Option<Warning>,
 }
 

@@ -400,8 +400,8 @@ async fn delete(
     Ok(())
 }
 
-/// The warning for a deletion that found no object to delete: a mistyped name looks like a set-up that is
-/// gone.
+/// The warning for a deletion that found no object to delete. It helps a person who mistyped a name: the
+/// cluster then looks as if the set-up were gone.
 fn nothing_was_there(inputs: &Inputs) -> String {
     let given = [Opt::ServiceAccount, Opt::RoleRules, Opt::Namespace].into_iter();
     let given = given.filter(|option| inputs.get(*option).is_some());

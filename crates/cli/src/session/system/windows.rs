@@ -56,7 +56,8 @@ pub(crate) fn send(signal: Infallible, _: &Child) {
 /// Does nothing. The console sends its signals to all of its processes, so the command gets them from there.
 pub(crate) fn pass_on(_: Signal, _: &Child) {}
 
-/// The exit code of a command. jobpass cannot exit with a number above 255, and exits with 255 in its place.
+/// The exit code of a command. If Ctrl-C or Ctrl-Break ended the command, the code is 130. jobpass cannot
+/// exit with a number above 255, and exits with 255 in its place.
 pub(crate) fn exit_code(status: ExitStatus) -> u8 {
     match status.code().unwrap_or(-1).cast_unsigned() {
         ENDED_BY_CONSOLE => 130,
