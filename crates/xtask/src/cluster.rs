@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 /// The ServiceAccount of the tokens.
 pub(crate) const SERVICE_ACCOUNT: &str = "scanner";
 
-/// The manifests: one rule for `scanner`, and the two rules that every minter needs.
+/// The manifests: the ServiceAccount `scanner` with one rule, and the minter with the two rules that it
+/// needs.
 const MANIFESTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
@@ -282,7 +283,7 @@ impl Cluster {
                 _ => answer.ok(&what).map(drop),
             })
             .with_context(|| {
-                format!("a namespace is left: with the same kubeconfig, run `kubectl {what}`")
+                format!("a namespace may be left: with this kubeconfig and context, run `kubectl {what}`")
             })?;
         Ok(true)
     }
@@ -312,7 +313,8 @@ impl Answer {
     }
 }
 
-/// Lists Pods with the kubeconfig that jobpass wrote, as a user's `kubectl get pods` would.
+/// Lists Pods with the kubeconfig that jobpass wrote, as a user's `kubectl get pods` would. Returns the path
+/// of the request, the status, and the number of Pods.
 pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     let unusable = |_| anyhow!("xtask cannot use the kubeconfig in KUBECONFIG");
     let kubeconfig = Kubeconfig::read().map_err(unusable)?;
@@ -325,7 +327,7 @@ pub(crate) async fn list_pods() -> Result<(String, u16, usize)> {
     Ok((path, answer.status, pods))
 }
 
-/// Creates the runtime in which the client runs.
+/// Creates the Tokio runtime for the requests to the API server.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()

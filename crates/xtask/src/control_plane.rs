@@ -1,4 +1,5 @@
-//! Builds Kubernetes itself for the tests, once: the program of `tests/control-plane`, from Go modules.
+//! Builds Kubernetes itself for the tests and the measurements: the program of `tests/control-plane`, from Go
+//! modules. Builds it again after its source has changed.
 
 use std::env;
 use std::ffi::OsStr;
@@ -48,8 +49,8 @@ pub(crate) const RELEASES: &[Release] = &[
     },
 ];
 
-/// Builds the missing programs. On two cores, that of the newest release takes about six minutes, and that of
-/// the older one about three more.
+/// Builds the program of the newest release and that of `release`, unless they are built already. On two
+/// cores, the newest release takes about six minutes, and the older release about three more.
 pub(crate) fn install(workspace: &Workspace, release: &Release) -> Result<()> {
     let mut needed = vec![&RELEASES[0]];
     if release.name != RELEASES[0].name {
@@ -106,8 +107,8 @@ fn build(workspace: &Workspace, release: &Release) -> Result<()> {
     )
 }
 
-/// Builds the program that reads kubeconfigs as kubectl does, from the same modules. That takes less than a
-/// minute.
+/// Builds the program that reads kubeconfigs as kubectl does, from the Go modules of the newest release. The
+/// build takes less than a minute.
 pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     let source = workspace.root.join(SOURCE);
     let home = workspace.target.join("tools");
@@ -145,7 +146,7 @@ pub(crate) fn install_judge(workspace: &Workspace) -> Result<()> {
     )
 }
 
-/// The digest of the program's sources, and the machine's architecture.
+/// The digest of the Go sources and the lists of modules in a folder, and the machine's architecture.
 fn digest(source: &Path) -> Result<String> {
     let mut files = fs::read_dir(source)
         .with_context(|| format!("cannot read {}", source.display()))?

@@ -1,4 +1,5 @@
-//! `cargo xtask dist`: puts the GitHub Action's binary and its digest where the launcher looks for them.
+//! `cargo xtask dist`: builds the GitHub Action's binary, and puts it and its digest where the launcher looks
+//! for them. With `--assets`, also builds the other programs of a release.
 
 use std::env::{self, consts};
 use std::fs;

@@ -1,4 +1,5 @@
-//! The project's chores: `cargo xtask VERB`. Each verb has a module of its own, and a line in `VERBS`.
+//! The project's chores: `cargo xtask VERB`. Each verb for people has a module of its own, and a line in
+//! `VERBS`.
 
 #![expect(
     clippy::print_stdout,

@@ -64,7 +64,7 @@ fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> {
     })
 }
 
-/// Removes the file from each crate of the workspace.
+/// Removes the file `name` from the folder of each crate of the workspace.
 fn remove(root: &Path, name: &str) -> Result<()> {
     let mut folders = vec![root.join("tests")];
     for entry in fs::read_dir(root.join("crates"))? {

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs every test. It needs Rust, Node, git and Python. It installs the other programs.
+//! `cargo xtask test`: runs the tests. It needs Rust, Node, git and Python. It installs the other programs.
 //! If programs of the system are missing, it installs them only as root on Debian.
 
 use std::collections::BTreeSet;

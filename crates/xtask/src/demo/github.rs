@@ -17,7 +17,7 @@ use crate::dist;
 /// The minter's credential, as the workflow names it.
 const SECRET: &str = "${{ secrets.JOBPASS_KUBECONFIG }}";
 
-/// The step after jobpass, which uses the token.
+/// The commands of the step after jobpass. They use the token.
 const USER_STEP: [&str; 2] = [r#"echo "my token is $TOKEN""#, "list-pods"];
 
 pub(super) async fn play(demo: &Demo<'_>, minter: &MinterAccount) -> Result<()> {

@@ -204,7 +204,8 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The files in the project's folder and in the job's temporary folder, without the runner's own file.
+    /// The files in the project's folder and in the job's temporary folder, without JOBPASS_KUBECONFIG, which
+    /// the runner wrote.
     fn left_behind(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for folder in [self.project.clone(), self.project.with_extension("tmp")] {

@@ -184,7 +184,12 @@ impl<'a> Demo<'a> {
         let begin = Instant::now();
         // A large cluster needs a moment to learn of a new RoleBinding.
         while !may("create", "secrets", "").await? {
-            ensure!(begin.elapsed() < NEWS, "the minter's RoleBinding has no effect");
+            ensure!(
+                begin.elapsed() < NEWS,
+                "the minter's RoleBinding has no effect after {} s: run the demo on a cluster that authorizes \
+                 requests with RBAC",
+                NEWS.as_secs()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         ensure!(
@@ -192,8 +197,8 @@ impl<'a> Demo<'a> {
                 && may("create", "serviceaccounts/token", SERVICE_ACCOUNT).await?
                 && !may("create", "serviceaccounts/token", "minter").await?
                 && !may("get", "secrets", "").await?,
-            "the minter's permissions are not those that the demo granted: other bindings or another \
-             authorizer of the cluster may add some"
+            "the minter's permissions are not those that the demo granted, because other bindings or another \
+             authorizer of the cluster also decide: run the demo on another cluster"
         );
         self.screen.station(
             "prepared",
@@ -224,7 +229,8 @@ impl<'a> Demo<'a> {
         );
     }
 
-    /// Checks that the token's claims match the cluster's objects, and prints that the token is bound.
+    /// Checks that the token belongs to [`SERVICE_ACCOUNT`], that it is bound to the only anchor in the
+    /// namespace, and that this anchor has no data. Then prints that the token is bound.
     async fn bound(&self, token: &str) -> Result<()> {
         let claims = Claims::decode(&Token::parse(token, "token")?)?;
         let anchors = self.cluster.anchors().await?;
@@ -260,7 +266,7 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
-    /// Waits until the API server refuses the token, and prints that.
+    /// Checks that no anchor is left. Then waits until the API server refuses the token, and prints that.
     async fn refused(&self, token: &str) -> Result<()> {
         ensure!(
             self.cluster.anchors().await?.is_empty(),

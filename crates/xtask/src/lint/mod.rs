@@ -152,14 +152,15 @@ struct Sources {
     workflows: Vec<PathBuf>,
     /// The files for zizmor, in addition to the workflows.
     audited: Vec<PathBuf>,
-    /// The shell scripts. They include those in workflows and templates, each in a file of its own.
+    /// The shell scripts, including the scripts in workflows and templates, each in a file of its own.
     scripts: Vec<PathBuf>,
     markdown: Vec<PathBuf>,
     examples: Files,
 }
 
 impl Sources {
-    /// Finds the files. Writes the embedded parts to `folder`.
+    /// Finds the files below `root`. Writes the scripts in workflows and templates, and the examples in
+    /// Markdown, to `folder`.
     fn find(root: &Path, folder: &Path) -> Result<Self> {
         let read = |path: &Path| {
             fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {}", path.display()))

@@ -1,4 +1,4 @@
-//! `cargo xtask targets`: builds the programs for other targets, and tries their main uses on the dev
+//! `cargo xtask targets`: builds the programs for several targets, and tries their main uses on the dev
 //! cluster. Programs for another processor run under qemu, and programs for Windows run under wine.
 //!
 //! Releases need rustup's targets, and this verb does not: it builds the standard library from the source in

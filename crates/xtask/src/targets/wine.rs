@@ -46,7 +46,7 @@ impl Wine {
         Ok(wine)
     }
 
-    /// Puts the library beside the programs.
+    /// Builds `bcryptprimitives.dll`, and puts it beside the programs.
     pub(super) fn put_libraries(&self, programs: &Path) -> Result<()> {
         let source = self.prefix.join("bcryptprimitives.c");
         fs::write(&source, LIBRARY).with_context(|| format!("cannot write {}", source.display()))?;

@@ -85,7 +85,7 @@ pub(super) fn killed_while_it_mints(trial: &Trial<'_>) -> Result<()> {
     step.post().map(drop)
 }
 
-/// A step with its folder and its files.
+/// A step that runs the program of the action in the folder of the trial.
 struct Step<'a> {
     trial: &'a Trial<'a>,
     /// The inputs that only this step has.
@@ -129,7 +129,8 @@ impl<'a> Step<'a> {
         Ok(path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned())
     }
 
-    /// Runs `post`, and returns its standard output. Nothing may be left after it.
+    /// Runs `post`, and returns its standard output. Fails if a file, an anchor or a token that works is
+    /// left.
     fn post(&self) -> Result<String> {
         let mut post = self.command("post");
         for (name, value) in self.answers("GITHUB_STATE")? {
