@@ -15,13 +15,13 @@ fn outlives(cluster: &Cluster) -> String {
     )
 }
 
-/// Makes the API server fail every SelfSubjectRulesReview and every SelfSubjectAccessReview.
+/// Injects this fault into every SelfSubjectRulesReview and every SelfSubjectAccessReview.
 fn questions(cluster: &Cluster, kind: &FaultKind) {
     inject(cluster, "POST", RULES, 999, kind.clone());
     reviews(cluster, kind.clone());
 }
 
-/// Each case allows one way to get such credentials, and no other.
+/// Each case allows one way to get a credential that outlives the token, and no other way.
 #[rstest]
 #[case::tokens(
     "{apiGroups: [\"\"], resources: [serviceaccounts/token], verbs: [create]}",

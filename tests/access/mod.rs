@@ -25,7 +25,7 @@ fn step(cluster: &Cluster, more: &[(&str, &str)]) -> Step {
     Step::scanner(&support::minter(cluster), more)
 }
 
-/// Injects this fault into all reviews that jobpass sends.
+/// Injects this fault into every SelfSubjectAccessReview, which asks about one permission.
 fn reviews(cluster: &Cluster, kind: FaultKind) {
     inject(cluster, "POST", REVIEWS, 999, kind);
 }

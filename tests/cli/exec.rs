@@ -244,7 +244,7 @@ fn a_signal_during_a_timed_revocation_reaches_the_command() {
     assert_eq!((ended.code(), &*rest), (3, "got it\n"), "{}", ended.log);
 }
 
-/// Nobody reads the output, so jobpass could wait for its reader forever. After the signal, it revokes the
+/// Nobody reads the output, so jobpass could wait for a reader forever. After SIGTERM, jobpass revokes the
 /// token and ends.
 #[test]
 fn output_that_nobody_reads_keeps_nothing() {
@@ -269,7 +269,7 @@ fn a_relative_folder_for_temporary_files_will_do() {
     assert_eq!(fs::read_dir(desk.path("here")).expect("a folder").count(), 0);
 }
 
-/// A command that ignores the signal continues without a token.
+/// A command that ignores SIGTERM continues, but jobpass revokes its token.
 #[test]
 fn a_command_that_does_not_stop_loses_its_token() {
     let desk = Desk::new();

@@ -99,7 +99,7 @@ fn a_revoked_token_and_its_client_stop_working() {
     desk.assert_no_trace(&ended.log);
 }
 
-/// The token expires by the API server's clock. The API server still accepts it for a minute.
+/// The token expires by the API server's clock. The API server still accepts it for a minute after that.
 #[test]
 fn an_expired_token_stops_working() {
     let desk = Desk::at(Cluster::hasty());

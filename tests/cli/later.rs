@@ -91,7 +91,8 @@ fn the_bearer_of_a_proxy_is_masked_and_its_token_is_not_there() {
     }
 }
 
-/// Through such a journal, another user could read the token, or make the filter hide words of the log.
+/// Through a journal that every user can read and write, another user could read the token, or make the
+/// filter hide words of the log. So jobpass mints no token if it finds such a journal.
 #[test]
 fn a_journal_that_others_could_write_gets_no_token() {
     let desk = Desk::new();

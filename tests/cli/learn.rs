@@ -1,4 +1,4 @@
-//! `jobpass learn`: the rules that it prints are enough for the same run, and none can be left out.
+//! `jobpass learn`: the rules that it prints are enough to repeat the recorded run, and none can be left out.
 
 use std::fs;
 

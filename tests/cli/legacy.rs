@@ -207,8 +207,8 @@ fn the_policies_of_setup_refuse_it_on_purpose() {
     assert!(desk.cluster.legacy_secrets().is_empty());
 }
 
-/// jobpass revokes the token when the command ends, and also at the end of its lifetime, because a legacy
-/// token never expires.
+/// A legacy token never expires. So jobpass revokes the token when the command ends, or earlier if the
+/// requested lifetime ends before that.
 #[test]
 fn exec_ends_it_and_masks_it() {
     let desk = desk();

@@ -47,7 +47,8 @@ fn holds(process: Pid, needles: &[&str]) -> bool {
     false
 }
 
-/// Without the proxy, the same search finds the token in each process. So the search works.
+/// With the proxy, the search finds no token in the memory of any process. Without the proxy, it finds the
+/// token in each process, which shows that the search works.
 #[rstest]
 fn no_process_of_the_job_has_the_token_in_its_memory(#[values(true, false)] proxy: bool) {
     let desk = Desk::new();

@@ -132,7 +132,7 @@ fn the_api_server_restarts(#[values(true, false)] http2: bool) {
 }
 
 /// While the token is expired, the proxy tells its clients why their requests fail. After the next renewal,
-/// they work again.
+/// requests work again.
 #[test]
 fn an_expired_token_is_an_error_until_it_is_renewed() {
     let desk = Desk::at(Cluster::hasty());

@@ -85,7 +85,8 @@ impl Desk {
     }
 }
 
-/// Without the proxy, the same search finds the token. So the search works.
+/// With the proxy, the search finds no token in the files, variables and arguments that the job can read.
+/// Without the proxy, it finds the token, which shows that the search works.
 #[rstest]
 fn a_job_cannot_find_a_token_that_is_not_there(#[values(true, false)] proxy: bool) {
     let desk = Desk::writer();

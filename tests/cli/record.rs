@@ -1,5 +1,5 @@
-//! The state file. jobpass mints no token whose state it cannot record. `revoke` reads the state of an older
-//! version, and refuses that of a later one.
+//! The state file. jobpass mints no token whose state it cannot record. `revoke` reads a state file of an
+//! older version of jobpass, and refuses a state file of a later version.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::PathBuf};
 

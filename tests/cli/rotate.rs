@@ -436,7 +436,8 @@ fn stopped_in_the_grace_period(
     it.assert_rotated(&stopped.log);
 }
 
-/// A second place has a copy of the same token, and jobpass rotates it during the grace period of the first.
+/// A second place has a copy of the old token. jobpass rotates the second place during the grace period of
+/// the first place.
 #[test]
 fn a_second_place_gets_the_same_new_token() {
     let it = Rotating::new(Place::File);

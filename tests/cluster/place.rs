@@ -2,7 +2,8 @@
 
 use std::thread;
 
-/// The list of these tests, each with its cluster and the reason. `cargo xtask test` also reads this file.
+/// The list of the tests that cannot run on every Kubernetes, each with its cluster and the reason. `cargo
+/// xtask test` also reads this file.
 const WHERE: &str = include_str!("where.txt");
 
 /// The dev cluster.

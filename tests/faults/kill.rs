@@ -107,7 +107,8 @@ fn after_post_nothing_is_left(
     }
 }
 
-/// Like the test above, for a legacy token, whose Secret is its anchor.
+/// The test kills the job while jobpass creates the Secret of a legacy token, or reads the token from this
+/// Secret. After post, the Secret is gone.
 #[rstest]
 fn after_post_no_legacy_secret_is_left(
     #[values(("POST", FaultKind::HoldBefore), ("POST", FaultKind::HoldAfter), ("GET", FaultKind::HoldBefore), ("GET", FaultKind::HoldAfter))]

@@ -434,7 +434,8 @@ fn post_without_inputs_has_all_that_it_obeys(#[case] forbidden: bool) {
     }
 }
 
-/// Like the test above, for a bearer token in a variable of the step.
+/// Below two composite actions, post may lack the inputs and the variables of the step. The minter's bearer
+/// token came from such a variable.
 #[test]
 fn post_without_inputs_and_variables_has_the_bearer_token() {
     let cluster = Cluster::start();
@@ -480,8 +481,9 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
     }
 }
 
-/// Answers 401 to the requests that jobpass sends with the job's token. Servers with users of their own do
-/// this to all tokens of ServiceAccounts: Rancher, KAS, GKE's DNS endpoint.
+/// Answers 401 to all reviews of the asker's own permissions and to `GET /version`, which jobpass sends with
+/// the job's token. Servers with users of their own answer 401 to all tokens of ServiceAccounts: Rancher,
+/// KAS, GKE's DNS endpoint.
 fn refuse_service_accounts(cluster: &Cluster) {
     for (method, path) in [("POST", "/selfsubject"), ("GET", "/version")] {
         cluster.inject(Fault {

@@ -138,8 +138,8 @@ fn a_failure_is_tried_again_and_said_if_it_lasts() {
     );
 }
 
-/// Another account with the same name may have other permissions. Kubernetes revokes the tokens of the first
-/// account, and jobpass must hand over no token of the second.
+/// Somebody may delete the ServiceAccount, and create one with its name and other permissions. Kubernetes
+/// revokes the tokens of the deleted account, and jobpass must hand over no token of the new account.
 #[test]
 fn an_account_that_is_made_anew_gets_no_token() {
     let job = Job::begin();

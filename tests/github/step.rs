@@ -150,7 +150,7 @@ impl Step {
         parse(&self.read("state"))
     }
 
-    /// The variables for the next step.
+    /// The variables that main set for later steps, in GITHUB_ENV.
     pub(crate) fn exported(&self) -> BTreeMap<String, String> {
         parse(&self.read("env"))
     }

@@ -204,7 +204,8 @@ fn a_shell_that_is_killed_loses_its_token(#[values("bash", "dash", "busybox-sh")
     assert_dies(&project, &ended);
 }
 
-/// bash prints the runner's whole script. The runner masks the values of masked variables in it.
+/// When SIGKILL ends the job's shell, bash prints the runner's whole script. The runner masks the values of
+/// masked variables in it.
 #[test]
 fn a_minter_in_a_masked_variable_is_not_shown_when_a_shell_is_killed() {
     let script = r#""kill -9 $(exec sh -c 'echo $PPID')""#;
@@ -377,7 +378,8 @@ fn an_own_after_script_keeps_no_token_alive(
     assert_eq!(left.collect::<Vec<_>>(), [""; 0]);
 }
 
-/// The job's own before_script replaces that of the template. Only the end of the job can report this.
+/// The job's own before_script replaces that of the template, so no command mints. Only the end of the job
+/// can report the missing token.
 #[test]
 fn an_own_before_script_mints_no_token_and_is_told_what_to_write() {
     let project = Project::with_pipeline(&job("echo done", "  before_script: [echo own]\n").replace(
@@ -448,7 +450,8 @@ fn a_token_that_after_script_needs_lives_until_it_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// The log has warned of this: the guard ends with the container.
+/// The guard ends with the container, and the job's own after_script does not revoke. So the token stays
+/// alive, as the log has warned.
 #[test]
 fn a_token_that_after_script_needs_outlives_a_container_in_which_nothing_revokes_it() {
     let pipeline = job("echo done", "  after_script: [echo own]\n").replace(

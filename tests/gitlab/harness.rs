@@ -282,7 +282,8 @@ fn the_token_that_was_handed_over_is_revoked_after_a_failure_too() {
     project.assert_used_and_revoked(&ended);
 }
 
-/// A job of a later stage gets the token and the artifacts of earlier stages, and only if these succeed.
+/// A job of a later stage gets the token and the artifacts of earlier stages. It runs only if the earlier
+/// stages succeed.
 #[rstest]
 #[case("true", Status::Success)]
 #[case("false", Status::Skipped)]

@@ -67,7 +67,7 @@ fn a_token_that_the_script_mints_is_masked(
     assert_eq!(left.collect::<Vec<_>>(), [""; 0], "{}", ended.log());
 }
 
-/// The guard of the second token renews it.
+/// The script mints a second token, and the guard of the second token renews it.
 #[test]
 fn a_renewed_token_of_the_script_s_own_is_masked() {
     let script = r#"
@@ -94,7 +94,8 @@ fn a_token_that_the_script_opens_is_masked() {
     says(&ended, "run_scan", &["it is [MASKED]"]);
 }
 
-/// The filter does not start with this journal, and the script does not run without the filter.
+/// The filter does not start if other users can write the journal, and the script does not run without the
+/// filter.
 #[test]
 fn a_journal_that_others_could_write_ends_the_job_before_its_script() {
     let (before, after) = RUN_SCAN.split_once("  script:").expect("a script");

@@ -176,7 +176,8 @@ fn a_token_in_plain_comes_with_a_warning() {
     assert_dead(&cluster);
 }
 
-/// The API server answers 401 to every token for another audience, so a 401 proves nothing about this one.
+/// The API server answers 401 to every token for another audience, so a 401 does not prove that such a token
+/// is dead.
 #[test]
 fn a_token_for_another_audience_is_proven_dead_by_its_anchor() {
     let cluster = Cluster::start();
@@ -257,8 +258,8 @@ fn a_job_revokes_every_token_of_its_own_and_none_of_others() {
     assert!(job.left_in_temp().is_empty());
 }
 
-/// A job with its own `after_script` leaves these files behind. `mint` of a later job removes them when they
-/// are a day old.
+/// A job with its own `after_script` leaves files of jobpass in its temporary folder. `mint` of a later job
+/// removes them when they are a day old.
 #[test]
 fn what_jobs_of_long_ago_left_is_removed() {
     let cluster = Cluster::start();
@@ -468,7 +469,7 @@ fn a_variable_does_not_keep_a_legacy_token_alive(#[values("quick", "wait", "off"
     );
 }
 
-/// Without the identity, jobpass knows the anchor only from the variables.
+/// Without the identity, jobpass cannot open the sealed token, and knows the anchor only from the variables.
 #[test]
 fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
     let cluster = Cluster::start();

@@ -48,7 +48,8 @@ run_scan:
     paths: [scan-results.json]
 "#;
 
-/// The same pipeline with a sealed token, which only a job with the identity can read.
+/// The pipeline of [`CREATE_TOKEN_AND_RUN_SCAN`] with a sealed token, which only a job with the identity can
+/// read.
 const SEALED: &str = r#"
 stages:
   - scan

@@ -88,7 +88,7 @@ fn the_devkit_imports_downwards() {
     assert_eq!(upward(&DEVKIT, &files(&source(&DEVKIT))), "");
 }
 
-/// The tests above prove something only if `upward` finds these imports.
+/// The other tests of this file prove something only if `upward` finds imports that run upwards.
 #[test]
 fn a_planted_upward_import_is_seen() {
     let planted = [

@@ -228,8 +228,8 @@ fn sections(log: &str) -> impl Iterator<Item = (&'static str, Shows, &str)> {
     })
 }
 
-/// The pieces of the token that a person finds in a text, at most three: in the text as it is, without its
-/// colours, with its lines joined, or as a decoded dump.
+/// At most three of the pieces of the token that a person finds in a text. The search reads the text as it
+/// is, without its colours, with its lines joined, and as a decoded dump.
 pub(crate) fn pieces(secret: &str, text: &str) -> Vec<String> {
     let forms = forms(secret);
     let mut known = HashSet::new();

@@ -194,7 +194,8 @@ fn another_process_of_the_same_user_reads_nothing_in_proc() {
 }
 
 /// With RUST_LOG, many programs print the logs of their libraries, which can contain tokens. The crate `kube`
-/// can take another server and another user from the other variables. jobpass must ignore all three.
+/// can take another server from KUBE_RS_DEBUG_OVERRIDE_URL, and another user from
+/// KUBE_RS_DEBUG_IMPERSONATE_USER. jobpass must ignore all three variables.
 #[test]
 fn nothing_in_the_environment_makes_a_library_talk_or_go_elsewhere() {
     let (cluster, elsewhere) = (Cluster::start(), Cluster::start());

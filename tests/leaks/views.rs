@@ -207,7 +207,7 @@ impl Case {
     }
 }
 
-/// A generator of numbers (SplitMix64).
+/// A generator of pseudo-random numbers (SplitMix64). The value is its state, and at first its seed.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -247,8 +247,8 @@ fn token(random: &mut Random) -> String {
     parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
-/// Writes bytes with `form`: either all of them, or all that are not letters or digits and an eighth of the
-/// others.
+/// Writes either all bytes with `form`, or only the bytes that are not letters or digits and about an eighth
+/// of the letters and digits.
 fn each(random: &mut Random, bytes: &[u8], form: impl Fn(u8) -> String) -> Vec<u8> {
     let all = random.below(2) == 0;
     let written =

@@ -27,7 +27,7 @@ pub(crate) fn documented(kind: &str) -> String {
         .replace("namespace: ci}", "namespace: NAMESPACE}")
 }
 
-/// A cluster that trusts both platforms.
+/// A cluster that accepts the ID tokens of GitHub and GitLab, and has the RoleBinding of the guide.
 fn cluster() -> Cluster {
     let cluster = strict_cluster(Cluster::start());
     cluster.apply(&documented("RoleBinding"));

@@ -321,8 +321,8 @@ fn only_one_credential_is_wanted() {
     assert_eq!(it.endpoint.requests(), 0);
 }
 
-/// Only GitHub issues ID tokens on request. So the other programs lack the option for jobs, and the error
-/// names another way.
+/// Only GitHub issues ID tokens on request. So jobs of `jobpass` and `jobpass-gitlab` lack the option
+/// `oidc-audience`, and the error names another way.
 #[test]
 fn elsewhere_an_error_says_what_there_is() {
     let cluster = cluster();

@@ -55,7 +55,7 @@ impl Fixtures {
     }
 }
 
-/// A kubeconfig as a value, in which some values have the wrong type.
+/// A kubeconfig as JSON, in which some fields have a value of the wrong type.
 pub(crate) fn kubeconfig(fixtures: &Fixtures) -> impl Strategy<Value = Value> + use<> {
     let name = || weighted(["c", "u", "x", ""].map(Value::from), json!("c"));
     let contexts = vec(
@@ -351,7 +351,7 @@ fn absent() -> Value {
     json!("(absent)")
 }
 
-/// One of the values. `usual` is the most frequent.
+/// One of the values, `usual` most often, or [`absent`].
 fn weighted<const N: usize>(values: [Value; N], usual: Value) -> BoxedStrategy<Value> {
     Union::new_weighted(vec![
         (12, Just(usual).boxed()),

@@ -215,7 +215,7 @@ fn kubeconfigs() {
     });
 }
 
-/// These cases are almost valid YAML.
+/// Each case is a valid kubeconfig with a few changed characters, so it is almost valid YAML.
 #[test]
 fn damaged_kubeconfigs() {
     let lab = Lab::new();
@@ -249,7 +249,7 @@ fn is_older_yaml(text: &str) -> bool {
     after_colons.any(|rest| rest.starts_with(brackets)) || tags.into_iter().any(|tag| tag.contains(brackets))
 }
 
-/// Lists of files, each with its own relative paths.
+/// Lists of kubeconfig files. Each file contains paths that are relative to its own folder.
 #[test]
 fn lists_of_kubeconfigs() {
     let lab = Lab::new();

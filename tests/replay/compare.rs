@@ -1,6 +1,6 @@
-//! Compares two answers that name different objects. An API server invents values: uids, versions, tokens.
-//! When such a value occurs, this pairs it with the value at the same position in the other answer. From then
-//! on, the two uids of a pair must occur together.
+//! Compares an answer of the dev cluster with one of Kubernetes. An API server invents values: uids,
+//! versions, tokens. When such a value occurs, this module pairs it with the value at the same position in
+//! the other answer. If the two values of a pair are uids, they must occur together from then on.
 
 use std::{collections::HashMap, fmt, ops::RangeInclusive};
 

@@ -210,7 +210,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    /// Removes the objects of other namespaces from an answer.
+    /// Removes from an answer the objects in namespaces that are not the transcript's.
     fn ours(&self, mut answer: Answer) -> Answer {
         if let Some(items) = answer.body["items"].as_array_mut() {
             items.retain(|item| match item["metadata"]["namespace"].as_str() {

@@ -26,7 +26,7 @@ fn mint(desk: &Desk, minter: &str, more: &[&str]) -> crate::github::step::Ended 
     ended
 }
 
-/// The test applies three set-ups for one minter, in two orders. None removes a permission of another.
+/// The test applies three set-ups for one minter, in two orders. No set-up removes a permission of another.
 #[rstest]
 #[case(&[&SCANNER[..], &JOBS, &DEPLOYER])]
 #[case(&[&DEPLOYER[..], &SCANNER, &JOBS])]
@@ -250,7 +250,8 @@ fn no_minter_may_do_more_at_any_moment(#[case] what: &[&str], #[case] paths: &[&
     });
 }
 
-/// Returns the number of refusals, and the number of refusals by a policy.
+/// Sends a request again and again until `done` is true, and panics if one succeeds. Returns the number of
+/// refusals, and the number of refusals by a policy.
 fn attack(desk: &Desk, token: &str, path: &str, done: &AtomicBool) -> (usize, usize) {
     let root = if path.starts_with("roles") {
         "apis/rbac.authorization.k8s.io"

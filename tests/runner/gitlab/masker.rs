@@ -1,11 +1,12 @@
 //! Masks like a runner (gitlab-runner's `common/buildlogger`).
 
-/// The prefix of GitLab's own tokens. Runners mask these tokens in every job's log (`tokensanitizer`, 15.5
-/// and newer).
+/// The default prefix of GitLab's access tokens. Every runner from 15.5 on masks the text after it
+/// (`tokensanitizer`). The prefixes of GitLab's other tokens, which newer runners can mask too, are not
+/// modelled.
 const PREFIX: &str = "glpat-";
 const MASKED: &str = "[MASKED]";
 
-/// Masks the values of masked variables, and then GitLab's own tokens.
+/// Masks the values of masked variables, and then the text after each [`PREFIX`].
 pub(super) fn mask<'a>(log: &str, values: impl Iterator<Item = &'a str>) -> String {
     let mut values = values.filter(|value| !value.is_empty()).collect::<Vec<_>>();
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
