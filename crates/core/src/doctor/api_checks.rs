@@ -61,7 +61,8 @@ impl<'a> ApiChecks<'a> {
     }
 
     /// Checks the connection, the user and the permissions. Returns the user. Returns `None` if the
-    /// connection or the authentication fails, because the later checks are then impossible.
+    /// connection or the authentication fails, or if another program answers, because the later checks are
+    /// then impossible.
     pub(super) async fn check_access(&self, findings: &mut Vec<Finding>) -> Option<User> {
         let answer = match self.reach().await {
             Ok(answer) => answer,
@@ -197,7 +198,7 @@ impl<'a> ApiChecks<'a> {
         Some(self.may(check, permissions.as_flattened(), user).await)
     }
 
-    /// The finding about permissions that minting needs. If some are missing, it lists only these.
+    /// The finding about permissions that minting needs. If some are missing, it lists only the missing ones.
     async fn may(&self, check: &'static str, permissions: &[Permission], user: &User) -> Finding {
         let namespace = &self.spec.namespace;
         let reviews = permissions

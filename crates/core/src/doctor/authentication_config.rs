@@ -132,11 +132,10 @@ impl AuthenticationConfig {
                 harmless(issuer),
                 wanted("the file", known)
             );
-            return vec![
-                failed("issuer", said).fix(
-                    "add this issuer to the file, or run the job on a platform whose issuer the file has",
-                ),
-            ];
+            return vec![failed("issuer", said).fix(
+                "give doctor the job's ID token. If it has this issuer, add the issuer to the file, or run \
+                     the job on a platform whose issuer the file has",
+            )];
         };
         let mut findings = vec![
             Finding::new("issuer", Health::Ok, harmless(issuer)),
@@ -244,8 +243,9 @@ impl Rule {
     }
 }
 
-/// The next step after a rule that another value of `claim` would pass: how the rule accepts both. A new file
-/// for this job alone would refuse the jobs that the file accepts today.
+/// The next step after a rule that refuses the token's `value` of `claim`. If possible, it contains a rule
+/// that accepts `value` and the values in `allowed`. A new file for this job alone would refuse the jobs that
+/// the file accepts today.
 fn with_both(claim: &str, allowed: &[&str], value: &Value) -> String {
     let is_plain = claim.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let rule = match value.as_str() {
@@ -512,8 +512,8 @@ mod tests {
         );
     }
 
-    /// The next step after a failed rule keeps the jobs in that the file accepts today. It never shows a rule
-    /// that accepts every value.
+    /// The next step after a failed rule does not lock out the jobs that the file accepts today. It never
+    /// shows a rule that accepts every value.
     #[rstest]
     #[case::branch(
         json!({"claim": "ref_path", "requiredValue": "refs/heads/main"}), json!("refs/heads/dev"),

@@ -60,7 +60,7 @@ pub enum Health {
     Warning,
     /// Minting would fail with this kind of error.
     Failed(Kind),
-    /// Doctor cannot tell, for example because the minter lacks the permission that this check needs.
+    /// Doctor cannot tell, for example because the minter lacks the permission that the check needs.
     Unknown,
 }
 

@@ -50,7 +50,9 @@ impl Spec {
     /// Parses the inputs. `minter_namespace` is the namespace that the minter's configuration names.
     ///
     /// # Errors
-    /// If an input is missing or wrong. The error names the input, its value, and the allowed values.
+    /// If an input is missing or wrong, or if two inputs contradict each other. The error names the input,
+    /// the problem, and the next step. Also if jobpass cannot create the folder for `record`, or if the
+    /// system returns no random bytes.
     pub fn parse(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<Self, Error> {
         let rules = rbac::parse(
             Opt::RoleRules.name(),
@@ -110,11 +112,15 @@ impl Spec {
 /// # Errors
 /// If no namespace can have this name.
 pub fn namespace(inputs: &Inputs, minter_namespace: Option<&str>) -> Result<String, Error> {
-    let namespace = inputs
-        .get(Opt::Namespace)
-        .or(minter_namespace)
-        .unwrap_or("default");
-    dns_name(Opt::Namespace.name(), namespace, 63, false)
+    let given = inputs.get(Opt::Namespace);
+    let namespace = given.or(minter_namespace).unwrap_or("default");
+    dns_name(Opt::Namespace.name(), namespace, 63, false).map_err(|error| match given {
+        Some(_) => error,
+        None => error.help(
+            "input `namespace` is not given, so the minter's kubeconfig or Pod names this namespace. Correct \
+             it there, or give `namespace`",
+        ),
+    })
 }
 
 fn renew_for(text: &str, lifetime: Lifetime) -> Result<Duration, Error> {

@@ -46,8 +46,8 @@ pub(crate) fn lesser_minter(spec: &Spec) -> String {
 }
 
 impl For<'_> {
-    /// The inputs to check before an administrator runs the command: it creates an account with a misspelt
-    /// name as well. A sentence that the next step follows.
+    /// The beginning of a next step with the `jobpass setup` command: the inputs to check before an
+    /// administrator runs the command. The command would also create an account whose name is misspelt.
     pub(crate) fn check(self) -> &'static str {
         match self {
             Self::Account(_) => "check inputs `service-account` and `namespace`. If they are right, ",

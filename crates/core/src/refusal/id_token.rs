@@ -14,7 +14,7 @@ use crate::{
 /// The claims of each platform about the repository of a job: its name, and its id, which stays the same when
 /// the repository is renamed.
 const OWNERS: [(&str, &str); 2] = [("repository", "repository_id"), ("project_path", "project_id")];
-/// Other claims that a rule of the API server may check.
+/// The claims, apart from [`OWNERS`], that a rule of the API server may check.
 const DETAILS: [&str; 11] = [
     "repository_owner",
     "repository_owner_id",

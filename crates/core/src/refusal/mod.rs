@@ -16,14 +16,14 @@ use crate::{
 /// The next step after a 404 that names no missing object.
 const NO_SUCH_PATH: &str =
     "check the server's URL: every Kubernetes API server has this path, but this server does not";
-/// The next step after a redirect. jobpass follows none.
+/// The next step after a redirect. jobpass follows no redirect.
 const REDIRECT: &str = "check the server's URL: a Kubernetes API server redirects no such request";
 /// The next step after an answer that jobpass does not expect.
 const UNEXPECTED: &str = "jobpass does not expect this answer: try again. If the answer comes again, report \
     it to https://github.com/jobpass/jobpass/issues";
 
-/// The permissions that a call needs: the namespace, and the kind of the token. They decide how the minter
-/// gets a missing permission.
+/// The permissions that a call needs. The namespace and the kind of the token decide which these are, and how
+/// the minter gets a missing one.
 pub(crate) struct RequiredPermission<'a> {
     namespace: &'a str,
     token: TokenKind<'a>,
@@ -224,8 +224,8 @@ impl Cluster {
             )),
             403 => error.help(permission.right(user)),
             404 if answer.missing() == Some("namespaces") => error.help(format!(
-                "there is no namespace `{0}`: check input `namespace`, or create the namespace with `kubectl \
-                 create namespace {0}`",
+                "there is no namespace `{0}`: check input `namespace`. Without this input, check the \
+                 namespace of the kubeconfig's context. Or create the namespace with `kubectl create namespace {0}`",
                 permission.namespace
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),
@@ -293,7 +293,7 @@ impl Cluster {
     }
 }
 
-/// The manifest of an account with these verbs on Secrets. The account's name contains the verbs, so that the
+/// The manifest of an account with `verbs` on Secrets. The account's name contains the verbs, so that the
 /// manifest changes no other account.
 fn reader(namespace: Option<&str>, verbs: &[&str]) -> String {
     let name = format!("jobpass-secrets-{}", verbs.join("-"));
