@@ -213,7 +213,8 @@ options! {
 
     AnchorAnnotations {
         name: "anchor-annotations",
-        help: "Annotations for the same objects, written as in `anchor-labels`. A value may be any text.",
+        help: "Annotations for the anchor and for the objects that jobpass creates for `role-rules`, written \
+               as in `anchor-labels`. A value may be any text.",
         value: Value::Lines,
         ..TEXT
     }
@@ -495,7 +496,8 @@ fn words(option: Opt) -> String {
 }
 
 impl<const N: usize> From<[(Opt, &str); N]> for Inputs {
-    /// Creates inputs from correct values and the defaults. An empty value counts as absent.
+    /// Creates inputs from the defaults and from values, which it does not check. An empty value counts as
+    /// absent.
     fn from(values: [(Opt, &str); N]) -> Self {
         let defaults = Opt::ALL
             .iter()
