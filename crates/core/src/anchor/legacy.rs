@@ -101,8 +101,8 @@ impl LegacySecret {
     }
 }
 
-/// Warns if the Secret of a legacy token has neither a lifetime nor an owner: `jobpass sweep` never deletes
-/// it. `None` otherwise, or if the user of `cluster` cannot read the Secret.
+/// Warns that `jobpass sweep` never deletes the Secret of a legacy token, if the Secret has neither a
+/// lifetime nor an owner. `None` for any other token, and if jobpass cannot read the Secret.
 pub async fn forgotten(cluster: &Cluster, claims: &Claims, budget: &Budget) -> Option<Warning> {
     let (namespace, name) = (
         claims.legacy_namespace.as_deref()?,

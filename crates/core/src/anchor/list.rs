@@ -93,9 +93,10 @@ pub struct Pages<'a> {
     limit: u32,
     /// The continue token of the next page. Empty for the first page.
     token: String,
-    /// The key of the last Secret on the previous page.
+    /// The namespace and name of the last Secret on the previous page, as [`key`] writes them.
     last: String,
-    /// The key at which jobpass restarted the list. The caller has all anchors up to this key already.
+    /// The namespace and name of the last Secret before jobpass restarted the list, as [`key`] writes them.
+    /// The caller has all anchors up to this Secret already.
     seen: String,
     /// The number of times in a row that jobpass resumed or restarted the list without a new anchor.
     resumptions: u32,
@@ -131,9 +132,9 @@ impl<'a> Pages<'a> {
         }
     }
 
-    /// Lists the Secrets of legacy tokens that have neither a lifetime nor an owner. `jobpass sweep` does
-    /// not delete them. While their ServiceAccounts exist, Kubernetes deletes only those that the `secrets`
-    /// field of an account names, if they are unused for a long time
+    /// Lists those Secrets of legacy tokens that have neither a lifetime nor an owner. `jobpass sweep` does
+    /// not delete them. While their ServiceAccounts exist, Kubernetes deletes a Secret only if the `secrets`
+    /// field of an account names it, and if its token is unused for a long time
     /// (`pkg/controller/serviceaccount/legacy_serviceaccount_token_cleaner.go`).
     pub(crate) fn forgotten(cluster: &'a Cluster, scope: &'a Scope) -> Self {
         Self {
@@ -260,7 +261,7 @@ pub(crate) struct List {
     items: Vec<PartialObjectMeta<Secret>>,
 }
 
-/// The key by which the API server sorts a list.
+/// The text by which the API server sorts a list: `NAMESPACE/NAME`.
 fn key(metadata: &ObjectMeta) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     format!("{}/{}", text(&metadata.namespace), text(&metadata.name))

@@ -39,8 +39,8 @@ pub(crate) struct Made {
 
 /// Creates the ServiceAccount, the Role and the RoleBinding, owned by the anchor.
 ///
-/// The caller may repeat this. Nobody else uses the name, so an existing object comes from an earlier attempt
-/// whose answer was lost.
+/// The caller may call this again. Nobody else uses the name, so an existing object comes from an earlier
+/// attempt whose answer was lost.
 pub(crate) async fn create(
     cluster: &Cluster,
     spec: &Spec,
@@ -98,7 +98,8 @@ pub(crate) async fn create(
     Ok(made)
 }
 
-/// The metadata of each of the three objects: the name of the anchor, and the anchor as the owner.
+/// The metadata of the ServiceAccount, the Role and the RoleBinding. It has the name of the anchor, and names
+/// the anchor as the owner.
 fn metadata(spec: &Spec, anchor_uid: &str) -> ObjectMeta {
     let name = &spec.service_account;
     let mut labels = spec.metadata.labels.clone();
@@ -138,8 +139,8 @@ pub(crate) async fn in_effect(as_token: &Cluster, spec: &Spec, budget: &Budget) 
     })
 }
 
-/// Deletes the RoleBinding. That takes the permissions away at once: kube-apiserver looks them up at each
-/// request, while it may cache the token itself for 10 s.
+/// Deletes the RoleBinding. That takes the permissions away within milliseconds, because kube-apiserver looks
+/// them up at each request. The token itself may stay in a cache of kube-apiserver for 10 s.
 pub(crate) async fn unbind(
     cluster: &Cluster,
     namespace: &str,
@@ -150,7 +151,8 @@ pub(crate) async fn unbind(
     delete_one::<RoleBinding>(cluster, doing, namespace, name, budget).await
 }
 
-/// Deletes all three objects at the same time, so that no deletion waits for another.
+/// Deletes the ServiceAccount, the Role and the RoleBinding at the same time, so that no deletion waits for
+/// another.
 pub(crate) async fn delete(
     cluster: &Cluster,
     namespace: &str,
@@ -171,7 +173,8 @@ pub(crate) async fn delete(
     account.and(role).and(binding)
 }
 
-/// Deletes an object, whatever its uid: no other object has the name.
+/// Deletes an object of the job's role by its name. The uid does not matter, because no other object has the
+/// name.
 async fn delete_one<K: Resource<DynamicType = ()>>(
     cluster: &Cluster,
     doing: &'static str,

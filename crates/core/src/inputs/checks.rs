@@ -25,7 +25,7 @@ pub enum EscapeCheck {
     /// Warn.
     #[default]
     Warn,
-    /// Do not ask the API server.
+    /// Do not look for such credentials.
     Off,
 }
 
@@ -88,7 +88,7 @@ impl Checks {
         Ok(())
     }
 
-    /// Whether there is no permission to ask about.
+    /// Whether no check is wanted: `require` and `forbid` are empty, and `escape-check` is `off`.
     pub(crate) fn is_empty(&self) -> bool {
         self.require.is_empty() && self.forbid.is_empty() && self.escape == EscapeCheck::Off
     }

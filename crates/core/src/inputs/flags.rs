@@ -29,7 +29,7 @@ Exit codes:
 
 After 3 to 6, 130 and 143, jobpass has revoked the token, unless the message says otherwise.";
 
-/// A flag for each option of the command line, in the table's order.
+/// A flag for each option of the command line, in the order of [`Opt::ALL`].
 pub fn flags() -> impl Iterator<Item = Arg> {
     Opt::on(FrontEnd::CommandLine).map(flag)
 }

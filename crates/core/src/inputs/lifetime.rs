@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, inputs::options::Opt, text};
 
-/// The lifetime of a token, in seconds. For a bound token, the TokenRequest API accepts it. A legacy token
-/// never expires: after its lifetime, `jobpass sweep` deletes it.
+/// The lifetime of a token, in seconds. The TokenRequest API accepts the lifetime of each bound token. A
+/// legacy token never expires: after its lifetime, `jobpass sweep` deletes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetime(u64);
 
@@ -15,17 +15,18 @@ impl Lifetime {
     /// The shortest lifetime that an API server accepts, in seconds
     /// (`pkg/apis/authentication/validation/validation.go`).
     pub const LEAST: u64 = 600;
-    /// The longest lifetime that an API server accepts, in seconds (same source file).
+    /// The longest lifetime that an API server accepts, in seconds
+    /// (`pkg/apis/authentication/validation/validation.go`).
     pub(crate) const MOST: u64 = 1 << 32;
     /// The lifetime that kube-apiserver extends to a year if the token is bound to a Pod, in seconds
     /// (`WarnOnlyBoundTokenExpirationSeconds`, `pkg/serviceaccount/claims.go`). jobpass binds its tokens to a
     /// Secret, and refuses this lifetime as a precaution.
     pub const MAGIC: u64 = 3607;
 
-    /// The shortest lifetime.
+    /// The shortest lifetime of a bound token.
     pub(crate) const SHORTEST: Self = Self(Self::LEAST);
 
-    /// Parses `30m`, `1h`, `1h30m`, `900s`, `900`.
+    /// Parses the lifetime of a bound token, such as `30m`, `1h`, `1h30m`, `900s` or `900`.
     ///
     /// # Errors
     /// If the text is not a duration of whole seconds, or if the duration is negative, less than 10 minutes,

@@ -25,7 +25,8 @@ pub struct Settings {
     pub record: Option<PathBuf>,
 }
 
-/// The inputs that contradict `proxy`, with the reason and the next step.
+/// Inputs that contradict `proxy` whatever their value, except `false`. Each has the reason and the next
+/// step.
 const SENSELESS: [(Opt, &str, &str); 3] = [
     (
         Opt::TokenFile,
@@ -49,8 +50,9 @@ impl Settings {
     /// the working directory.
     ///
     /// # Errors
-    /// If one of them is wrong, if another input contradicts them, if there is no `kubeconfig-file`, if the
-    /// file for the record exists, or if jobpass cannot create its folder.
+    /// If one of these inputs is wrong. If `allow` or `record` is given without `proxy`. If `proxy` is given
+    /// without `kubeconfig-file`, or with an input that contradicts it. Also if the file for the record
+    /// exists, or if jobpass cannot create its folder.
     pub(crate) fn parse(inputs: &Inputs) -> Result<Option<Self>, Error> {
         if !inputs.flag(Opt::Proxy)? {
             let alone = [Opt::Allow, Opt::Record]

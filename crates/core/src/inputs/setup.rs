@@ -19,7 +19,7 @@ pub struct Wanted {
     pub repository_ids: Vec<String>,
     /// The ids of the GitLab projects whose jobs may mint.
     pub project_ids: Vec<String>,
-    /// The id that the owner of these repositories or projects must have.
+    /// The id that the owner of the GitHub repositories or GitLab projects must have.
     pub owner_id: Option<String>,
     /// The issuer of the ID tokens, if the platform is not github.com or gitlab.com.
     pub issuer: Option<String>,
@@ -31,7 +31,7 @@ pub struct Wanted {
     pub environment: Option<String>,
     /// The GitHub workflows whose jobs may mint: `OWNER/REPO/.github/workflows/FILE@REF`.
     pub workflow_refs: Vec<String>,
-    /// The reusable GitHub workflows whose jobs may mint, in the same form.
+    /// The reusable GitHub workflows whose jobs may mint: `OWNER/REPO/.github/workflows/FILE@REF`.
     pub job_workflow_refs: Vec<String>,
     /// The custom properties of the GitHub repositories: `NAME=VALUE`.
     pub properties: Vec<String>,

@@ -80,8 +80,8 @@ impl FilterJournal {
         write(&self.path, token).map_err(|error| refused(&self.path, &error))
     }
 
-    /// Like [`FilterJournal::announce`], for the renewer of a token, which may outlive the filter. Does
-    /// nothing if `environment` names no journal, or if the journal is gone: then no filter is left.
+    /// Like [`FilterJournal::announce`], for a renewer, which may outlive the filter. Does nothing if
+    /// `environment` names no journal, or if the journal is gone: then no filter is left.
     ///
     /// # Errors
     /// As [`FilterJournal::announce`], except for a journal that is gone. Also if the path of the journal is

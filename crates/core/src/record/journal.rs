@@ -169,17 +169,17 @@ pub struct Reader {
     secrets: Secrets,
 }
 
-/// The tokens of a journal that a log filter learns.
+/// The tokens that a log filter learns from a journal.
 #[derive(Clone)]
 enum Secrets {
-    /// All, as long as only this user can write to the journal.
+    /// All tokens of the journal, as long as only this user can write to it.
     OfOwner,
     /// The tokens that are bound to the anchor with this uid.
     OfAnchor(String),
 }
 
 impl Reader {
-    /// Starts at the first entry, for the end of the job. A missing journal has no entries.
+    /// Starts at the first entry, for the end of the job. A journal that jobpass cannot open has no entries.
     pub(crate) fn new(path: &Path) -> Self {
         Self {
             file: open(path).ok().map(Arc::new),
@@ -235,7 +235,8 @@ impl Reader {
         }))
     }
 
-    /// Whether another process holds the lock of the journal. `None` if [`Reader::new`] found no journal.
+    /// Whether another process holds the lock of the journal. `None` if [`Reader::new`] could not open the
+    /// journal.
     pub(crate) fn is_locked(&self) -> Option<bool> {
         Some(self.file.as_ref()?.try_lock_shared().is_err())
     }
@@ -342,7 +343,7 @@ impl From<Line> for Entry {
     }
 }
 
-/// Opens the journal itself, never the target of a link with its name.
+/// Opens the journal. A link in its place counts as a missing journal.
 fn open(path: &Path) -> io::Result<File> {
     match path.symlink_metadata()?.is_file() {
         true => files::open(path),

@@ -50,9 +50,10 @@ impl Files {
     /// begin at `folder`. Creates missing folders.
     ///
     /// # Errors
-    /// If a file exists already, if jobpass cannot create its folder, if its path is not UTF-8 or has control
-    /// characters, if both inputs name the same file, if an input is a word such as `no` that may be a
-    /// boolean or a file, if no input names a file for a renewed token, or if `proxy` is not a boolean.
+    /// If a file exists already, if jobpass cannot create its folder, or if its path is not UTF-8 or has
+    /// control characters. If `token-file` and `kubeconfig-file` name the same file, or if one of them is a
+    /// word such as `no`, which may be a boolean or a file. If `renew-for` is given, but neither of the two
+    /// names a file. Also if `proxy` is not a boolean.
     pub fn plan(inputs: &Inputs, folder: &Path, anchor: &str) -> Result<Self, Error> {
         let path = |option: Opt, suffix| match inputs.get(option) {
             None | Some("false") => Ok(None),
@@ -189,8 +190,8 @@ impl Files {
     /// file.
     ///
     /// # Errors
-    /// If jobpass cannot write a file, or cannot read the kubeconfig. That file then still holds the old
-    /// token.
+    /// If jobpass cannot write a file, or cannot read the kubeconfig. The file of the error then still holds
+    /// the old token.
     pub(crate) fn renew(&self, token: &Token, old: &[Token]) -> Result<(), Error> {
         if let Some(path) = &self.token_file {
             replace(path, token.expose())?;
@@ -293,8 +294,8 @@ fn is_switch(word: &str) -> bool {
     switches.contains(&&*word.to_ascii_lowercase())
 }
 
-/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. This searches for one line
-/// and parses no YAML, because any step of the job may have written the file.
+/// The token in a kubeconfig of jobpass, even after a tool has rewritten the file. jobpass searches for one
+/// line and parses no YAML, because any step of the job may have written the file.
 fn in_kubeconfig(kubeconfig: &str) -> Option<&str> {
     let token = kubeconfig
         .lines()
@@ -503,7 +504,7 @@ mod tests {
         assert!(error.message().starts_with(&start), "{error}");
     }
 
-    /// jobpass, kubectl and other tools write these forms.
+    /// jobpass, kubectl and other tools write the line with the token in different ways.
     #[test]
     fn the_token_is_found_without_parsing_yaml() {
         let folder = tempfile::tempdir().expect("a folder");

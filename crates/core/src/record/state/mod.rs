@@ -56,8 +56,8 @@ struct Named {
     anchor: String,
 }
 
-/// The state of a token. Minting records it before it creates the anchor, with the anchor's uid, and with the
-/// token's times. The revocation completes its receipt.
+/// The state of a token. jobpass records it three times while minting: before the anchor exists, then with
+/// the anchor's uid, and then with the token's times. The revocation completes the receipt in the state.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct State {
@@ -94,8 +94,8 @@ pub struct State {
     pub environment: BTreeMap<String, String>,
 }
 
-/// The variables that later steps must not change for the end of the job. [`State::pinned`] restores their
-/// values, or returns an error.
+/// The variables whose values from the time of minting count at the end of the job, even if later steps
+/// change them. [`State::pinned`] restores these values, or returns an error.
 const PINNED_VARIABLES: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 impl State {

@@ -284,8 +284,8 @@ fn a_state_that_others_may_have_written_is_not_read() {
     }
 }
 
-/// Each input refuses these paths earlier. If one of those checks were missing, this error would keep jobpass
-/// from writing an empty record.
+/// Each input for a path refuses text that is not UTF-8 earlier. If an input did not, the error of the state
+/// would keep jobpass from writing an empty record.
 #[test]
 fn a_path_that_is_not_utf8_is_an_error_and_never_an_empty_state() {
     let latin = || PathBuf::from(OsStr::from_bytes(b"/tmp/caf\xe9"));
