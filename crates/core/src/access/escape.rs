@@ -126,8 +126,9 @@ fn mode(permission: &Permission) -> Option<&str> {
     permission.verb.strip_prefix(IMPERSONATE)
 }
 
-/// The questions whether `account` may send the requests of [`WAYS`] while it impersonates another user in
-/// `mode`. Besides `impersonate:MODE`, kube-apiserver demands the permission `impersonate-on:MODE:VERB`.
+/// The questions whether `account` may send the requests of [`WAYS`], except for `impersonate`, `escalate`
+/// and `bind`, while it impersonates another user in `mode`. Besides `impersonate:MODE`, kube-apiserver
+/// demands the permission `impersonate-on:MODE:VERB`.
 fn as_others(mode: &str, account: &Account) -> Vec<Question> {
     let is_request =
         |verb: &str| !verb.starts_with("impersonate") && !ESCALATE.split(' ').any(|rare| rare == verb);

@@ -57,7 +57,7 @@ pub enum Verdict {
     Allowed,
     /// The user does not have the permission.
     Denied,
-    /// The API server gave no answer, or an error. This counts neither as allowed nor as denied.
+    /// The API server gave no answer, or an error. So neither a requirement nor a prohibition is met.
     Unknown,
 }
 
@@ -154,7 +154,7 @@ impl Report {
         self.findings.iter().any(unknown) || self.escape.unknown.is_some()
     }
 
-    /// The permissions with their verdicts, one line each. Empty if no input names a permission.
+    /// The permissions with their verdicts, one line each. Empty if the report is about no permission.
     pub fn text(&self) -> String {
         let rows = self.findings.iter().map(|finding| {
             [
@@ -273,8 +273,9 @@ impl Report {
         (!manifests.is_empty()).then(|| format!("{warning}{help}\n\n{}", manifests.join("\n---\n")))
     }
 
-    /// The rules that grant the forbidden permissions, as YAML. If the API server's reason names the role,
-    /// the command that edits it stands beside the rule.
+    /// The rules that grant the forbidden permissions that the token has, as YAML. If the API server's reason
+    /// names the role, the command that edits the role stands beside the rule. `None` if the token has no
+    /// forbidden permission.
     fn to_take(&self) -> Option<String> {
         let too_much = self.findings.iter();
         let too_much = too_much

@@ -63,7 +63,7 @@ pub enum Expiry {
 pub enum Fate {
     /// The sweep deleted the anchor. In a dry run, the sweep would have deleted it.
     Deleted(Reason),
-    /// Somebody else deleted it first.
+    /// Somebody else deleted the anchor first.
     Gone(Reason),
     /// The sweep could not delete the anchor, or does not know whether it did.
     Failed(Reason, Error),
@@ -141,7 +141,8 @@ where
     A: AsyncFnMut(&[&ListedAnchor]) -> Vec<bool>,
     R: AsyncFnMut(&ListedAnchor, &Fate) -> Result<(), Error>,
 {
-    /// Sweeps page by page. After a signal, the sweep starts no more deletions and ends within 4 s.
+    /// Sweeps page by page. After a signal, the sweep starts no more deletions, and waits up to 3 s for the
+    /// outstanding answers.
     ///
     /// # Errors
     /// If jobpass could not delete an anchor: the sweep still tries the others, until 100 deletions have

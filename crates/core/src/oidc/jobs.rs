@@ -173,13 +173,14 @@ impl Oidc {
         }
     }
 
-    /// The user names that the API server gives these jobs.
+    /// The user names that the API server gives to the jobs: one for each repository or project.
     pub(crate) fn users(&self) -> impl Iterator<Item = String> {
         self.ids.iter().map(|id| format!("{}{id}", self.user_prefix()))
     }
 
-    /// The beginning of these jobs' user names, before the id. Two servers of one platform can give the same
-    /// id to different repositories. So the beginning names the host, except for github.com and gitlab.com.
+    /// The beginning of the jobs' user names, before the id of the repository or project. Two servers of one
+    /// platform can give the same id to different repositories. So the beginning names the host, except for
+    /// github.com and gitlab.com.
     pub(crate) fn user_prefix(&self) -> String {
         let platform = match self.platform {
             Platform::GitHub => "github",

@@ -4,7 +4,7 @@
 //! and for those that opt in, it writes `repo:OWNER@ID/NAME@ID:CONTEXT`. An owner can also choose other
 //! claims for `sub`. None of this changes the other claims, and `jobpass setup` compares only those.
 
-/// A `sub` in one of the two default forms.
+/// A `sub` as GitHub writes it by default: `repo:OWNER/NAME:CONTEXT`, with or without ids after the names.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Subject<'a> {
     owner: Named<'a>,
@@ -12,7 +12,7 @@ pub(crate) struct Subject<'a> {
     context: &'a str,
 }
 
-/// A name, and the id that follows it in the newer form.
+/// The name of an owner or of a repository, and the id after it, if there is one: `NAME@ID`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Named<'a> {
     name: &'a str,

@@ -60,7 +60,8 @@ impl Allowed {
         })
     }
 
-    /// Whether the list allows this request. It always allows reading the discovery paths.
+    /// Whether the proxy passes this request on. Even an empty list allows reading the discovery paths. No
+    /// list allows a path with a part `.` or `..`.
     pub(crate) fn has(&self, request: &Request) -> bool {
         // kube-apiserver does not resolve `.` and `..` in a path, but a gateway in front of it may.
         if request.path.split('/').any(|part| matches!(part, "." | "..")) {

@@ -4,7 +4,7 @@ use super::{Request, Rule};
 
 impl Rule {
     /// Whether the rule grants a request. Does not compare namespaces: the caller knows the namespace of the
-    /// rule's Role, and a path has none.
+    /// rule's Role, and a path has no namespace.
     pub(crate) fn grants(&self, request: &Request) -> bool {
         let has = |list: &[String], value: &str| list.iter().any(|entry| names(entry, value));
         if !has(&self.verbs, &request.verb) {

@@ -19,7 +19,7 @@ type Deed = (String, String, String);
 type Names = Option<BTreeSet<String>>;
 
 impl Least {
-    /// The least rules that grant all these rights, and no other right.
+    /// The least rules that grant all of `rights`, and no other right.
     pub(super) fn of<'a>(rights: impl IntoIterator<Item = &'a Request>) -> Self {
         let mut places = BTreeMap::<&str, BTreeMap<Deed, Names>>::new();
         let mut paths = BTreeMap::<&str, BTreeSet<&str>>::new();

@@ -241,7 +241,7 @@ impl<'a> Report<'a> {
         self.least.is_empty()
     }
 
-    /// The number of rights in use that no run used.
+    /// The number of rights in [`Difference::unused`]. Zero without a comparison.
     pub fn unused(&self) -> usize {
         self.difference
             .as_ref()

@@ -50,8 +50,8 @@ pub const ROTATE: Duration = Duration::from_secs(60);
 const WRITE: Duration = Duration::from_secs(30);
 /// The time that a write gets to finish after a signal.
 const LAST_WRITE: Duration = Duration::from_secs(2);
-/// The time limit for reading the Secret with the copy again, if jobpass does not know whether it wrote the
-/// new token.
+/// The time limit for another look at a Secret with a copy of the token, if jobpass does not know whether it
+/// wrote the new token there.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// A rotation that can go ahead: jobpass has read everything that it needs, and changed nothing yet.
@@ -72,13 +72,13 @@ pub struct Rotation<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Rotated {
-    /// The namespace of both Secrets and of the ServiceAccount.
+    /// The namespace of the old Secret, of the new Secret and of the ServiceAccount.
     pub namespace: String,
-    /// The ServiceAccount of both tokens.
+    /// The ServiceAccount of the old token and of the new one.
     pub service_account: String,
-    /// The old Secret.
+    /// The name of the Secret of the old token.
     pub old: String,
-    /// The new Secret.
+    /// The name of the Secret of the new token.
     pub new: String,
     /// The file or Secret that holds the new token, in words.
     pub place: String,

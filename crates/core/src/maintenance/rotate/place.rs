@@ -66,7 +66,7 @@ pub(super) enum WriteFailure {
 }
 
 impl Location {
-    /// Parses `NAMESPACE/NAME` and the key.
+    /// Parses `NAMESPACE/NAME` of a Secret with a copy of the token, and the key of the copy.
     ///
     /// # Errors
     /// If the namespace is missing, or if the namespace, the name or the key is not valid for a Secret.

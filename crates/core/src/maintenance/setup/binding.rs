@@ -34,7 +34,8 @@ impl Setup {
 }
 
 impl<'a> MinterBinding<'a> {
-    /// Reads the subjects of both RoleBindings. `found` is the one in the cluster, if there is one.
+    /// Reads the subjects of the set-up's RoleBinding, and of `found`, the RoleBinding in the cluster, if
+    /// there is one.
     ///
     /// # Errors
     /// If the object in the cluster is not a RoleBinding.
@@ -51,7 +52,7 @@ impl<'a> MinterBinding<'a> {
         })
     }
 
-    /// The existing subjects that the set-up names as well.
+    /// The subjects that both the set-up's RoleBinding and the one in the cluster have.
     pub(super) fn staying(&self) -> Vec<Subject> {
         let had = |subject: &&Subject| self.had.iter().any(|had| is_same(had, subject));
         self.wanted.iter().filter(had).cloned().collect()

@@ -76,9 +76,9 @@ pub(crate) enum Violation {
     Account,
 }
 
-/// The violation in a request for a token of the account [`DEFAULT`] that the policy of tokens for jobs with
-/// rules must refuse. If `minter` has the verb `mint` on this account, by another set-up or by wide
-/// permissions, that policy allows the account. Then the requested token itself must break the policy.
+/// The violation in a request for a token of the account [`DEFAULT`]. The policy of tokens for jobs with
+/// rules must refuse this request. If `minter` has the verb `mint` on the account, by another set-up or by
+/// wide permissions, the policy allows the account. Then the requested token itself must break the policy.
 pub(crate) async fn of_default(minter: &Cluster, namespace: &str, budget: &Budget) -> Violation {
     let mint = Permission::built_in(rbac::MINT, "serviceaccounts/token", DEFAULT);
     match access::review(minter, &mint, namespace, budget).await {

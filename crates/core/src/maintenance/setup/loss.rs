@@ -94,7 +94,7 @@ fn minters(
     Ok((minters, subjects(wanted)?))
 }
 
-/// The minters that a set-up does not name.
+/// Those of `minters` that are not in `wanted`, the minters that a set-up names.
 fn dropped<'a>(minters: &'a [Subject], wanted: &'a [Subject]) -> impl Iterator<Item = &'a Subject> {
     minters
         .iter()

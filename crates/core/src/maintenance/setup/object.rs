@@ -104,7 +104,7 @@ impl SetupObject {
         )
     }
 
-    /// The same object with another manifest.
+    /// This object with another manifest.
     pub(super) fn with(&self, wanted: Value) -> Self {
         Self {
             wanted,

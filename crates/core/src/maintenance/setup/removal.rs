@@ -100,10 +100,10 @@ impl Setup {
     ///
     /// # Errors
     /// If a token of the set-up may still work and `consent` does not cover revoking it. If somebody else may
-    /// have made the RoleBinding of the minters: jobpass would leave it, and no policy would limit the minters
-    /// any more. If the RoleBinding in the cluster binds a minter that this set-up does not name. In these
-    /// cases, jobpass deletes nothing. Also if the API server does not answer, or refuses a request, or if
-    /// `report` fails.
+    /// have made the RoleBinding of the minters: jobpass would leave it, and no policy would limit the
+    /// minters any more. If the RoleBinding in the cluster binds a minter that this set-up does not name. In
+    /// these cases, jobpass deletes nothing. Also if the API server does not answer, or refuses a request, or
+    /// if `report` fails.
     pub async fn delete(
         &self,
         cluster: &Cluster,
@@ -341,10 +341,10 @@ impl Removal {
     }
 }
 
-/// The greatest number of RoleBindings that the reason for an object's stay names.
+/// The greatest number of RoleBindings that a message names as the reason why an object stays.
 const MOST_NAMED: usize = 3;
 
-/// The reason why an object stays that other objects with these titles need. `None` if there are no others.
+/// The reason why an object stays: the RoleBindings with these titles need it. `None` if there are no titles.
 fn need(titles: &[String]) -> Option<String> {
     let named = titles[..titles.len().min(MOST_NAMED)].join(", ");
     match titles.len() {
@@ -527,7 +527,8 @@ mod tests {
         );
     }
 
-    /// Only `setup --apply` labels it. Without the label, `--example-rights` would not delete it either.
+    /// Only `setup --apply` labels the RoleBinding of `--example-rights`. Without the label, the option would
+    /// not delete the RoleBinding either.
     #[rstest]
     #[case::of_this_account("scanner-example", "jobpass", false, true)]
     #[case::named_by_the_command("scanner-example", "jobpass", true, false)]
@@ -648,7 +649,7 @@ mod tests {
         })
     }
 
-    /// A dry run fails if a token may still work that the deletion would refuse to revoke. Otherwise it names the
+    /// A dry run fails if the deletion would fail because a token may still work. Otherwise it names the
     /// objects that the deletion deletes, and the sweeper that the deletion leaves.
     #[rstest]
     #[case::the_job_keeps_its_token(false, None)]

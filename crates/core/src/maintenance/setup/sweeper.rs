@@ -39,7 +39,7 @@ impl Setup {
     }
 }
 
-/// Whether a CronJob runs `jobpass sweep` for this namespace. The CronJob may be in another one.
+/// Whether a CronJob runs `jobpass sweep` for this namespace. The CronJob may be in another namespace.
 fn sweeps(job: &CronJob, namespace: &str) -> bool {
     let own = job.metadata.namespace.as_deref();
     let spec = job.spec.as_ref().filter(|spec| spec.suspend != Some(true));
