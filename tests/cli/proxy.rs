@@ -34,7 +34,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: writer}
 subjects: [{kind: ServiceAccount, name: scanner, namespace: NAMESPACE}]
 "#;
 
-/// Copies into `seen` all that a job can read: its files, and the variables and arguments of its processes.
+/// Copies into `seen` what a job can read: the files beside its kubeconfig, and the variables and arguments
+/// of the processes of the job and of jobpass.
 const LOOK: &str = r#"
 mkdir seen; cp "$(dirname "$KUBECONFIG")"/* seen/
 env > seen/env; kubectl config view --raw > seen/view

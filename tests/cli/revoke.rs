@@ -105,7 +105,7 @@ fn a_token_that_works_is_meant_before_one_that_is_revoked() {
     assert!(desk.cluster.anchors().is_empty());
 }
 
-/// The only anchor of the cluster, as `jobpass list` shows it.
+/// The only anchor of the test, written as `NAMESPACE/NAME`, like `jobpass list` shows it.
 fn anchor(desk: &Desk) -> String {
     let anchors = desk.cluster.anchors();
     let name = anchors[0]["metadata"]["name"].as_str().expect("a name");

@@ -304,7 +304,7 @@ fn a_new_token_takes_the_place_of_the_old(
     assert_eq!(report["new"], it.assert_rotated(&again.log)["metadata"]["name"]);
 }
 
-/// In each case, the API server refuses one request before the new token is in the place.
+/// In each case, the API server refuses one request before the new token is in its place.
 #[rstest]
 fn a_failure_leaves_the_old_token_and_no_second_one(
     #[values(("PATCH", "/secrets/scanner-token"), ("POST", "/secrets"), ("GET", "/secrets/scanner-token-"), ("GET", "/version"), ("PATCH", "/secrets/copy"))]

@@ -61,7 +61,8 @@ enum Server {
 }
 
 impl Cluster {
-    /// A cluster on Kubernetes itself, which the first call starts.
+    /// A cluster on Kubernetes itself. The first call starts the control plane, unless the tests run on
+    /// somebody else's cluster.
     pub(crate) fn start() -> Self {
         Self::real(ControlPlane::shared().front(true))
     }

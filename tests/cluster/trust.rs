@@ -99,7 +99,7 @@ impl Cluster {
     }
 }
 
-/// The issuer for a host. The tests use only its keys.
+/// The issuer for a host. [`DISCOVERY`] serves its keys.
 fn issuer(host: &str) -> Issuer {
     match host {
         "token.actions.githubusercontent.com" => Issuer::github(),

@@ -212,7 +212,7 @@ fn server_text_starts_no_workflow_command(#[case] method: &'static str, #[case] 
     assert!(commands[0].starts_with("::error title=jobpass::"), "{commands:?}");
 }
 
-/// Replaces the address by a name that only the proxy can resolve.
+/// Replaces the address of an API server in a text by [`AWAY`], a name that only [`proxy`] resolves.
 pub(crate) fn away(text: &str) -> String {
     text.replace("https://127.0.0.1:", &format!("https://{AWAY}:"))
 }
@@ -302,7 +302,7 @@ fn a_proxy_is_used_with_its_password_and_no_proxy_is_obeyed() {
     assert_eq!(asked.lock().expect("a log").len(), before, "{}", refused.log);
 }
 
-/// None of these answers means that the anchor is gone.
+/// Each case is an answer with status 404 that does not mean that the anchor is gone.
 #[rstest]
 #[case::no_such_path(
     "{\"kind\":\"Status\",\"message\":\"the server could not find the requested resource\",\"reason\":\"NotFound\",\"details\":{},\"code\":404}"

@@ -1,5 +1,5 @@
-//! Attacks by a later step of the same job, through variables, changed inputs and files. Also unexpected
-//! answers of API servers.
+//! Attacks by a later step of the job, through variables, changed inputs and files. Also unexpected answers
+//! of API servers.
 
 use std::{fs, process::Command, time::Duration};
 

@@ -114,7 +114,7 @@ fn the_questions_survive_their_connection(#[case] cluster: Cluster, #[case] kind
     assert!(cluster.anchors().is_empty());
 }
 
-/// A connection may be dead although nothing shows it. The next attempt must use another.
+/// A connection may be dead although nothing shows it. The next attempt must use another connection.
 #[rstest]
 #[case::http2(Cluster::start())]
 #[case::http1(http1())]

@@ -481,7 +481,7 @@ fn without_a_state_post_says_where_to_look(#[case] state: &[(&str, &str)], #[cas
     }
 }
 
-/// Answers 401 to all reviews of the asker's own permissions and to `GET /version`, which jobpass sends with
+/// Answers 401 to `GET /version` and to every SelfSubject review. jobpass sends most of these requests with
 /// the job's token. Servers with users of their own answer 401 to all tokens of ServiceAccounts: Rancher,
 /// KAS, GKE's DNS endpoint.
 fn refuse_service_accounts(cluster: &Cluster) {

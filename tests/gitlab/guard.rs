@@ -143,7 +143,8 @@ fn stop(running: &Running, how: How) {
 }
 
 /// The guard dies with its container (docs/life-of-a-token.md). After a cancellation, after_script revokes
-/// the token from another container. In the other cases, no process is left that could revoke it.
+/// the token from another container. After a cancellation by force, or if the runner gets SIGTERM, no process
+/// is left that could revoke the token.
 #[rstest]
 fn a_container_that_is_killed_whole_leaves_its_token_to_after_script_or_to_nobody(
     #[values(How::Cancel, How::Force, How::Terminate)] how: How,

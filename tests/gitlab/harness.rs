@@ -207,8 +207,8 @@ fn create_token_and_run_scan() {
     assert!(ended.job("run_scan").artifacts.contains_key("scan-results.json"));
 }
 
-/// GitLab turns the lists in these inputs into strings in the job's variables. The job that mints names the
-/// missing permission, and no job gets a token.
+/// GitLab turns the lists in the inputs `require` and `forbid` into strings in the job's variables. The job
+/// that mints names the missing permission, and no job gets a token.
 #[test]
 fn a_token_that_may_not_do_what_is_required_is_not_handed_over() {
     let more = "SCAN_TOKEN\n      require: [get pods, create pods/exec target-pod]\n      forbid: ['* *']\n";

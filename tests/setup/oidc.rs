@@ -167,8 +167,8 @@ fn jobs_are_let_in_and_others_are_not(
     assert!(!cluster.issued().iter().any(|token| cluster.accepts(token)));
 }
 
-/// The API server answers 401 to all of these tokens. doctor finds the causes in the file that configures the
-/// API server.
+/// The API server answers 401 to the ID token of each case. doctor finds the cause in the file that
+/// configures the API server, or in the token.
 #[test]
 fn what_does_not_fit_is_named() {
     let trusting = Trusting::set_up(GITHUB);

@@ -36,7 +36,7 @@ impl Workspace {
         command
     }
 
-    /// A command for the same cargo that runs this program, at the root of the checkout.
+    /// A command for the cargo that started xtask, at the root of the checkout.
     pub fn cargo(&self) -> Command {
         let mut command = cargo();
         command.current_dir(&self.root);

@@ -54,7 +54,7 @@ fn a_published_crate_has_its_license_and_readme() {
     assert_eq!(published, ["jobpass", "jobpass-core", "jobpass-mask"]);
 }
 
-/// The names are those of `cargo xtask dist` and of dist/release.sh.
+/// The manifest must name the files as `cargo xtask dist` and dist/release.sh name them.
 #[test]
 fn binstall_finds_the_file_of_each_platform() {
     let packages = packages();

@@ -395,7 +395,7 @@ fn the_component_is_published_in_the_catalogs_layout() {
     );
 }
 
-/// One builder must not be able to make the binaries of the others.
+/// The builder of one platform must not be able to make the binaries of another platform.
 #[test]
 fn a_builder_makes_the_files_of_its_own_platform_alone() {
     let binary = "action-linux-x64/bin/jobpass-github-linux-x64";

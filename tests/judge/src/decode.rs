@@ -30,7 +30,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("GUIDs", numbers::guids),
 ];
 
-/// The shortest run of characters that is decoded.
+/// The length of the shortest run of base64 that the judge decodes, in characters.
 const RUN: usize = 10;
 /// Decodes every run of base64, of either alphabet, at each of the four alignments. The text and the binary
 /// data of each alignment are readings of their own.

@@ -33,11 +33,11 @@ const SHORTEST: usize = 8;
 /// The judge's answer, from harmless to harmful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// The log shows fewer than `SOME` secret characters.
+    /// The log shows fewer than `SOME` characters and less than `USABLE` percent of the secret.
     Nothing,
-    /// The log shows a part of the secret.
+    /// The log shows at least `SOME` characters, but less than `USABLE` percent of the secret.
     Partial,
-    /// The log shows the whole secret, or `USABLE` percent of it.
+    /// The log shows at least `USABLE` percent of the secret.
     Usable,
 }
 
@@ -57,7 +57,8 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The share of the secret that the log shows, in percent.
     pub share: usize,
-    /// The decoders that led to the reading with the most new characters of the secret.
+    /// The decoders that led to the reading with the most new characters of the secret. Empty if the log
+    /// itself has the most.
     pub how: Vec<&'static str>,
 }
 

@@ -122,7 +122,7 @@ impl Numbers {
 }
 
 /// One number a byte, signed or not: `[101 121 74]`, `101,-121`, in decimal, octal, hexadecimal or binary
-/// digits. Also reads every second number only.
+/// digits. Also reads only every second number.
 pub(crate) fn list(text: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     for radix in [10, 8, 16, 2] {
@@ -146,7 +146,7 @@ pub(crate) fn list(text: &[u8]) -> Vec<Vec<u8>> {
     readings
 }
 
-/// The number of a token. If each number has the prefix `0x`, a token can have several numbers.
+/// The numbers of a token: one, or several if each has the prefix `0x`.
 fn numbers_of(token: &[u8], radix: u32) -> impl Iterator<Item = u64> {
     let parts = token.utf8_chunks().next().map_or("", |chunk| chunk.valid());
     let parts: Vec<_> = match radix {

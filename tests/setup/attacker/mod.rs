@@ -1,6 +1,6 @@
 //! The minter as an attacker. It tries many combinations of verbs, resources, names, bodies, owners, bindings
 //! and propagations. The cluster must refuse each request that is not on a short list. The account of a job
-//! tries the same, also after somebody has given it the minter's permissions.
+//! tries the same requests, also after somebody has given it the minter's permissions.
 //!
 //! Another test removes each validation of each policy in turn. Then a request that the cluster refused
 //! before must succeed, or the validation would be useless.
@@ -23,7 +23,8 @@ const ANCHOR: &str = "jobpass.dev/anchor";
 const AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
 /// The rules that jobs may get.
 const RULES: &str = "get pods\nlist pods\ncreate pods/exec target-pod\nget configmaps shared";
-/// The account of the attacker's own job. The attacker may use this job's anchor and Role.
+/// The account of the attacker's own job, named after the job's anchor. The attacker may use this anchor and
+/// the Role of the job.
 const OWN: &str = "jobpass-ownownownownownownow";
 /// Another job, of which only the anchor and the Role exist.
 const SPARE: &str = "jobpass-sparesparesparespare";

@@ -6,7 +6,8 @@ use super::{FOR_JOBS, FRESH, NOBODY, OWN, RBAC, SPARE, Try, Who, World, listed, 
 
 impl World {
     /// A minter for jobs may create the ServiceAccount, Role and RoleBinding of a job. Each is named after
-    /// the job's anchor, and has no other owner. They grant only the listed rules, and only to that account.
+    /// the job's anchor, and has no other owner. The Role and the RoleBinding grant only the listed rules,
+    /// and only to this ServiceAccount.
     pub(super) fn roles(&self) -> Vec<Try> {
         let namespace = self.namespace();
         let path = |kind: &str| match kind {
