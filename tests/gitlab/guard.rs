@@ -74,7 +74,8 @@ fn the_token_is_revoked_when_the_script_is_over(
     project.assert_used_and_revoked(&ended);
 }
 
-/// At the timeout, the script gets a signal on a shell executor. In a container, it gets none.
+/// jobpass revokes the token before the job's timeout. At the timeout, a script on a shell executor gets a
+/// signal, and a script in a container gets none.
 #[rstest]
 fn a_job_that_runs_into_its_timeout_loses_its_token_before(
     #[values("bash", "dash", "busybox-sh")] shell: &str,

@@ -77,8 +77,9 @@ fn encodings(value: &str) -> [String; 11] {
     ]
 }
 
-/// The base64 of the value without its first `shift` bytes (`Base64StringEscapeShift1` and `2`). Inside a
-/// longer text, the value begins at one of three positions in base64's groups of three bytes.
+/// The base64 of the value without its first `shift` bytes, or of the whole value if nothing would be left
+/// (`Base64StringEscapeShift1` and `2`). Inside a longer text, the value begins at one of three positions in
+/// base64's groups of three bytes.
 fn base64_shifted(value: &str, shift: usize) -> String {
     let bytes = value.as_bytes();
     STANDARD.encode(
@@ -127,8 +128,8 @@ fn without_quotes(value: &str) -> &str {
     inner.filter(|_| value.len() > 8).unwrap_or_default()
 }
 
-/// The value up to and including its first `&+`, or else its last `&` (`PowerShellPreAmpersandEscape`).
-/// PowerShell's errors show the text before and after an `&` separately.
+/// The value up to and including its first `&+`, or else its last `&` (`PowerShellPreAmpersandEscape`). Empty
+/// if this part has fewer than 6 bytes. PowerShell's errors show the text before and after an `&` separately.
 fn before_ampersand(value: &str) -> &str {
     let end = value
         .find("&+")
@@ -138,7 +139,7 @@ fn before_ampersand(value: &str) -> &str {
 }
 
 /// The value after its first `&+` and one more character, or else after its last `&`
-/// (`PowerShellPostAmpersandEscape`).
+/// (`PowerShellPostAmpersandEscape`). Empty if this part has fewer than 6 bytes.
 fn after_ampersand(value: &str) -> &str {
     let rest = match value.find("&+") {
         // PowerShell may print the character after `&+` separately, in colour.
