@@ -71,7 +71,8 @@ pub(crate) fn no_random_bytes() -> Error {
         .help("check that programs in this job may read /dev/urandom, and call getrandom(2)")
 }
 
-/// Whether the name has the form of [`random_name`]: the prefix, then 20 ASCII letters or digits.
+/// Whether the name looks like those of [`random_name`]: the prefix, then 20 ASCII letters or digits, in
+/// lower or upper case.
 pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(PREFIX)
         .is_some_and(|random| random.len() == 20 && random.bytes().all(|b| b.is_ascii_alphanumeric()))
@@ -96,7 +97,7 @@ pub(crate) fn is_label_value(value: &str) -> bool {
         && bytes.last().is_none_or(plain)
 }
 
-/// The greatest length of a value that is not the name of an object, in bytes.
+/// The greatest length of an image, of a URL, and of a value for [`text_of`], in bytes.
 pub(crate) const LONGEST_TEXT: usize = 256;
 
 /// Checks an id of a CI platform. Returns it as a string, because the claims of ID tokens hold it as a
@@ -115,8 +116,8 @@ pub(crate) fn number(input: &str, text: &str) -> Result<String, Error> {
     ))
 }
 
-/// Checks that a value is one line of 1 to [`LONGEST_TEXT`] bytes, without invisible characters or
-/// superfluous spaces.
+/// Checks that a value has 1 to [`LONGEST_TEXT`] bytes, and that [`harmless`] leaves it as it is: it has no
+/// invisible characters, no superfluous spaces, no JWT, and no command to a CI runner.
 pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     if !text.is_empty() && text.len() <= LONGEST_TEXT && harmless(text) == text {
         return Ok(text.to_owned());
@@ -124,10 +125,14 @@ pub(crate) fn text_of(input: &str, text: &str) -> Result<String, Error> {
     Err(Error::input(
         input,
         format!(
-            "is `{}`, which is empty, too long, or has invisible characters or superfluous spaces",
+            "is `{}`, which is empty or too long, has invisible characters or superfluous spaces, or looks \
+             like a secret or a command to a CI runner",
             text::wrong(text)
         ),
-        format!("use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row"),
+        format!(
+            "use 1 to {LONGEST_TEXT} visible characters, without spaces at the ends or two in a row, without \
+             `##[`, and without `::` at the beginning"
+        ),
     ))
 }
 

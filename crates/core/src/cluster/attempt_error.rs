@@ -65,16 +65,19 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
             "the server's certificate does not come from a trusted certificate authority".into(),
             "give the certificate authority of this cluster as `certificate-authority` (for `job-server`, \
              `job-certificate-authority`), or as `certificate-authority-data` in the kubeconfig. Without it, \
-             jobpass trusts the authorities of this system",
+             jobpass trusts the authorities of this system. If the message names a proxy with `https://`, \
+             the same authorities must have signed the certificate of this proxy",
         ),
         rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => (
             "the server's certificate is for another name".into(),
             "connect to a host name or address that stands in the certificate, or name one as the \
-             kubeconfig's `tls-server-name`",
+             kubeconfig's `tls-server-name`. If the message names a proxy with `https://`, check the name in \
+             the certificate of this proxy as well",
         ),
         rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. }) => (
             "the server's certificate has expired".into(),
-            "renew the API server's certificate, or correct this machine's clock",
+            "renew the API server's certificate, or correct this machine's clock. If the message names a \
+             proxy with `https://`, check the certificate of this proxy as well",
         ),
         rustls::Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. }) => (
             "the server's certificate is not valid yet".into(),
@@ -86,13 +89,25 @@ fn of_tls(error: &rustls::Error) -> AttemptError {
                 "the server's certificate cannot be used: {}",
                 harmless(&error.to_string())
             ),
-            "check that the address has the API server's port. Then look at the certificate: `openssl s_client -connect HOST:PORT`",
+            "check that the address has the API server's port. Then look at the certificate: \
+             `openssl s_client -connect HOST:PORT`. If the message names a proxy with `https://`, look at \
+             the certificate of this proxy as well",
         ),
         // A load balancer that restarts may send an alert or cut the connection.
         other => {
             return AttemptError {
                 why: format!("TLS failed: {}", harmless(&other.to_string())),
-                help: "check that this is the API server's port",
+                help: match other {
+                    // The other side does not speak TLS.
+                    rustls::Error::InvalidMessage(_) => {
+                        "check that the address has the API server's port. If the message names a proxy with \
+                         `https://`, check that this proxy itself speaks TLS"
+                    }
+                    _ => {
+                        "check that the address has the API server's port. If the message names an alert, \
+                         look at the log of the server, or of the load balancer or proxy in front of it"
+                    }
+                },
                 transient: true,
                 sent: false,
             };
@@ -111,7 +126,7 @@ mod tests {
     use std::{fmt, io};
 
     use rstest::rstest;
-    use rustls::{AlertDescription, CertificateError as E, Error as Tls};
+    use rustls::{AlertDescription, CertificateError as E, Error as Tls, InvalidMessage};
 
     use super::*;
 
@@ -169,7 +184,13 @@ mod tests {
     #[case::an_alert(
         Tls::AlertReceived(AlertDescription::InternalError),
         "TLS failed",
-        "the API server's port",
+        "look at the log of the server",
+        true
+    )]
+    #[case::no_tls(
+        Tls::InvalidMessage(InvalidMessage::InvalidContentType),
+        "TLS failed",
+        "check that this proxy itself speaks TLS",
         true
     )]
     fn a_tls_error_leads_to_its_cause(

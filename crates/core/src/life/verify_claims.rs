@@ -14,9 +14,9 @@ impl Claims {
     /// than requested.
     ///
     /// # Errors
-    /// If the token is for another account or other audiences, is not bound to the anchor, never expires, has
-    /// no time of issue, or lives longer than requested. Also if its audiences are too long, or if its
-    /// credential id is malformed.
+    /// If the token is for another account or for other audiences than requested, is not bound to the anchor,
+    /// never expires, has no time of issue, or lives longer than requested. Also if its audiences are too
+    /// long, or if its credential id is malformed.
     pub fn verify(
         &self,
         spec: &Spec,
@@ -55,7 +55,8 @@ impl Claims {
             );
         }
         if !spec.audiences.is_empty() && !same_set(&self.aud, &spec.audiences) {
-            return wrong(format!("its audiences are `{}`", harmless(&self.aud.join(", "))));
+            let [issued, requested] = [&self.aud, &spec.audiences].map(|list| harmless(&list.join(", ")));
+            return wrong(format!("its audiences are `{issued}`, not `{requested}`"));
         }
         if self.aud.iter().map(String::len).sum::<usize>() > 8 << 10 {
             return wrong("its audiences are longer than 8 KiB".into());

@@ -62,7 +62,7 @@ pub(super) async fn minter(inputs: &Inputs, environment: &Environment) -> Result
         return Err(Error::input(
             way,
             format!("and input `{other}` are both given"),
-            "keep the input that holds the minter's token, and leave out the other",
+            "keep the input for the credential that the API server accepts, and leave out the other",
         ));
     }
     match way {

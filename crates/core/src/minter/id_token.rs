@@ -66,10 +66,12 @@ impl Source {
         environment: &Environment,
     ) -> Result<Self, Error> {
         let mut source = Self::parse(url).ok_or_else(|| {
-            Error::input(
-                Opt::OidcAudience,
-                "does not work here: the URL for ID tokens in the recorded state must be an https URL that \
-                 contains no user and no password",
+            Error::new(
+                Kind::Input,
+                "the recorded state names a URL for ID tokens that is not https, or that contains a user or \
+                 a password",
+            )
+            .help(
                 "jobpass sent the job's credential to no server. Find out who changed the state after \
                  jobpass minted the token",
             )
@@ -257,7 +259,7 @@ mod tests {
             ),
             (
                 Source::recorded(url, None, None, &now),
-                "the URL for ID tokens in the recorded state must be an https URL",
+                "the recorded state names a URL for ID tokens that is not https",
             ),
         ] {
             let error = source.map(|_| ()).expect_err("refused").to_string();
