@@ -25,21 +25,22 @@ const LONGEST_LINE: u64 = 64 << 10;
 pub const NEXT_STEP: &str = "if the reason names no step, check the machine's load, its free memory and its \
     limit for processes. Then run the job again";
 
-/// Starts this program with these arguments, with `input` on its standard input, and waits until it is
-/// [`ready`]. The new process inherits the environment, but no open files of this process. So a runner that
-/// reads the job's log to its end does not wait for the new process.
+/// Starts a new process of this program with these arguments, and with `input` on its standard input. Waits
+/// until the new process calls [`ready`]. The new process inherits the environment, but no open files of this
+/// process. So a runner that reads the job's log to its end does not wait for the new process.
 ///
 /// # Errors
-/// If the process does not start, if it ends or prints anything before it calls [`ready`], or if it is not
-/// ready within 5 s. The error contains what the process printed, but no more than 4 KiB.
+/// If the process does not start, if it ends or writes to its standard output before it calls [`ready`], or
+/// if it is not ready within 5 s. The error contains the output of the process, but no more than 4 KiB of it.
 pub fn start(arguments: &[&str], input: &str) -> io::Result<()> {
     spawn(Command::new(std::env::current_exe()?).args(arguments), input).map(drop)
 }
 
-/// Like [`start`]. Returns the line that the process sends when it is ready.
+/// Like [`start`]. Returns the line that the process sends when it is ready, cut after 64 KiB. The line is
+/// empty if the process sends none.
 ///
 /// # Errors
-/// As [`start`]. Also if jobpass cannot read the line.
+/// As [`start`]. Also if the read of the line fails, or if the line is not UTF-8.
 pub(crate) fn start_and_hear(arguments: &[&str], input: &str) -> io::Result<String> {
     let output = spawn(Command::new(std::env::current_exe()?).args(arguments), input)?;
     let mut line = String::new();

@@ -39,6 +39,7 @@ pub(crate) fn read_at_most(longest: u64, path: &Path) -> io::Result<String> {
 }
 
 /// Reads the text of a regular file. The file must belong to this user, and no other user may write to it.
+/// (On Windows, jobpass does not check this.)
 ///
 /// # Errors
 /// As [`read`]. Also if another user owns the file, or may write to it.
@@ -115,7 +116,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a regular file, if only this user can have written it. Follows no link.
+/// Opens a regular file for reading, and for appending if `to_append`, if only this user can have written it.
+/// (On Windows, jobpass does not check the user.) Follows no link.
 ///
 /// # Errors
 /// If `path` is not a regular file, or jobpass cannot open it. Also if another user owns the file or may
@@ -176,7 +178,7 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Creates the folder of a file, and the missing folders above it. Only this user can read the new folders.
+/// Creates the folder of a file, and the missing folders above it, as [`create_private_folders`] does.
 pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     create_private_folders(folder).map_err(|error| {
@@ -189,7 +191,8 @@ pub(crate) fn make_folder(input: &str, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// Writes the whole file, or none of it. Never overwrites another file.
+/// Writes a new file. If the file system can rename without replacing, the path has the whole content or
+/// nothing. Never overwrites another file.
 pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
     put_by(rename_new, path, content).map_err(|error| cannot_write(path, &error))
 }
@@ -237,8 +240,7 @@ pub(crate) fn is_open_to_others(path: &Path) -> Option<String> {
     })
 }
 
-/// Creates a new file. From the first moment, only this user can read it. If the write fails, removes the
-/// file.
+/// Creates a new file as [`create_private`] does, and writes it. If the write fails, removes the file.
 fn write_new(path: &Path, content: &str) -> io::Result<()> {
     let mut file = create_private(path)?;
     let written = file.write_all(content.as_bytes());
@@ -249,7 +251,8 @@ fn write_new(path: &Path, content: &str) -> io::Result<()> {
     })
 }
 
-/// Appends to a file that only this user can read, in one write: SIGKILL leaves the whole text or nothing.
+/// Appends to a file, and creates it if it is missing. Lets only this user read it, if the file system can.
+/// Asks the kernel for one write, so that SIGKILL leaves the whole text or nothing.
 ///
 /// # Errors
 /// If jobpass cannot write the file.

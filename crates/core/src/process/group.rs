@@ -31,7 +31,7 @@ impl Group {
         command.process_group(0);
     }
 
-    /// The group that the process leads.
+    /// The group that `leader` leads.
     pub(crate) fn of(leader: &tokio::process::Child) -> Self {
         Self::led_by(leader.id())
     }

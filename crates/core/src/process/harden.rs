@@ -49,7 +49,7 @@ pub(crate) fn catch<T>(parse: impl FnOnce() -> T) -> Option<T> {
 /// cannot forward the cancellation of the job. This process would then mint a token that nobody uses.
 ///
 /// # Errors
-/// If `parent` has already ended.
+/// If `parent` has already ended. On Windows, there is no error.
 pub fn follow(parent: u32) -> Result<(), Error> {
     if !system::follow(parent) {
         return Err(Error::new(

@@ -37,8 +37,8 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts to listen. From now on, none of these signals ends the process. Exception: after the end of the
-    /// console or of the system, Windows ends the process within seconds.
+    /// Starts to listen. From now on, no [`Signal`] ends the process. Exception: after the end of the console
+    /// or of the system, Windows ends the process within seconds.
     ///
     /// # Errors
     /// If the kernel refuses the handler.

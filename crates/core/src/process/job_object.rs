@@ -18,8 +18,8 @@ impl Group {
         command.creation_flags(OWN_GROUP).kill_on_drop(true);
     }
 
-    /// The group that the process leads. Without a job object, the children of the program outlive it, and
-    /// the program outlives a killed jobpass.
+    /// The group that `leader` leads. Without a job object, the children of the program outlive it, and the
+    /// program outlives a killed jobpass.
     pub(crate) fn of(leader: &Child) -> Self {
         let mut limits = ExtendedLimitInfo::new();
         limits.limit_kill_on_job_close();

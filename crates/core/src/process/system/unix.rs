@@ -1,4 +1,4 @@
-//! Linux and macOS.
+//! The parts of a process on Linux and macOS.
 
 use std::{
     borrow::Cow,
@@ -87,8 +87,8 @@ pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
     create_private(path)
 }
 
-/// Opens a file for appending, and creates it if it is missing. If the file belongs to this user, no other
-/// user can read it afterwards.
+/// Opens a file for appending, and creates it if it is missing. If the file belongs to this user, it has mode
+/// 0600 afterwards, unless its file system has no modes.
 pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .append(true)
@@ -99,12 +99,13 @@ pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Creates a folder that only this user can read.
+/// Creates a folder with mode 0700. On a file system without modes, other users may be able to read the
+/// folder.
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Creates a folder that only this user can read, and the missing folders above it.
+/// Creates a folder as [`create_private_folder`] does, and the missing folders above it.
 pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -174,7 +175,7 @@ pub(crate) fn names_of_open(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.nlink())
 }
 
-/// Gives a file the owner, the group and the mode of another one.
+/// Gives a file the owner, the group and the mode of the file that `as_to` describes.
 pub(crate) fn let_in_the_same(file: &File, as_to: &Metadata) -> io::Result<()> {
     let now = file.metadata()?;
     if (now.uid(), now.gid()) != (as_to.uid(), as_to.gid()) {
@@ -183,12 +184,12 @@ pub(crate) fn let_in_the_same(file: &File, as_to: &Metadata) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(as_to.mode() & 0o7777))
 }
 
-/// Reads from this offset.
+/// Reads from `offset`.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.read_at(buffer, offset)
 }
 
-/// Writes at this offset.
+/// Writes at `offset`.
 pub(crate) fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)
 }

@@ -1,4 +1,4 @@
-//! Windows.
+//! The parts of a process on Windows.
 //!
 //! Access lists take the place of modes. A file inherits the list of its folder, and on many machines that
 //! list lets every user read the file: `C:\actions-runner` admits all users, and so does `D:\a` of GitHub's
@@ -37,8 +37,8 @@ const ATTRIBUTES: u32 = 0x80;
 const THE_LINK_ITSELF: u32 = 0x0020_0000;
 /// A console that no window shows (`CREATE_NO_WINDOW`). It gets no Ctrl-C of another console.
 const NO_WINDOW: u32 = 0x0800_0000;
-/// Gives all rights to the owner of the file, whatever the owner's name (`OWNER RIGHTS`). The list names
-/// nobody else, and inherits nothing from the folder's list.
+/// Gives all rights to the owner of the file, whatever the owner's name (`OWNER RIGHTS`). The file's access
+/// list names nobody else, and inherits nothing from the folder's list.
 const FOR_THE_OWNER: [&str; 3] = ["/inheritance:r", "/grant:r", "*S-1-3-4:F"];
 /// Like [`FOR_THE_OWNER`], for a folder and all that programs create in it.
 const FOR_THE_OWNER_OF_A_FOLDER: [&str; 3] = ["/inheritance:r", "/grant:r", "*S-1-3-4:(OI)(CI)F"];
@@ -69,8 +69,8 @@ pub(crate) fn is_executable(path: &Path) -> bool {
     path.is_file()
 }
 
-/// The options for a file that is perhaps not a regular file. Windows opens pipes and devices without
-/// waiting.
+/// The options for a file that is perhaps not a regular file. On Windows, they need no flag: the opening of a
+/// pipe or a device never waits.
 pub(crate) fn without_waiting() -> OpenOptions {
     OpenOptions::new()
 }
@@ -82,8 +82,9 @@ pub(crate) fn without_following() -> OpenOptions {
     options
 }
 
-/// Creates a file that only this user can read. No other process can open the file before this process closes
-/// it. jobpass sets the access list before that.
+/// Creates a file, and lets only this user read it. No other process can open the file before this process
+/// closes it, and jobpass sets the access list before that. On a file system without access lists, the file
+/// stays as open as its folder: [`why_open_to_others`] reports that.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -96,8 +97,8 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Creates a file that only this user can read, for a process that keeps the file open. Other processes can
-/// read, rename and remove the file meanwhile, which a file of [`create_private`] does not allow.
+/// Creates a file as [`create_private`] does, for a process that keeps the file open. Unlike a file of
+/// [`create_private`], other processes of this user can read, rename and remove the file meanwhile.
 ///
 /// # Errors
 /// If jobpass cannot create the file or open it again, or if another program replaces it in between.
@@ -111,8 +112,8 @@ pub(crate) fn create_private_log(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens a file for appending, and creates it if it is missing. If the file is empty, gives access to this
-/// user alone.
+/// Opens a file for appending, and creates it if it is missing. If the file is empty, lets only this user
+/// read it. On a file system without access lists, the file stays as open as its folder.
 pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().append(true).create(true).open(path)?;
     // If the file has content, the process that wrote it has limited the access.
@@ -122,14 +123,15 @@ pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Creates a folder that only this user can read.
+/// Creates a folder, and lets only this user read it. On a file system without access lists, the folder stays
+/// as open as the one above it, and nothing reports that.
 pub fn create_private_folder(path: &Path) -> io::Result<()> {
     fs::create_dir(path)?;
     let _ = icacls(path, FOR_THE_OWNER_OF_A_FOLDER);
     Ok(())
 }
 
-/// Creates a folder that only this user can read, and the missing folders above it.
+/// Creates a folder as [`create_private_folder`] does, and the missing folders above it.
 pub(crate) fn create_private_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -167,8 +169,9 @@ fn icacls(path: &Path, arguments: [&str; 3]) -> io::Result<()> {
     }
 }
 
-/// The reason why another user can write to this file. Always `None`: only the owner of a file of
-/// [`create_private`], and users who may delete any file of its folder, can replace it.
+/// The reason why another user can write to this file. Always `None`: jobpass does not look. On a file system
+/// with access lists, only the owner of a file of [`create_private`], and users who may delete any file of
+/// its folder, can replace it.
 pub(crate) fn why_not_own(_: &Metadata) -> Option<String> {
     None
 }
@@ -180,7 +183,7 @@ pub(crate) fn is_readable_to_others(_: &Metadata) -> bool {
 
 /// Whether every user may rename files in the folder. Always false: jobpass asks before it creates a folder
 /// in it with [`create_private_folder`], and the access list of the new folder keeps other users from
-/// renaming it.
+/// renaming it. On a file system without access lists, nothing keeps them from it.
 pub fn anybody_may_rename_in(_: &Path) -> bool {
     false
 }
@@ -191,7 +194,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     remove_file(from)
 }
 
-/// Replaces a file as a whole.
+/// Renames a file. Replaces a file that has the new name, as a whole.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     patiently(|| fs::rename(from, to))
 }
@@ -264,12 +267,12 @@ pub(crate) fn let_in_the_same(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads from this offset.
+/// Reads from `offset`.
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     file.seek_read(buffer, offset)
 }
 
-/// Writes at this offset.
+/// Writes at `offset`.
 pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = file.seek_write(bytes, offset)?;
@@ -282,8 +285,9 @@ pub(crate) fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Re
     Ok(())
 }
 
-/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. It has no
-/// counterpart of Linux's `PR_SET_DUMPABLE`, which closes the memory to other processes of the same user.
+/// Does nothing. Windows writes a dump of a crashed program only if an administrator asked for it. Windows
+/// has no counterpart of Linux's `PR_SET_DUMPABLE`, which closes the memory to other processes of the same
+/// user.
 pub(crate) fn close_memory() {}
 
 /// Makes the console obey escape sequences. Returns whether it does: the consoles before Windows 10 cannot.
