@@ -22,13 +22,14 @@ pub struct Error {
 pub enum Kind {
     /// 1: an event that jobpass did not expect, or a defect.
     Internal = 1,
-    /// 2: an input is missing or wrong. jobpass created nothing.
+    /// 2: an input is missing or wrong. jobpass created nothing in the cluster.
     Input = 2,
-    /// 3: the API server, or the endpoint for ID tokens, gave no usable answer: no connection, a TLS error, a
-    /// time-out, or lasting server errors.
+    /// 3: the API server, or the endpoint for ID tokens, gave no usable answer. Examples: no connection, a
+    /// TLS error, a time-out, lasting server errors.
     Unreachable = 3,
-    /// 4: the API server refused the request: 401 (credentials), 403 (permissions), 404 (not found), 422
-    /// (policy or validation). Also if a quota or an admission webhook refused the request, with any status.
+    /// 4: the API server refused the request, for example with 401 (credentials), 403 (permissions), 404 (not
+    /// found) or 422 (policy or validation). Also if a quota or an admission webhook refused the request,
+    /// with any status.
     Refused = 4,
     /// 5: the token has other claims or permissions than requested, and jobpass revoked it. Also if a
     /// comparison or a test fails, such as `setup --diff` or `check`, or if `setup` would take a permission
@@ -84,8 +85,8 @@ impl Error {
         self
     }
 
-    /// Adds to the message that jobpass did not hand the token over. Inserts the access report as text before
-    /// the next step, and keeps it as Markdown for front ends that show Markdown.
+    /// Puts `the token was not handed over` before the message. Inserts the access report as text before the
+    /// next step, and keeps it as Markdown for front ends that show Markdown.
     pub(crate) fn reporting(mut self, text: String, markdown: String) -> Self {
         self.message = format!("the token was not handed over: {}", self.message);
         let all = [Some(text), self.help.take()];
@@ -106,8 +107,8 @@ impl Error {
         self
     }
 
-    /// Turns the failure into the failure of a missing proof: the API server did not refuse to delete the
-    /// anchor, but jobpass could not prove that the token is dead.
+    /// Turns the failure into the failure of a missing proof: the API server accepted the deletion of the
+    /// anchor, or the anchor was missing, but jobpass could not prove that the token is dead.
     pub(crate) fn into_unproven(mut self) -> Self {
         self.message = format!(
             "the API server accepted the deletion of the anchor, but jobpass could not prove that the token is \
@@ -162,7 +163,7 @@ impl Error {
 }
 
 impl Kind {
-    /// The name of the kind for programs.
+    /// The kind's name, as programs read it in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Internal => "internal",

@@ -42,8 +42,9 @@
 //! The modules below are layers, the topmost first: each module imports only from the modules after it. The
 //! front ends (`jobpass-github`, `jobpass-gitlab`, `jobpass`) call [`life`], [`doctor`] and [`maintenance`].
 //! Only [`process`] and the command-line flags of [`inputs`] read or change the state of the current process,
-//! such as its environment variables. CI platforms differ only in the table of options (in [`inputs`]) and in
-//! the code about ID tokens (in `oidc`, `refusal` and [`doctor`]).
+//! such as its environment variables. (The TLS library also reads SSL_CERT_FILE and SSL_CERT_DIR.) CI
+//! platforms differ only in the table of options (in [`inputs`]) and in the code about ID tokens (in `oidc`,
+//! `refusal` and [`doctor`]).
 
 #![warn(missing_docs)]
 

@@ -157,7 +157,7 @@ impl Masks {
         }
     }
 
-    /// Adds the text with escapes for its punctuation alone.
+    /// Adds the text with escapes for its `-`, `_` and `.` alone.
     fn escapes(&mut self, text: &str) {
         type Escape = fn(char) -> String;
         let escapes: [(&str, Escape); 9] = [
@@ -181,7 +181,8 @@ impl Masks {
         }
     }
 
-    /// Adds the text in UTF-16 and UTF-32, which have zero bytes between the characters.
+    /// Adds an ASCII text in UTF-16 (also in hexadecimal digits and in base64) and in UTF-32. Both have zero
+    /// bytes between the characters.
     fn wide(&mut self, text: &str) {
         let wide = |between: &str| {
             let characters = text.split("").filter(|character| !character.is_empty());
@@ -266,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// A JWT, its signature, and the decoded signature of 256 bytes, which is the length in RS256.
+    /// A JWT, its signature, and the decoded signature: 256 bytes, as in RS256 with a key of 2048 bits.
     fn jwt() -> (String, String, Vec<u8>) {
         let decoded = (0..256u32).map(|at| (at * 167 + 13) as u8).collect::<Vec<_>>();
         let signature = URL_SAFE_NO_PAD.encode(&decoded);

@@ -4,7 +4,7 @@ use std::{borrow::Cow, path::Path};
 
 /// The greatest number of characters that jobpass shows of a server's text.
 const LONGEST: usize = 600;
-/// The text in place of a value that could be a secret.
+/// The text that [`wrong`] shows in place of a word that could be a secret.
 const NOT_SHOWN: &str = "<not shown: it could be a secret>";
 
 /// Returns server text without the parts that a terminal, a log or a CI runner would obey.
@@ -27,7 +27,8 @@ pub fn harmless(text: &str) -> String {
 }
 
 /// The last `longest` characters of a text, as [`harmless`] text. Makes the whole text harmless before the
-/// cut: the cut could remove the beginning of a credential, by which jobpass recognises the credential.
+/// cut, because the cut could remove the beginning of a credential, by which jobpass recognises the
+/// credential.
 pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     let clean = clean(text);
     match clean.char_indices().rev().nth(longest) {
@@ -39,8 +40,8 @@ pub(crate) fn harmless_end(text: &str, longest: usize) -> String {
     }
 }
 
-/// The place of an error in a YAML text, such as ` (line 4)`. Empty if the error has none. Callers use it in
-/// place of the error's own text, which may quote a secret.
+/// The place of an error in a YAML text, such as ` (line 4)`. Empty if the error has no place. Callers use
+/// this place instead of the error's own text, which may quote a secret.
 pub(crate) fn at_line(error: &serde_yaml::Error) -> String {
     error
         .location()
@@ -72,11 +73,11 @@ fn not_a_command(text: String) -> String {
     }
 }
 
-/// The wrong value of an input, as [`harmless`] text. Does not show a word that could be a secret: a person
-/// may give a secret as the wrong input, and an opaque token looks like any text.
+/// The wrong value of an input, as [`harmless`] text. Does not show a word that could be a secret, because a
+/// person may give a secret as the wrong input, and an opaque token looks like any text.
 ///
 /// The characters `./:=_,` divide a word into parts. A word could be a secret if a part of 16 characters or
-/// more has a digit or a `+`, and is not a number. This also hides some harmless names, such as
+/// more has a digit or a `+`, and is not a number. The check also hides some harmless names, such as
 /// `scanner-prod-eu-west-1`.
 pub fn wrong(value: &str) -> String {
     let could_be_secret = |part: &str| {
@@ -102,7 +103,8 @@ pub fn path(path: &Path) -> String {
 
 /// Writes [`harmless`] text for Markdown, so that nothing in it is markup: no link, no image, no mention.
 /// Escapes punctuation with backslashes (CommonMark, section 2.4), except for punctuation that cannot be
-/// markup: GitLab shows the backslashes in a JUnit report, and a person must be able to read the report.
+/// markup, because GitLab shows the backslashes in a JUnit report, and a person must be able to read the
+/// report.
 pub fn markdown(text: &str) -> String {
     let text = harmless(text);
     let mut escaped = String::with_capacity(text.len());
@@ -137,7 +139,7 @@ pub fn time(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Whether a character has no width, or changes the direction of a text. With these characters, a text can
+/// Whether a character has no width, or changes the direction of a text. With such a character, a text can
 /// look like another text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -167,7 +169,8 @@ fn without_private_keys(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Replaces JWTs. `eyJ` is `{"` in base64url: the beginning of a JWT's header and of its claims.
+/// Replaces JWTs: from `eyJ` to the next character that no JWT has, if that is more than 12 characters. `eyJ`
+/// is `{"` in base64url, with which the header and the claims of a JWT begin.
 fn without_jwt(word: &str) -> String {
     let in_jwt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '=' | '+' | '/');
     let mut out = String::new();

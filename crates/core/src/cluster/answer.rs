@@ -23,7 +23,7 @@ pub(crate) struct Answer {
     pub(crate) warnings: Vec<String>,
     /// The body without the members that are `null`.
     pub(crate) body: Zeroizing<Vec<u8>>,
-    /// Whether the body was longer than expected. Then `body` is empty.
+    /// Whether the body was longer than the call allows. Then `body` is empty.
     pub(crate) too_long: bool,
     /// The time by the server's clock, to the second. `None` if the answer has no valid `Date` header.
     pub(crate) date: Option<jiff::Timestamp>,

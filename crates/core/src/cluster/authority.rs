@@ -203,7 +203,8 @@ impl Verifier {
 
     /// Whether a given certificate signed `certificate`, directly or through intermediates. `above` is the
     /// number of certificates between the issuer of `certificate` and the server's certificate. webpki does
-    /// not accept an authority as a server's certificate, so this function checks the chain in that case.
+    /// not accept an authority as a server's certificate, so this function checks the chain of such a
+    /// certificate.
     fn is_signed(
         &self,
         certificate: &X509Certificate,

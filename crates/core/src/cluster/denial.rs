@@ -70,7 +70,8 @@ impl<'a> Denial<'a> {
         }
     }
 
-    /// Whether a policy of `jobpass setup` refused. All these policies share a prefix in their names.
+    /// Whether a policy of `jobpass setup` refused. The names of all policies of `jobpass setup` begin with
+    /// `jobpass-`.
     pub(crate) fn is_of_setup(self) -> bool {
         matches!(self, Self::Policy(name) if name.starts_with("jobpass-"))
     }

@@ -8,9 +8,9 @@ use crate::{
     process::{environment::Environment, files},
 };
 
-/// The variable that names the file of these certificates. JavaScript actions run on Node.js, which reads
-/// this variable and, by default, not the system's certificates. So runners in a network with its own
-/// certificate authority usually have the variable already.
+/// The variable that names a file of extra certificates. JavaScript actions run on Node.js, which reads this
+/// variable and, by default, not the system's certificates. So runners in a network with its own certificate
+/// authority usually have the variable already.
 const VARIABLE: &str = "NODE_EXTRA_CA_CERTS";
 
 /// A file of certificates in PEM.

@@ -51,7 +51,7 @@ pub struct Identity {
     pub impersonate_extra: BTreeMap<String, Vec<String>>,
 }
 
-/// A client certificate and its own key, both PEM.
+/// A client certificate and its own key, both in PEM.
 #[derive(Clone)]
 pub struct ClientCertificate {
     /// The certificate, and the intermediate certificates that signed it.
@@ -133,7 +133,8 @@ impl Identity {
     }
 }
 
-/// Builds the header for one fact about a user to impersonate: its name, its uid, a group or an extra field.
+/// Builds the value of a header for one fact about a user to impersonate: the user's name or uid, a group, or
+/// an extra field.
 pub(super) fn header_of(name: &str) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(name).map_err(|_| {
         Error::new(

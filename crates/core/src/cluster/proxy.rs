@@ -20,7 +20,7 @@ pub struct Proxy {
     url: String,
     #[serde(skip)]
     credentials: Option<SecretString>,
-    /// Whether a kubeconfig names the proxy, and not a variable. The state does not record this.
+    /// Whether the proxy comes from a kubeconfig, not from a variable. The state does not record this fact.
     #[serde(skip)]
     in_kubeconfig: bool,
 }
@@ -28,8 +28,8 @@ pub struct Proxy {
 impl Proxy {
     /// The proxy that HTTPS_PROXY names. `None` if NO_PROXY lists the server, or if the server is `localhost`
     /// or a loopback address. The upper-case variables take precedence over the lower-case ones. Like
-    /// kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY. It also ignores a value that is not the address of
-    /// a proxy.
+    /// kubectl, jobpass ignores ALL_PROXY and HTTP_PROXY. It also ignores a value that Go cannot parse as a
+    /// URL.
     pub fn from_environment(server: &str, environment: &Environment) -> Option<Self> {
         let variable = |name: &str| {
             let set = |name: &str| environment.raw(name).filter(|value| !value.is_empty());
@@ -82,7 +82,7 @@ impl Proxy {
         }
     }
 
-    /// The same proxy, marked as named by a kubeconfig.
+    /// The proxy, marked as one that comes from a kubeconfig.
     pub(crate) fn of_kubeconfig(self) -> Self {
         Self {
             in_kubeconfig: true,
@@ -97,7 +97,8 @@ impl Proxy {
         (self.in_kubeconfig && self.credentials.is_none()).then_some(&self.url)
     }
 
-    /// The same proxy, with the credentials of the candidate that has the same URL.
+    /// The proxy, with the credentials of the candidate that has the URL of the proxy. Without such a
+    /// candidate, the proxy has no credentials.
     pub(crate) fn with_credentials_of<const N: usize>(mut self, candidates: [Option<Self>; N]) -> Self {
         let same = candidates
             .into_iter()

@@ -139,8 +139,8 @@ impl Cluster {
         Some(harmless(&quoted.replace("\\\"", "\"")))
     }
 
-    /// Removes the bearer token, in every form, from a server's text: the server may echo the token.
-    /// [`harmless`] recognises only plain JWTs.
+    /// Removes the bearer token from a server's text, in each form that [`Masker`] finds: the server may echo
+    /// the token. [`harmless`] recognises only plain JWTs.
     pub(crate) fn without_bearer(&self, text: &str) -> String {
         let bearer = match &self.bearer {
             Some(bearer) if !text.is_empty() => bearer.expose(),

@@ -14,7 +14,7 @@ pub(super) struct Exchange {
     pub(super) longest: usize,
 }
 
-/// An answer. The body is `None` if it was longer than expected.
+/// An answer. The body is `None` if it was longer than [`Exchange::longest`].
 pub(super) type Reply = http::Response<Option<Bytes>>;
 
 /// A service that carries requests to a server.

@@ -63,10 +63,10 @@ pub struct HandedOver {
     pub cluster: Cluster,
 }
 
-/// The steps of a hand-over that only the front end can do, and what only it knows.
+/// The steps of a hand-over that only the front end can do, and the time that only the front end knows.
 pub struct Handover<R, D> {
-    /// The time by which the front end has revoked the token, however long the job runs. `None` if it does not
-    /// know when the CI platform ends the job, or if later jobs get the token.
+    /// The time by which the front end has revoked the token, however long the job runs. `None` if the front
+    /// end does not know when the CI platform ends the job, or if later jobs get the token.
     pub revoked_by: Option<Timestamp>,
     /// Records the state: before jobpass creates the anchor, after the creation, and after the API server
     /// issued the token. jobpass passes `None` after a failure that leaves nothing to revoke.
@@ -82,7 +82,7 @@ pub struct Handover<R, D> {
     pub deliver: D,
 }
 
-/// Opens a proxy for this state and token.
+/// Opens the proxy that a state records, with the job's token.
 pub type Open = Box<dyn FnOnce(&State, &Token) -> Result<Door, Error> + Send>;
 
 impl Plan {
@@ -301,7 +301,7 @@ enum Delivery {
     /// The delivery succeeded, with these warnings.
     Done(Vec<String>),
     Failed(Error),
-    /// A signal arrived, or the delivery panicked. Its thread has ended, and its files may exist.
+    /// A signal arrived, or the delivery panicked. The delivery's thread has ended, and its files may exist.
     Interrupted(Error),
     /// A signal stopped the wait, but the delivery's thread still runs. It may write its files later.
     Stuck(Error),
@@ -341,7 +341,7 @@ struct Progress {
 /// The objects that the API server may have created so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Creation {
-    /// No object: jobpass sent no request for the anchor, or the API server refused that request.
+    /// No object: no request for the anchor reached the API server, or the API server refused it.
     Impossible,
     /// The anchor, and perhaps the job's own role, but no token.
     OfAnchor,

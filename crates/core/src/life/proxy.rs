@@ -33,7 +33,7 @@ use crate::{
 /// The time between two looks at the journal, which the end of the job removes. All connections must be
 /// closed within 100 ms of the removal.
 const LOOK: Duration = Duration::from_millis(25);
-/// The time limit for closing a proxy.
+/// The time for which the end of the job waits until the process of a proxy releases its lock.
 const CLOSING: Duration = Duration::from_secs(1);
 /// The time between two checks of whether a proxy has closed.
 const CLOSED: Duration = Duration::from_millis(5);

@@ -63,7 +63,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// the latest of them, unless a write failed.
 const KEPT: usize = 16;
 
-/// The shortest time between a renewal and an early one, which follows a 401 of the API server.
+/// The shortest time between a renewal and the early renewal after a 401 of the API server.
 const LEAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Starts the renewer: this program with [`VERB`], and with the state on its standard input. The renewer
@@ -75,8 +75,8 @@ const LEAST_PAUSE: Duration = Duration::from_secs(2);
 /// renewer.
 ///
 /// # Errors
-/// As [`State::json`]. Also if the renewer does not start, ends at once, or is not ready within 5 s. The
-/// error then holds its output.
+/// As [`State::json`]. Also if the renewer does not start, ends at once, or is not ready within 5 s. If the
+/// renewer does not become ready, the error holds its output.
 pub fn in_background(state: &State) -> Result<(), Error> {
     if state.renewal.is_none() || state.proxy.is_some() {
         return Ok(());
@@ -351,8 +351,8 @@ async fn renew(
     })
 }
 
-/// Hands the new token over in place of one of `handed_over`, and adds it to them. `write` adds an entry to
-/// the journal, and `is_there` says whether the journal still exists.
+/// Hands the new token over in place of one of `handed_over`, and adds the new token to `handed_over`.
+/// `write` adds an entry to the journal, and `is_there` says whether the journal still exists.
 fn replace_token(
     files: &Files,
     new: &Minted,
@@ -436,7 +436,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// The journal is full when the files hold the second token already. The third token still finds it.
+    /// The write to the journal fails after the kubeconfig got the second token. The next renewal still finds
+    /// the second token in the kubeconfig.
     #[test]
     fn a_kubeconfig_is_renewed_after_a_failed_entry() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -86,9 +86,9 @@ pub struct Revoked {
 /// `handed_over` is the token, if the caller has received it from another job. jobpass ignores a token that
 /// is not bound to the anchor. After a signal, 5 s are left for the deletion.
 ///
-/// The caller may repeat this: a missing anchor counts as revoked. The deletion uses background propagation,
-/// which sets no finalizer. While a finalizer holds the Secret, the API server still accepts a bound token
-/// for up to a minute.
+/// The caller may repeat the call: a missing anchor counts as revoked. The deletion uses background
+/// propagation, which sets no finalizer. While a finalizer holds the Secret, the API server still accepts a
+/// bound token for up to a minute.
 ///
 /// # Errors
 /// If the anchor may still exist, if jobpass cannot prove that the token is dead, if a signal arrives first,
@@ -312,8 +312,8 @@ struct Revocation<'a> {
     cluster: &'a Cluster,
     state: &'a State,
     budget: Budget,
-    /// Whether the API server has accepted the deletion of the anchor. From then on, a signal ends the other
-    /// work at once.
+    /// Whether the API server has accepted the deletion of the anchor, or has answered that the anchor is
+    /// gone. From then on, a signal ends the other work at once.
     deleted: &'a Cell<bool>,
     /// Whether only jobpass's proxy held the token, and that proxy is closed.
     proxy_closed: bool,
@@ -481,8 +481,8 @@ impl Revocation<'_> {
         Ok(Said::of(&probe::ask(as_token, &self.budget).await?))
     }
 
-    /// Deletes the anchor once more, to learn whether it is gone: the minter may delete Secrets, but not read
-    /// them.
+    /// Deletes the anchor once more, to learn whether it is gone, because the minter may delete Secrets, but
+    /// not read them.
     async fn must_be_gone(&self) -> Result<(), Error> {
         match self.ask_to_delete().await? {
             Deletion::Gone { .. } | Deletion::AnotherUid => Ok(()),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The time limit for all requests of minting together: the anchor, the role, the token, and the questions
-/// about its permissions.
+/// about its permissions. Also the time limit for the request of a renewal.
 pub const MINT: Duration = Duration::from_secs(45);
 
 /// A token from the API server, with the facts about it.
@@ -51,9 +51,9 @@ pub(crate) fn another_account(spec: &Spec) -> Error {
 }
 
 /// Requests a token for the ServiceAccount. With `account_uid`, kube-apiserver refuses an account with
-/// another uid, from Kubernetes 1.34 on. `permission` decides the next step after a refusal. `None` if the
-/// anchor is gone. The caller may repeat this: the token in a lost answer is bound to the same anchor, and
-/// dies with the anchor.
+/// another uid, from Kubernetes 1.34 on. `permission` decides the next step after a refusal. Returns `None`
+/// if the anchor is gone. The caller may repeat the request: the token in a lost answer is bound to the same
+/// anchor, and dies with the anchor.
 pub(crate) async fn request_token(
     cluster: &Cluster,
     spec: &Spec,

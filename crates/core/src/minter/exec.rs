@@ -1,4 +1,5 @@
-//! The exec plugin of a kubeconfig (client-go credential plugin). jobpass runs the plugin itself, once.
+//! The exec plugin of a kubeconfig (client-go credential plugin). jobpass runs the plugin itself, once for
+//! each credential that it needs.
 //!
 //! The crate `kube` runs a plugin three times for each client. It also quotes the standard output of a failed
 //! plugin in its error, and that output may be a credential.
@@ -398,8 +399,8 @@ mod tests {
         minter::Minter,
     };
 
-    /// Runs a plugin that gets the secrets below. The plugin prints `said` to its standard error, then runs
-    /// `script`.
+    /// Runs a plugin that gets the secrets of these tests. The plugin prints `said` to its standard error,
+    /// then runs `script`.
     async fn resolve_with(said: &[u8], script: &str) -> (Result<Minter, Error>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
@@ -502,7 +503,7 @@ mod tests {
         assert!(error.contains(why) && !error.contains("plugin-secret"), "{error}");
     }
 
-    /// A plugin gets these secrets, and may print each of them in any form, anywhere in a line.
+    /// Each case is a secret that a plugin gets. The plugin may print it in any form, anywhere in a line.
     #[rstest]
     #[case(ARGUMENT)]
     #[case(ARGUMENT_VALUE)]
@@ -595,7 +596,7 @@ mod tests {
         }
     }
 
-    /// A masker for so many secrets would need too much time and memory.
+    /// A masker for the 20,000 secrets that the plugin prints would need too much time and memory.
     #[tokio::test]
     async fn what_cannot_be_searched_is_not_shown() {
         let script = "i=0; while [ $i -lt 20000 ]; do echo plugin-secret-$i; i=$((i + 1)); done; exit 1";

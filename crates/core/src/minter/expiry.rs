@@ -33,7 +33,8 @@ impl Minter {
     }
 }
 
-/// The expiry of the first certificate in `pem`, which is the client's own.
+/// The expiry of the first certificate in `pem`, in seconds since 1970. The first certificate is the client's
+/// own.
 fn not_after(pem: &str) -> Option<i64> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
     let (_, certificate) = parse_x509_certificate(&der).ok()?;

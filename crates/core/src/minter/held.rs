@@ -22,7 +22,7 @@ pub struct Held {
     pub auth: Auth,
     /// The inputs, with a kubeconfig that needs no other file.
     pub inputs: Inputs,
-    /// The variables, with the bearer token.
+    /// The variables. The credential is among them if it is a bearer token.
     pub environment: Environment,
 }
 

@@ -1,5 +1,5 @@
-//! The minter's credential, which the CI platform keeps for the end of the job. jobpass uses this if the
-//! credential exists only in the inputs or variables of one step.
+//! The minter's credential, which the CI platform keeps for the end of the job if the credential exists only
+//! in the inputs or variables of one step.
 //!
 //! GitHub's runner evaluates the inputs of a step again at the end of the job. If the step is inside two
 //! nested composite actions, its inputs are then empty. The platform does not have to keep a credential in a

@@ -1,4 +1,4 @@
-//! The minter: the identity with which the job asks the API server for a token.
+//! The minter: the identity with which jobpass asks the API server for tokens.
 
 mod exec;
 mod expiry;
@@ -34,7 +34,7 @@ pub struct Minter {
     pub connection: Connection,
     /// The identity.
     pub identity: Identity,
-    /// The record with which the end of the job can find `identity` again.
+    /// The way in which the renewer and the end of the job find `identity` again.
     pub auth: Auth,
     /// The namespace that the minter's configuration names.
     pub namespace: Option<String>,
@@ -50,7 +50,7 @@ pub enum Auth {
         paths: Vec<PathBuf>,
         /// The context that jobpass used.
         context: String,
-        /// The program of the user's exec plugin, as jobpass found it while minting.
+        /// The program of the user's exec plugin, as jobpass found it while minting. `None` if no plugin ran.
         #[serde(skip_serializing_if = "Option::is_none")]
         exec: Option<PathBuf>,
     },
@@ -246,7 +246,8 @@ impl Cluster {
     ///
     /// # Errors
     /// If jobpass cannot use the certificates, the key, the URL of the server or the proxy, the name that the
-    /// server's certificate must carry, or the name of a user to impersonate.
+    /// server's certificate must carry, or the name of a user to impersonate. Also if jobpass should trust
+    /// this system's authorities, but the system has none.
     pub fn connect(minter: &Minter) -> Result<Self, Error> {
         Self::connect_as(&minter.connection, &minter.identity)
     }

@@ -336,8 +336,8 @@ mod tests {
         assert_eq!(is_secret(name), is);
     }
 
-    /// jobpass masks only these arguments in the job's log. Others, such as a region, stay readable, because
-    /// they help to understand a failure.
+    /// In the job's log, jobpass masks only the arguments whose names mark them as secrets. Others, such as a
+    /// region, stay readable, because they help to understand a failure.
     #[rstest]
     #[case::named(&["--client-secret=0123456789abcdef"], &["0123456789abcdef"])]
     #[case::after_its_name(&["--token", "0123456789abcdef"], &["0123456789abcdef"])]

@@ -46,7 +46,8 @@ impl Bearer {
         &self.token
     }
 
-    /// Compares digests: the time that a comparison takes tells nothing about the bearer.
+    /// Checks the `Authorization` of a request. Compares digests, so that the time of a comparison tells
+    /// nothing about the bearer.
     pub(super) fn check(&self, headers: &HeaderMap) -> Verdict {
         let is_bearer = |value: &[u8]| {
             let (scheme, credential) = value.split_at_checked("Bearer ".len()).unwrap_or_default();

@@ -32,7 +32,7 @@ const LONGEST_LINE: usize = 4 << 10;
 pub enum Line {
     /// A request.
     Request(Box<Recorded>),
-    /// The record is incomplete from here on.
+    /// The last line of an incomplete record.
     Cut {
         /// Always `true`.
         cut: bool,
@@ -77,7 +77,7 @@ pub(super) struct Pending {
 }
 
 impl Record {
-    /// Creates the file for the requests of a job with a token of `account`. Only this user can read it.
+    /// Creates the file for the requests of a job with a token of `account`, as [`create_private_log`] does.
     ///
     /// # Errors
     /// If the file exists, or if jobpass cannot create it.

@@ -397,7 +397,7 @@ async fn what_allow_does_not_list_is_refused_and_recorded() {
     assert_eq!(statuses.collect::<Vec<_>>(), [Some(200), Some(403), Some(200)]);
 }
 
-/// `kubectl exec` of older versions sends a request like this, over HTTP/1.1.
+/// `kubectl exec` of older versions asks to change the protocol, over HTTP/1.1.
 #[rstest]
 #[tokio::test]
 async fn another_protocol_passes_in_both_directions(#[values(false, true)] far: bool) {
@@ -559,7 +559,7 @@ async fn a_stalled_watch_delays_no_other_request() {
     }
 }
 
-/// The proxy reads no faster than the slower side: it keeps no body in memory.
+/// The proxy reads no faster than the slower side, so it keeps only a small part of a body in memory.
 #[rstest]
 #[tokio::test]
 async fn a_body_that_nobody_reads_is_not_read(

@@ -397,7 +397,7 @@ mod tests {
         assert!(!problem.contains("s3cret"));
     }
 
-    /// jobpass reads these values, because client-go reads them.
+    /// Each case is a kubeconfig that client-go reads, so jobpass must read it.
     #[rstest]
     #[case::nothing(Value::Null)]
     #[case::nulls(json!({"kind": null, "users": null, "preferences": null}))]

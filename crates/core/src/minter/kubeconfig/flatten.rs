@@ -27,8 +27,8 @@ impl Found {
         Some(config.to_string())
     }
 
-    /// The same kubeconfig, with the content of each file in place of its path. The path of a file that
-    /// jobpass cannot read stays.
+    /// The kubeconfig, with the content of each file in place of its path. The path of a file that jobpass
+    /// cannot read stays.
     pub(in super::super) fn with_files(mut self) -> Self {
         for cluster in self.config.clusters.values_mut() {
             if let Some(content) = take(&mut cluster.certificate_authority) {
@@ -53,7 +53,7 @@ impl Found {
     }
 }
 
-/// Reads the file at `path`, and empties `path`.
+/// Reads the file at `path`, and empties `path` if jobpass could read the file.
 fn take(path: &mut String) -> Option<Vec<u8>> {
     let content = match &**path {
         "" => None,

@@ -29,7 +29,7 @@ pub(super) struct Found {
     config: Config,
     /// The absolute paths of the files. Empty if the input holds the YAML itself, or base64 of it.
     paths: Vec<PathBuf>,
-    /// The context that jobpass uses if it gets no name: a cluster and a user without names.
+    /// The context if neither an input nor the kubeconfig names one: a cluster and a user without names.
     unnamed: Context,
 }
 
@@ -550,8 +550,8 @@ mod tests {
         assert!(what.contains(problem) && help.contains(step), "{error}");
     }
 
-    /// A script can print a credential of the minter in each of these forms, so jobpass must find each of
-    /// them.
+    /// A script can print the minter's key in base64, as in the kubeconfig, or in lines of PEM. So jobpass
+    /// must find both.
     #[test]
     fn keys_are_found_as_they_stand_and_as_pem_line_by_line() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -575,8 +575,8 @@ mod tests {
         assert_eq!(secrets, expected);
     }
 
-    /// The secrets below are in the kubeconfig, in the job's variables, or in the output of a plugin, so
-    /// scripts can read them. Addresses and settings are not secret, and stay readable.
+    /// The secrets of this test are in the kubeconfig or in a variable of the job, so scripts can read them.
+    /// Addresses and settings are not secret, and stay readable.
     #[test]
     fn what_a_kubeconfig_hands_to_plugins_and_proxies_is_found_by_its_name() {
         let yaml = r#"

@@ -1,9 +1,9 @@
 //! YAML as kubectl reads it: `sigs.k8s.io/yaml`, which turns the first document of a text into JSON.
 //!
 //! The parser is a port of libyaml, like the parser of Go, so both accept almost the same YAML
-//! (`docs/reference.md` lists the differences). The steps after it follow `go.yaml.in/yaml/v2` (`decode.go`,
-//! `resolve.go`). Words like `yes` are booleans, the last of two equal keys counts, and `<<` merges. No error
-//! quotes the text, which may hold secrets.
+//! (`docs/reference.md` lists the differences). The steps after the parser follow `go.yaml.in/yaml/v2`
+//! (`decode.go`, `resolve.go`). Words like `yes` are booleans, the last of two equal keys counts, and `<<`
+//! merges. No error quotes the text, which may hold secrets.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,8 @@ use crate::process::harden;
 
 /// The deepest nesting that jobpass accepts, deeper than any kubeconfig. Each level needs a stack frame.
 const DEEPEST: usize = 200;
-/// The greatest number of decoding steps, including the steps within aliases. It stops a small text that its
-/// aliases expand to gigabytes. Go counts in a similar way (`allowedAliasRatio`).
+/// The greatest number of decoding steps, including the steps within aliases. The limit stops a small text
+/// that its aliases expand to gigabytes. Go counts in a similar way (`allowedAliasRatio`).
 const MOST_STEPS: usize = 400_000;
 
 const LINE_BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
@@ -90,8 +90,8 @@ enum Content {
     Scalar {
         text: String,
         tag: Option<String>,
-        /// Whether the scalar has neither quotes nor `|` or `>`, and no tag. libyaml also counts each scalar with
-        /// the tag `!`.
+        /// Whether the scalar has neither quotes nor `|` or `>`, and no tag. For libyaml, a scalar with the
+        /// tag `!` is also plain.
         plain: bool,
     },
     Sequence(Vec<usize>),
