@@ -388,7 +388,7 @@ mod tests {
         state
     }
 
-    /// A file of mode 0600.
+    /// Writes a file of mode 0600.
     fn put(path: &Path, text: &str) {
         let mut file = create_private(path).expect("created");
         file.write_all(text.as_bytes()).expect("written");

@@ -278,9 +278,9 @@ fn free_as(input: Opt, verb: &str, path: PathBuf) -> Result<PathBuf, Error> {
         return Err(Error::input(
             input,
             problem,
-            "jobpass does not overwrite files: choose another name. In a script that has a token already, the \
-             variable JOBPASS_TOKEN_FILE names the file of that token: put `env -u JOBPASS_TOKEN_FILE` before \
-             the command that mints another token",
+            "jobpass does not overwrite files: choose another name. In a script that has a token already, \
+             JOBPASS_TOKEN_FILE and JOBPASS_KUBECONFIG_FILE may name the files of that token: put `env -u \
+             JOBPASS_TOKEN_FILE -u JOBPASS_KUBECONFIG_FILE` before the command that mints another token",
         ));
     }
     Ok(path)

@@ -225,7 +225,8 @@ impl Cluster {
             403 => error.help(permission.right(user)),
             404 if answer.missing() == Some("namespaces") => error.help(format!(
                 "there is no namespace `{0}`: check input `namespace`. Without this input, check the \
-                 namespace of the kubeconfig's context. Or create the namespace with `kubectl create namespace {0}`",
+                 namespace of the kubeconfig's context. Or create the namespace with `kubectl create \
+                 namespace {0}`",
                 permission.namespace
             )),
             404 if answer.missing() == Some("serviceaccounts") => error.help(permission.no_account()),

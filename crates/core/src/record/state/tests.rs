@@ -217,7 +217,7 @@ fn the_version_is_recorded() {
     assert!(json.starts_with(&format!("{{\"version\":{VERSION},")), "{json}");
 }
 
-/// A later version may add a field to each of these objects.
+/// A later version may add a field to the state, or to an object in it.
 #[rstest]
 #[case("")]
 #[case("/connection")]
