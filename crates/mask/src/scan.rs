@@ -33,7 +33,7 @@ const GRID: usize = SEEN + 1 - LEAST;
 /// The bits of every fifth byte of a block. A block has one byte less than a multiple of five.
 const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
 
-/// The least length of a secret that shows in many samples of a text.
+/// The least length of a secret whose encoding covers many samples of a text.
 const LONG: usize = 64;
 
 /// The distance between two samples of the text, and the number of bytes of a sample that count.
@@ -45,8 +45,8 @@ const COUNTED: usize = 8;
 const RUN: usize = 24;
 const LETTERS: usize = 3;
 
-/// The length of a run of base64 from which on [`LETTERS`] capitals are enough. A shorter run needs twice as
-/// many: a name can have some.
+/// The length of a run of base64 from which on [`LETTERS`] capitals are enough. Between [`RUN`] and this
+/// length, a run needs twice as many, because a name can have some capitals.
 const LONG_RUN: usize = 32;
 
 /// The least number of digits in a run of numbers that the look decodes.
@@ -56,7 +56,7 @@ const DIGITS: usize = 2 * LEAST;
 /// another encoding.
 const MANY_DIGITS: usize = 28;
 
-/// The least number of digits of the address of a dump.
+/// The least number of digits of an address from which the look recognises a dump.
 const ADDRESS: usize = 7;
 
 /// The greatest number of bytes between the numbers of two lines of a dump.
@@ -72,7 +72,7 @@ const AROUND: usize = 48;
 /// The number of bytes on each side of a separator that the look joins into a word.
 const HALF: usize = LEAST / 2;
 
-/// The least number of separators in half a block between the bytes of a secret without capitals.
+/// The least number of separators in half a block for which the look joins its words even without capitals.
 const SEPARATORS: u32 = 10;
 
 /// The number of samples in a row with an escape after which escapes are dense.
@@ -317,7 +317,7 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// What a run of numbers is at first sight.
+    /// The kind of a run of numbers, at first sight.
     fn kind(&self, run: &Range<usize>) -> Run {
         // A longer run may be a list.
         if self.is_short || run.len() > 2 * MANY_DIGITS {
@@ -620,7 +620,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What a run of numbers is at first sight.
+/// The kind of a run of numbers, at first sight.
 enum Run {
     /// Text with few digits.
     Words,
@@ -629,7 +629,7 @@ enum Run {
     Other,
 }
 
-/// The positions from which at most three bytes lie before a bit of a block or of the next one.
+/// The positions of the bits that are 1 in a block or in the next one, and the three positions before each.
 fn ahead(bits: u64, next: u64) -> u64 {
     let bits = u128::from(bits) | u128::from(next) << BLOCK;
     let bits = bits | bits >> 1;
@@ -932,7 +932,7 @@ fn parts(run: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// The samples of which at least six among the last eight are set, like the sample itself.
+/// The set samples for which at least six of the last eight samples are set, with the sample itself.
 fn often(samples: &[u64]) -> Vec<u64> {
     let mut before = 0;
     let often = samples.iter().map(|&bits| {

@@ -4,7 +4,7 @@ use rstest::rstest;
 
 use super::*;
 
-/// The output of a masker, which is that of the definition.
+/// Asserts that a masker gives the same output as the definition, and returns this output.
 fn agreed(secret: &str, log: &[u8]) -> String {
     let masker = Masker::new([secret]);
     let out = masked(&masker, [log]);
@@ -22,7 +22,7 @@ fn each(text: &str, between: &str, show: impl Fn(u8) -> String) -> String {
     text.bytes().map(show).collect::<Vec<_>>().join(between)
 }
 
-/// A slice ends within a secret that begins more than a slice's held end before. The secret's first
+/// A slice ends within a secret that begins before the bytes that the masker holds back. The secret's first
 /// characters are apart from each other, so they could be there by chance.
 #[test]
 fn a_slice_ends_within_characters_that_stand_alone() {

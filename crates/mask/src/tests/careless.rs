@@ -260,7 +260,7 @@ fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
     minus.to_owned() + &show(byte.unsigned_abs())
 }
 
-/// What C, gdb and `od` print of the decoded signature, or of the token.
+/// The output of C, gdb and `od` for the decoded signature, or for the token.
 #[rstest]
 #[case::with_a_sign(" ", |byte, _| format!("{:x}", byte as i8 as i32))]
 #[case::with_a_sign_of_64_bits(", ", |byte, _| format!("0x{:x}", byte as i8 as i64))]

@@ -33,7 +33,7 @@ fn bit(noise: &'static str) -> impl Strategy<Value = Bit> {
     ]
 }
 
-/// Other text, with colours, line breaks, quotes and addresses.
+/// Text without secrets, with colours, line breaks, quotes and addresses.
 const WILD: &str =
     "(\u{1b}\\[[0-9;]{0,4}m|\u{1b}\\[?[0-9]{0,3}|\r?\n {0,3}|\n[0-9a-f]{8}:? |[ \"',|]{1,2}|[a-c]{1,9}|\\PC)";
 const CALM: &str = "(\r?\n {0,3}|[ \"',|]{1,2}|[a-c]{1,3}|[ -Z^-~]{1,9})";

@@ -22,8 +22,9 @@ const FEW: usize = 6;
 /// The number of bytes after a piece that must be the same for all pieces.
 const AFTER: usize = 2;
 
-/// Calls `emit` with the pieces behind each label as one text, with a blank between two pieces. `may_begin`
-/// tells whether a word may be a piece.
+/// Calls `emit` with the pieces behind each label as one text, with a blank between two pieces. Leaves out
+/// labels with fewer than [`FEW`] pieces, and pieces that all lack capitals or all lack small letters.
+/// `may_begin` tells whether a word may be a piece.
 pub(crate) fn cells(text: &Text, may_begin: impl Fn(&[u8]) -> bool, emit: &mut dyn FnMut(Text)) {
     if !uses(View::Cells) {
         return;

@@ -27,7 +27,7 @@ pub(crate) fn uncareted(text: &Text) -> Text {
     replaced(text, caret)
 }
 
-/// The text with the escapes of Haskell, Lua and OCaml replaced, whose numbers are decimal: `\143`.
+/// The text with each decimal escape of Haskell, Lua and OCaml, such as `\143`, replaced by its byte.
 pub(crate) fn undecimal(text: &Text) -> Text {
     replaced(text, decimal)
 }

@@ -9,18 +9,19 @@ use super::{
 };
 use crate::text::Text;
 
-/// What a word stands for.
+/// The meaning of the words in a list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Words {
     /// Nothing: each byte is a character in quotes.
     Nothing,
     /// The byte of a number, beside characters in quotes.
     Number,
-    /// The byte of so many digits in this radix. Another byte is a character without quotes, or an escape.
+    /// A byte: this number of digits in this radix, or a character without quotes, or an escape.
     Digits(usize, u32),
 }
 
-/// The greatest number of numbers in a row, plus one. A list of more numbers has no characters.
+/// The number of numbers in a row after a character from which on they do not count. They probably belong to
+/// a list without characters, which another view reads.
 const MOST: usize = 24;
 
 const WAYS: [Words; 4] = [

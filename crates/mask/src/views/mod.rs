@@ -56,7 +56,7 @@ pub(crate) enum View {
     Carets,
     Latin,
     Terminal,
-    /// Any view of the bytes that another view reads.
+    /// Any view that reads the bytes that another view returned.
     Second,
     /// Pieces that continue other pieces.
     Chain,
@@ -127,7 +127,8 @@ pub(crate) fn latin(text: &Text) -> Text {
     out
 }
 
-/// The length of the character of Windows-1252 with which a text begins, and its byte. Another byte means itself.
+/// The length of the character of Windows-1252 with which a text begins, and its byte. If there is none, the
+/// first byte means itself.
 fn windows(text: &[u8]) -> (usize, u8) {
     let mut bytes = [0; 4];
     let is_here = |character: &char| text.starts_with(character.encode_utf8(&mut bytes).as_bytes());

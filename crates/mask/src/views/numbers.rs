@@ -340,8 +340,8 @@ impl Tokens {
     }
 }
 
-/// Removes every second token where these tokens change by the same number each time. They are the indexes of
-/// a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`.
+/// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
+/// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
         let is_short = token.digits.len() <= INDEX;
@@ -542,7 +542,7 @@ fn is_index(text: &[u8], start: usize, digits: &Range<usize>) -> bool {
         }
 }
 
-/// Whether a number is an address anywhere in a line, such as those of `xxd` and `hexdump -C`.
+/// Whether a number is an address even within a line, because it looks like one of `xxd` or `hexdump -C`.
 fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
     digits.len() >= 7
@@ -650,7 +650,7 @@ fn decimal(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
     byte(value(digits, 10).filter(|_| digits.len() <= 3)?, token)
 }
 
-/// The byte of a number with a sign.
+/// The byte of a number, which may have a minus sign. `None` if it does not fit into a byte.
 fn byte(value: u64, token: &Token) -> Option<([u8; 8], usize)> {
     let is_negative = token.is_negative && value > 0;
     bytes(

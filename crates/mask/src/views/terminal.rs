@@ -22,7 +22,8 @@ pub(crate) struct Visible<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     /// The beginning of each run of visible bytes: in `bytes`, and in the text.
     runs: Vec<(u32, u32)>,
-    /// Whether a secret may begin in text that the terminal does not show, or a number may end there.
+    /// Whether a part of a secret or of a number may be in text that the terminal does not show, or on both
+    /// sides of such text.
     pub(crate) hides: bool,
     has_hidden: bool,
     /// The beginning of a control sequence that the text does not complete.
@@ -30,8 +31,8 @@ pub(crate) struct Visible<'a> {
     end: u32,
 }
 
-/// Reads a text as a terminal does. `goes_on` tells whether more text can
-/// follow.
+/// Leaves out the bytes of a text that a terminal does not show. `secrets` decide [`Visible::hides`].
+/// `goes_on` tells whether more text can follow.
 pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> Visible<'a> {
     let mut seen = Visible::all(text);
     let specials = specials(text);
@@ -193,7 +194,7 @@ impl<'a> Visible<'a> {
     }
 }
 
-/// The length of the hidden text that begins at a position.
+/// The length of the hidden text that begins at a position. 0 if none begins there.
 pub(crate) fn hidden(text: &[u8], at: usize) -> usize {
     let rest = &text[at..text.len().min(at + LONGEST)];
     match rest {
@@ -250,7 +251,7 @@ fn string(rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// Whether more text can make this the beginning of hidden text.
+/// Whether a text is incomplete hidden text, which more text can complete.
 fn is_incomplete(rest: &[u8]) -> bool {
     if rest.len() >= LONGEST {
         return false;
