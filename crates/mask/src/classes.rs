@@ -1,5 +1,5 @@
-//! The classes of the bytes of a text, with one bit for each byte. Vectors of the processor find the bits of 64
-//! bytes at once.
+//! The classes of the bytes of a text, with one bit for each byte. Vectors of the processor find the bits of
+//! 64 bytes at once.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 /// The number of bytes in a block. One 64-bit integer has a bit for each of them.
 pub(crate) const BLOCK: usize = 64;
 
-/// A class of bytes. Bytes above 0x7f belong to the last two only.
+/// A class of bytes. Bytes above 0x7f belong only to `High` and `Latin`.
 #[derive(Clone, Copy)]
 pub(crate) enum Class {
-    /// The bytes of a token and of base64: all others are separators.
+    /// The bytes of a token and of base64 without padding. All other bytes are separators.
     Token,
-    /// The bytes of a JWT: `+` and `/` are separators, too.
+    /// The bytes of a JWT. For this class, `+` and `/` are also separators.
     Part,
     Base64,
     /// All characters in lists of numbers, including the separators.
@@ -131,7 +131,7 @@ fn classify<S: Simd>(simd: S, text: &[u8], bits: &mut [u64]) {
     }
 }
 
-/// The tables in vectors.
+/// [`TABLES`] and [`UPPER`], in vectors.
 struct Kernel<S: Simd> {
     simd: S,
     tables: [u8x64<S>; ASCII.len()],
@@ -245,7 +245,7 @@ impl Bits<'_> {
         self.first(at, |bits, _| bits)
     }
 
-    /// The bits of the 64 bytes before a position. The bit of the last one is the highest.
+    /// The bits of the 64 bytes before a position. The highest bit is that of the last byte.
     pub(crate) fn before(self, at: usize) -> u64 {
         match at.checked_sub(BLOCK) {
             Some(from) => self.from(from),
@@ -363,7 +363,7 @@ impl Bits<'_> {
     }
 }
 
-/// The positions of the bits.
+/// The positions of the bits that are 1.
 pub(crate) fn positions(bits: u64) -> impl Iterator<Item = usize> {
     let mut rest = bits;
     std::iter::from_fn(move || {
@@ -399,7 +399,7 @@ where
     bits
 }
 
-/// The lowest bits of an integer: at most 64 of them.
+/// An integer whose lowest `count` bits are 1. From 64 on, all bits are 1.
 pub(crate) fn ones(count: usize) -> u64 {
     !u64::MAX.checked_shl(count as u32).unwrap_or(0)
 }

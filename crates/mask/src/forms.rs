@@ -15,8 +15,8 @@ use crate::{LEAST, PIECE};
 const COLUMNS: [usize; 2] = [76, 64];
 
 /// The registered claims (RFC 7519, section 4.1) that differ between most tokens of one issuer. The secret
-/// part of a JWT begins at the first of them. Many issuers write claims in alphabetical order: then only the
-/// audiences come before these claims.
+/// part of a JWT begins with the value of the first of them. Many issuers write claims in alphabetical order.
+/// Then only the audiences come before these claims.
 const OWN_CLAIMS: [&str; 5] = ["\"exp\":", "\"iat\":", "\"jti\":", "\"nbf\":", "\"sub\":"];
 
 /// Texts in the claims of kube-apiserver's tokens that other text also has: the usual issuer, and names of
@@ -68,8 +68,8 @@ pub enum Encoding {
 }
 
 /// Returns the common forms of a secret, each text once. A [`Masker`](crate::Masker) finds these and others.
-/// A CI platform can mask each of them, and a test can check that a log contains none. Ignores spaces and
-/// line breaks around the secret.
+/// A CI platform can mask each form, and a test can check that a log contains none of them. Ignores spaces
+/// and line breaks around the secret.
 ///
 /// The list includes quoted forms only if they differ from the secret. A JWT's header alone is not a form,
 /// because every token of its issuer has the same header. The other segments are forms if they have at least
@@ -275,7 +275,8 @@ pub(crate) fn rare_parts(secret: &str) -> Vec<Range<usize>> {
     parts
 }
 
-/// The part of a secret that no other secret has: a JWT's signature, or all of another secret.
+/// The part of a secret that no other secret has: the signature of a JWT, or all of a secret that is not a
+/// JWT.
 pub(crate) fn sole_part(secret: &str) -> Range<usize> {
     let signature = jwt(secret).map_or(secret.len(), |(_, _, signature)| signature.len());
     secret.len() - signature..secret.len()

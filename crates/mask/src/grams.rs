@@ -53,8 +53,8 @@ impl Grams {
         None
     }
 
-    /// The position of a word's bits, by Fibonacci hashing: the upper bits of the product depend on all
-    /// bytes.
+    /// The position of a word's bits in the filter, and the bits, by Fibonacci hashing: the upper bits of the
+    /// product depend on all bytes.
     #[inline]
     fn place(&self, gram: u64) -> (usize, u64) {
         let hash = gram.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -68,7 +68,7 @@ pub(crate) fn word(text: &[u8]) -> Option<u64> {
     text.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
-/// A word of fewer than 8 bytes as a number. Words of different lengths differ.
+/// A word of fewer than 8 bytes as a number. Words of different lengths have different numbers.
 pub(crate) fn short_word(text: &[u8]) -> u64 {
     let mut bytes = [0; 8];
     bytes[..text.len()].copy_from_slice(text);

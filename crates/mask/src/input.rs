@@ -12,8 +12,9 @@ pub trait Input: Read {
 
     /// Discards the rest of the input, so that processes that still write to it can continue.
     ///
-    /// On Unix, a write to a pipe without a reader ends the process that writes (SIGPIPE). So this starts the
-    /// program `cat` as a reader. On Windows, this does nothing, and the writes fail.
+    /// On Unix, a write to a pipe without a reader ends the process that writes (SIGPIPE). So if a process
+    /// still has the pipe open after 100 ms, this starts the program `cat` as a reader. On Windows, this does
+    /// nothing, and the writes fail.
     fn discard_the_rest(self)
     where
         Self: Sized;

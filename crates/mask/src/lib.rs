@@ -2,8 +2,8 @@
 //!
 //! Scripts seldom print a secret as it is. They print it in base64, quoted, in hexadecimal, in colours,
 //! folded at some column, or cut off. A [`Masker`] copies a stream of any bytes, and writes [`MARK`] in place
-//! of each stretch that stands for a secret in one of these forms. It holds back only bytes that may be the
-//! beginning of a secret, and its memory does not grow with the log.
+//! of each stretch that stands for a secret in one of these forms. After a [`flush`](Masker::flush), the
+//! masker holds back only bytes that may be the beginning of a secret. Its memory does not grow with the log.
 //!
 //! ```
 //! use jobpass_mask::Masker;
@@ -33,15 +33,16 @@
 //! # What is masked
 //! The masker reads a log through *views*. Each view undoes one change that programs make to a text, such as
 //! base64. A view can also read the text that another view returns. Base64, hexadecimal, numbers and escapes
-//! may be inside one another, up to three deep. In all these texts, the masker searches for the secrets, and
-//! for the decoded bytes of a JWT's signature and of a secret that is base64:
+//! may be inside one another, up to three deep. In the log and in all texts that the views return, the masker
+//! searches for the secrets. If a JWT's signature, or a secret that is base64, stands for at least 24 random
+//! bytes, the masker also searches for these decoded bytes. The views are:
 //!
 //! | view | reads |
 //! |---|---|
 //! | terminal | text without control sequences, overstruck or invisible characters, or the zeros of UTF-16 |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
-//! | characters | characters of such secrets that stand alone: in a list, in a table, or one in each line |
-//! | cells | short pieces behind the same label: in each line, in an array, between tags |
+//! | characters | single characters of the secrets in the row above: in a list, in a table, or one in each line |
+//! | cells | parts of a few characters, all behind the same label: in each line, in an array, between tags |
 //! | table | bytes in a column, or a few in each row: a row is a line, tuple, list or object; characters or numbers |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
@@ -53,26 +54,27 @@
 //! | decimal escapes | of Haskell, Lua and OCaml |
 //!
 //! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
-//! ([`PIECE`]), or 12 bytes of a JWT's signature. The masker also masks a piece that
+//! ([`PIECE`]), or 12 random bytes: of a JWT's signature, or of a secret's decoded bytes. The masker also
+//! masks a piece that
 //! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
 //! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration
 //!   between the two;
-//! - begins a line, after spaces, tabs or the address of a dump, or follows masked text;
-//! - has 24 bytes or more, or 12 bytes of a JWT's signature, anywhere.
+//! - has only spaces, tabs or the address of a dump before it in its line, or follows masked text;
+//! - has at least 24 bytes, or 12 random bytes, anywhere.
 //!
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
 //!
-//! The header and the first claims of a JWT do not count towards these numbers of bytes. Other tokens of
+//! The header and the first claims of a JWT do not count towards the numbers of bytes above. Other tokens of
 //! the same issuer share them, and a mask for them would hide text that is not secret. In a JWT, only the
-//! bytes of the signature count for the last two rules.
+//! bytes of the signature count for the last two points of the list.
 //!
 //! # What is not masked
-//! - A part of a secret with fewer than 16 bytes (of a JWT's signature, 12) that continues no other part.
+//! - A part of a secret with fewer than 16 bytes (of random bytes, 12) that continues no other part.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines.
-//! - Pieces of one or two characters behind a label, if other text is between them.
+//! - Parts of one or two characters behind a label, if other text is between them.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32, read in another character set.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
@@ -85,12 +87,13 @@
 //!
 //! # How it keeps up
 //! The masker reads most of a log only once, without views. It looks up 8-byte words of the log among the
-//! words of the secrets and of most of their forms. For secrets of 12 bytes or more, every fifth word is
-//! enough. The masker also finds the class of each byte, such as a digit, 64 bytes at once. It decodes text that
-//! looks like base64, numbers or escapes, and looks up the decoded words.
+//! words of the secrets and of most of their forms. If every secret has at least 12 bytes, every fifth word
+//! of the log is enough. For 64 bytes at once, the masker also finds the class of each byte, such as digit or
+//! capital. It decodes text that looks like base64, numbers or escapes, and looks up the decoded words.
 //!
 //! With views, the masker reads only the text around words that it found. If this text has a piece, the
-//! masker also reads the text around the piece. A whole token that the log shows as it is needs no view.
+//! masker also reads the text around the piece. A whole secret of at least 64 bytes that the log shows as it
+//! is needs no view.
 //!
 //! The masker does all of this for 64 KiB at once, at positions that do not depend on the chunks in which the
 //! log comes. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
@@ -129,8 +132,8 @@ struct Readme;
 /// The text that replaces a secret.
 pub const MARK: &str = "[MASKED]";
 
-/// The least number of bytes of a secret. The masker ignores shorter ones: they are words that a log has
-/// anyway, and a mask in place of each such word would reveal the secret.
+/// The least number of bytes of a secret. The masker ignores shorter secrets. They can be words that a log
+/// has anyway, and a mask in place of each such word would reveal the secret.
 pub const LEAST: usize = 8;
 
 /// The least number of bytes of a secret in a row that are a [piece](crate#what-is-masked). Also the least
@@ -140,11 +143,11 @@ pub const LEAST: usize = 8;
 /// those by chance.
 pub const PIECE: usize = 16;
 
-/// The least number of bytes of a secret in a row that the masker masks anywhere in a log. Bytes that other
-/// secrets also have do not count.
+/// The least number of bytes of a secret in a row that the masker masks anywhere in a log. Of a JWT, only the
+/// bytes of the signature count, because other tokens can have the same claims.
 const ANYWHERE: usize = 24;
 
-/// Like [`ANYWHERE`], for random bytes: no other text has so many of them in a row. So the masker finds the
+/// Like [`ANYWHERE`], for random bytes. No other text has 12 of them in a row, so the masker can mask the
 /// pieces of a signature in any order, for example after `sort`.
 const ANYWHERE_IF_RANDOM: usize = 12;
 

@@ -1,4 +1,4 @@
-//! The rules that decide whether to mask a piece of a secret.
+//! The decision whether to mask a piece of a secret.
 //!
 //! A *piece* is a stretch of the log that stands for a part of a secret. The *window* is the part of the log
 //! that the masker has in memory.
@@ -18,8 +18,8 @@ const BETWEEN: &[u8] = b" \t\r\n|\"',\\";
 /// The greatest distance, in bytes of the log, between a piece and the one that continues it.
 const DISTANCE: u64 = 1024;
 
-/// The number of bytes by which the end of one piece and the beginning of the next may overlap. By chance, a
-/// decoration between them can look like the end of the one or the beginning of the other.
+/// The number of bytes of the secret that may be in two pieces, at the end of one and at the beginning of the
+/// next. By chance, a decoration between two pieces can look like a few bytes of the secret.
 const OVERLAP: i64 = 4;
 
 /// The number of pieces that the masker remembers.
@@ -47,7 +47,7 @@ struct Known {
     part: Range<u32>,
     /// The number of secret bytes in this piece and in the pieces that it continues.
     own: usize,
-    /// Whether one of these pieces has [`LEAST`] bytes that other text seldom has.
+    /// Whether this piece, or one that it continues, has at least [`LEAST`] bytes that other text seldom has.
     is_rare: bool,
     is_masked: bool,
     /// The ends of the stretches that the masker replaces.

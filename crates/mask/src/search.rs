@@ -17,8 +17,8 @@ use crate::{
     },
 };
 
-/// The greatest number of views that the search applies one after the other. Only base64, numbers and escapes
-/// count: the search applies the other views to each text that it reads.
+/// The greatest number of views that the search applies one after the other. Only the views whose texts the
+/// search reads with all views again count: base64, numbers, literals, cells and escapes.
 pub(crate) const DEPTH: usize = 3;
 
 /// The least length of a secret for which [`Search::whole`] searches. A secret of this length does not
@@ -28,7 +28,8 @@ const LONG: usize = 64;
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
 
-/// The number of bytes that base64 can lose at its ends: four of its characters stand for three bytes.
+/// The number of bytes that base64 can lose at both ends together, because four characters of base64 stand
+/// for three bytes.
 pub(crate) const LOSS: usize = 2;
 
 /// The least length of a run of text in the bytes that a view returns. Other views do not read shorter runs.
@@ -47,7 +48,7 @@ pub(crate) struct Piece {
     pub(crate) part: Range<u32>,
     /// The number of bytes that the view may have lost at both ends together.
     pub(crate) loss: usize,
-    /// The stretches that the masker replaces: all but the ends of lines.
+    /// The stretches that the masker replaces: all of the piece but the ends of lines.
     pub(crate) stretches: Vec<Range<u32>>,
 }
 
@@ -205,7 +206,8 @@ impl<'a> Search<'a> {
         self.text(text, depth);
     }
 
-    /// The runs of text in some bytes in which another view may read a piece. The last one may go on.
+    /// The runs of text in which another view may read a piece. If `goes_on`, more bytes can follow the last
+    /// run.
     fn runs<'b>(
         &self,
         bytes: &'b [u8],
@@ -247,8 +249,8 @@ impl<'a> Search<'a> {
     }
 
     /// The part of a secret that contains the word at `word_at`, and the part's place in the secret. If there
-    /// are several, a part that the masker masks without the parts around it wins. Then the longest part
-    /// wins.
+    /// are several, the parts that the masker masks without the parts around them come first. Among these,
+    /// the longest part wins.
     fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
         let places = self.secrets.places(word(&text.bytes[word_at..])?);
         let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
@@ -269,7 +271,8 @@ impl<'a> Search<'a> {
             || secret.starts.contains(&at) && secret.own(at, at + length) + loss >= secret.need(PIECE)
     }
 
-    /// The part of a secret around a word of it, and its place in the secret.
+    /// The part of a secret around one of its words, and the place of this part in the secret. `None` if
+    /// `is_joined`, and the secret is not a token.
     fn part_at(
         &self,
         bytes: &[u8],
@@ -361,7 +364,8 @@ impl<'a> Search<'a> {
             .then(|| from + first as u32..from + last as u32 + 1)
     }
 
-    /// The number of bytes that a piece may lack. A short secret lacks none: the masker also knows its forms.
+    /// The number of bytes that a piece may lack at its ends. A piece of a short secret lacks none, because
+    /// the masker also knows the forms of such a secret.
     fn loss(&self, text: &Text, secret: u32) -> usize {
         let is_long = self.secrets.get(secret).need(PIECE) == PIECE;
         if text.is_padded && is_long { LOSS } else { 0 }
@@ -385,7 +389,8 @@ impl<'a> Search<'a> {
         place.at as usize + part.len() == self.secrets.get(place.secret).bytes().len()
     }
 
-    /// The end of base64 after a secret: with the line break that `echo` adds, and padding.
+    /// The position after the base64 of a secret, after the line break that `echo` adds, and after the
+    /// padding.
     fn with_padding(&self, text: &Text, end: usize) -> u32 {
         let is_echo = text.bytes.get(end) == Some(&b'\n') && !text.is_parted(end);
         let to = text.to(if is_echo { end } else { end - 1 });

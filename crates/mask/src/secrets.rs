@@ -45,9 +45,9 @@ pub(crate) struct Secrets {
     grams: Grams,
     /// The words of up to 7 bytes after which more of a secret can follow.
     ends: Grams,
-    /// The 8-byte words of the secrets and of most of their forms.
+    /// The 8-byte words of `shown`.
     gate: Grams,
-    /// The words of 3 and of 4 bytes of the secrets and of most of their forms.
+    /// The words of 3 and of 4 bytes of `shown`.
     short: Grams,
     /// The rare parts of the secrets, and most of their forms, one after the other. Leaves out the header and
     /// the first claims of a JWT's form.
@@ -134,9 +134,9 @@ impl Known {
         is_new && self.learned.last().is_some_and(|known| known.as_str() == secret)
     }
 
-    /// Forgets expired tokens that sources told about, the oldest first. The claim `exp` tells the expiry. If
-    /// there are still too many secrets, this forgets the latest ones, so that made-up secrets cannot push
-    /// out a token.
+    /// Forgets expired tokens that sources told about, the oldest first, but keeps [`KEPT`] secrets. The
+    /// claim `exp` tells the expiry. If more than [`MOST_LEARNED`] secrets are left, this forgets the latest
+    /// ones, so that made-up secrets cannot push out a token.
     pub(crate) fn forget(&mut self) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         self.forget_at(now.unwrap_or_default().as_secs());
@@ -285,7 +285,7 @@ impl Secrets {
         &self.gate
     }
 
-    /// Whether a word of at least 3 bytes may begin a piece of a secret.
+    /// Whether a word has at least 3 bytes and may begin a piece of a secret.
     pub(crate) fn may_begin(&self, word: &[u8]) -> bool {
         word.len() >= 3 && self.short.has(short_word(&word[..word.len().min(4)]))
     }
@@ -460,8 +460,8 @@ impl Secret {
         self.is_binary || self.starts.len() > 1
     }
 
-    /// The number of bytes at the beginning of a piece that the masker does not replace. In decoded bytes,
-    /// two bytes of a secret can follow each other by chance.
+    /// The number of bytes at the beginning of a piece that the masker does not replace. Of decoded bytes,
+    /// these are two, because a log can have two bytes of a secret in a row by chance.
     pub(crate) fn hidden_after(&self) -> usize {
         if self.is_binary { 2 } else { 0 }
     }

@@ -22,20 +22,22 @@ use crate::{
     views::{Visible, visible},
 };
 
-/// The number of bytes that the masker searches at once if the stream does not pause. Each search ends at a
-/// multiple of this number, so that the chunks in which the stream comes make no difference.
+/// The number of bytes that the masker searches at once, unless the caller calls `flush` or `pause`. Each
+/// such search ends at a multiple of this number, so that the chunks in which the stream comes make no
+/// difference.
 const SLICE: usize = 64 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
-/// slice. The first look at one slice can miss a piece that begins in them, but the look at the next slice
-/// finds it. So the masker need not read the end of a slice with views.
+/// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
+/// slice finds it. So the masker need not read the end of a slice with views.
 const HELD: u64 = 1024;
 
 /// Like [`HELD`], if the slice ends in numbers that stand for numbers. One byte of a secret has up to 60 bytes
 /// there, and the first look does not know the header and the first claims of a JWT.
 const HELD_OF_NUMBERS: u64 = 16 << 10;
 
-/// The number of decided bytes that the masker keeps in the window. The views begin to read there.
+/// The number of decided bytes that the masker keeps in the window, so that views can read the text before a
+/// piece. The masker also keeps the beginning of their line.
 const CONTEXT: usize = 2048;
 
 /// The number of bytes around a known word that the masker reads with all views.
@@ -48,13 +50,13 @@ const NEAR: usize = 1536;
 /// with views in any case. A piece that begins there may still be too short for the first look.
 const TAIL: usize = 128;
 
-/// Like [`TAIL`], for a text with many digits and escapes. It can be numbers of numbers, and then one byte of a secret has
-/// up to 60 bytes.
+/// Like [`TAIL`], for a text with many digits and escapes. Its numbers can stand for the text of other
+/// numbers. Then it has up to 60 bytes for one byte of a secret.
 const TAIL_OF_NUMBERS: usize = 1024;
 
 /// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
 /// whole line. From the middle of a line on, a view can take the text column of a dump for numbers, or the
-/// title of a window for text.
+/// title of a terminal for text that it shows.
 const LINE: usize = 1024;
 
 /// If the window has more undecided bytes than this, the masker decides about all of them.
@@ -63,8 +65,8 @@ const MOST: usize = 2 * SLICE;
 /// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
 /// it into chunks, unless the caller calls [`flush`](Self::flush) or [`pause`](Self::pause) between them.
 ///
-/// The masker holds back only bytes that may become the beginning of a [piece](crate#what-is-masked).
-/// [`flush`](Self::flush) writes all others. Its memory does not grow with the stream.
+/// After a [`flush`](Self::flush), the masker holds back only bytes that may become the beginning of a
+/// [piece](crate#what-is-masked). Its memory does not grow with the stream.
 #[derive(Clone)]
 pub struct Masker {
     known: Known,
@@ -130,7 +132,7 @@ impl Masker {
     }
 
     /// Reads the next bytes of the stream. Each time that 64 KiB are complete, writes the bytes that cannot
-    /// be a part of a secret. [`flush`](Self::flush) writes them at once.
+    /// be a part of a secret, except for about the last 1,024. [`flush`](Self::flush) also writes those.
     ///
     /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.
     ///
@@ -217,8 +219,8 @@ impl Masker {
         }
     }
 
-    /// Whether this masker and another one are in the same state. Before the first search, this is all that
-    /// the state depends on.
+    /// Whether this masker and another one are in the same state. Before the first search, the state depends
+    /// only on the secrets and the window.
     #[cfg(test)]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.secrets, &other.secrets)
@@ -315,7 +317,7 @@ impl Masker {
 /// The text that follows the text that the masker has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// More text. This slice is complete, and the masker searches its end again.
+    /// More text. A slice is complete, and the masker searches its end again together with the next slice.
     Slice,
     /// More text.
     Text,
@@ -371,8 +373,8 @@ fn tail(window: &[u8]) -> usize {
     }
 }
 
-/// The whole secrets that the window shows unencoded. Removes the stretches in them from `sights`: no view
-/// finds more there.
+/// The secrets of at least 64 bytes that the window shows whole and unencoded. Removes the stretches in them
+/// from `sights`, because no view finds more there.
 fn whole(secrets: &Secrets, window: &[u8], sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
     let mut whole: Vec<Piece> = Vec::new();
     sights.sort_by_key(|sight| sight.start);
@@ -469,7 +471,8 @@ fn line_start(text: &[u8], position: usize) -> usize {
         .map_or(if from == 0 { 0 } else { position }, |before| from + before + 1)
 }
 
-/// The text of a zone, from the beginning of its line. If `is_last`, no text follows the zone.
+/// A zone of the visible bytes as a text, from the beginning of the zone's first line. `is_last` tells that
+/// no text follows the window.
 fn part(seen: &Visible<'_>, zone: Range<usize>, is_last: bool) -> Text {
     let zone = line_start(&seen.bytes, zone.start)..zone.end;
     let mut text = seen.text(zone);

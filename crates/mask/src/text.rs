@@ -7,7 +7,8 @@
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
 pub(crate) const LONGEST_GAP: u32 = 1024;
 
-/// The byte between two bytes that are far apart in the log. No piece spans it.
+/// The byte between two bytes that are far apart in the log. No piece spans it, unless the secret itself has
+/// a line break there.
 const BREAK: u8 = b'\n';
 
 /// Bytes with their places in the log. Positions count from the beginning of the window.
@@ -69,8 +70,8 @@ impl Text {
         self.push(byte, text.from(first), text.to(last), is_parted);
     }
 
-    /// Adds [`BREAK`], so that no piece spans this place. Adds nothing if the last byte is [`BREAK`], or if
-    /// the text is empty.
+    /// Adds [`BREAK`] at the end, unless the text is empty or ends with one. No piece spans it, unless the secret
+    /// itself has a line break there.
     pub(crate) fn cut(&mut self) {
         if let (Some(last), Some(place)) = (self.bytes.last(), self.places.last())
             && *last != BREAK

@@ -16,8 +16,8 @@ pub fn end_mark(name: &str) -> String {
 /// text.
 ///
 /// Background processes may still have the pipe open after the mark. This function does not wait for them. On
-/// Unix, their later writes do not end them with SIGPIPE: the program `cat` reads and discards the text after
-/// the mark. On Windows, their writes fail.
+/// Unix, the program `cat` reads and discards the text after the mark, so that SIGPIPE does not end these
+/// processes. On Windows, or without the program `cat`, their writes fail.
 ///
 /// # Errors
 /// If reading the pipe or writing `output` fails.
