@@ -16,9 +16,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// A request from any sender, with the sender's token.
+    ///
     /// # Panics
     ///
-    /// If the method or the headers are not valid.
+    /// If the method, the headers or the token are not valid.
     pub(crate) fn new<'h>(
         by: Asker,
         method: &str,
@@ -44,7 +46,8 @@ impl Asked {
         }
     }
 
-    /// A request from the administrator. `APPLY` is server-side apply, for an object that may exist already.
+    /// A request from the administrator. The method `APPLY` is server-side apply, for an object that may
+    /// exist already.
     pub(crate) fn by_admin(method: &str, path: &str, body: Option<&Value>) -> Self {
         let (method, content_type) = match method {
             "APPLY" => ("PATCH", "application/apply-patch+yaml"),

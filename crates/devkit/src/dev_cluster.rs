@@ -87,8 +87,8 @@ impl DevCluster {
         cluster::user_of(&self.cluster, token).is_some()
     }
 
-    /// Returns the answers to unsupported requests, and forgets them. If some are left when the cluster is
-    /// dropped, the drop panics and so fails the test.
+    /// Returns the messages of the answers to unsupported requests, and forgets them. If some are left when
+    /// the cluster is dropped, the drop panics and so fails the test.
     pub fn refused(&self) -> Vec<String> {
         self.cluster.refused()
     }
@@ -132,6 +132,8 @@ impl Builder {
         self
     }
 
+    /// Starts the cluster.
+    ///
     /// # Errors
     ///
     /// If the cluster cannot listen on the address, or if this test run records transcripts and the file

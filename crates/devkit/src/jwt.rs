@@ -22,7 +22,7 @@ pub(crate) fn find(text: &str) -> Option<&str> {
         .find(|word| word.split('.').count() == 3)
 }
 
-/// The key with which a cluster signs its tokens.
+/// The key with which a cluster, or an issuer of ID tokens, signs its tokens.
 ///
 /// Generating a key takes a noticeable part of a second, so all dev clusters of a process share one key.
 /// Their tokens still differ, because a token contains the uid of its ServiceAccount.
@@ -46,7 +46,7 @@ impl SigningKey {
         Self::of(&key)
     }
 
-    /// Reads the key of another cluster. `pem` is the content of the file that kube-apiserver's flag
+    /// Reads the key of a real cluster. `pem` is the content of the file that kube-apiserver's flag
     /// `--service-account-signing-key-file` names.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! The servers for the tests and the demo of jobpass: issuers of ID tokens, the APIs of CI platforms, a small
 //! dev cluster, and the *front*. The front is a proxy for a dev cluster or a real API server. It logs
-//! requests, and makes faults.
+//! requests, and injects faults.
 //!
 //! ```no_run
 //! use jobpass_devkit::DevCluster;

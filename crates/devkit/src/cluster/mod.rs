@@ -33,7 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) clock: Clock,
     transcript: Option<Transcript>,
     state: Mutex<State>,
-    /// The answers to unsupported requests.
+    /// The messages of the answers to unsupported requests.
     refused: Mutex<Vec<String>>,
 }
 
@@ -45,8 +45,8 @@ struct State {
 }
 
 impl Cluster {
-    /// Creates a cluster with some of the objects that a new Kubernetes cluster has. It records its requests
-    /// in `transcript`.
+    /// Creates a cluster with some of the objects that a new Kubernetes cluster has. The cluster records the
+    /// requests to it in `transcript`.
     pub(crate) fn new(transcript: Option<Transcript>) -> Self {
         let cluster = Self {
             transcript,
@@ -67,12 +67,12 @@ impl Cluster {
         lock(&self.refused).push(message.to_owned());
     }
 
-    /// Returns the answers to unsupported requests, and forgets them.
+    /// Returns the messages of the answers to unsupported requests, and forgets them.
     pub(crate) fn refused(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.refused))
     }
 
-    /// Answers a request or makes another change. Records it in the transcript, if this test run has one.
+    /// Answers a request or signs a token, and records that in the transcript, if this test run has one.
     pub(crate) fn write<T>(&self, act: impl FnOnce() -> T, entry: impl FnOnce(&T) -> Entry) -> T {
         match &self.transcript {
             Some(transcript) => transcript.write(act, entry),

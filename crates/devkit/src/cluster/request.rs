@@ -153,7 +153,8 @@ impl Call<'_> {
         let content_type = self.header(header::CONTENT_TYPE);
         let object = serde_json::from_slice::<Map<String, Value>>(&self.asked.body);
         let (true, Ok(mut object)) = (content_type == "application/json", object) else {
-            return Err(self.not_made_for("with a body that is not a JSON object"));
+            let what = "with a body that is not a JSON object, or not of the type application/json";
+            return Err(self.not_made_for(what));
         };
         for (field, expected) in [("kind", kind), ("apiVersion", api_version)] {
             if object.remove(field).is_some_and(|given| given != expected) {

@@ -191,7 +191,7 @@ impl Call<'_> {
         Ok((StatusCode::CREATED, request))
     }
 
-    /// The claim about the bound Secret.
+    /// The claim about the bound Secret. `None` if the request binds the token to no object.
     fn bound_secret(&self, bound: &Value) -> Result<Option<Value>> {
         if bound.is_null() {
             return Ok(None);

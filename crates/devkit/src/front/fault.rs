@@ -87,7 +87,8 @@ impl fmt::Debug for FaultKind {
     }
 }
 
-/// Removes and returns the next fault for a request, if there is one.
+/// Returns the kind of the next fault for a request, if there is one. Removes the fault after the last of its
+/// requests.
 pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<FaultKind> {
     let index = faults
         .iter()

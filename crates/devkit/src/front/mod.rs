@@ -77,7 +77,7 @@ struct Shared {
     users: Mutex<HashMap<String, String>>,
     /// The time that the front adds to each `Date` header.
     ahead: Mutex<Duration>,
-    /// The change to the answer of every TokenRequest.
+    /// The change to the answer to every successful TokenRequest.
     reissue: Mutex<Option<fn(&mut Value)>>,
     /// Bearers that no API server has issued, each with the token that takes its place.
     stand_ins: Mutex<HashMap<String, String>>,
@@ -100,8 +100,8 @@ impl Default for Listen {
 
 impl Front {
     /// Starts in front of the API server of an administrator's kubeconfig. The front has an administrator
-    /// certificate of its own; for requests with it, the front uses the kubeconfig's credential. It passes
-    /// every bearer token on, unless [`Front::accept`] replaces it.
+    /// certificate of its own. For requests with this certificate, the front uses the kubeconfig's
+    /// credential. It passes every bearer token on, unless [`Front::accept`] replaces the token.
     ///
     /// # Errors
     ///
@@ -201,7 +201,8 @@ impl Front {
         kubeconfig::with_token(&self.url, &self.ca_pem, token, namespace)
     }
 
-    /// Every token that the API server has issued to a client, even if the answer did not arrive.
+    /// Every token that the API server has issued to a client of the front, even if the answer did not
+    /// arrive.
     pub fn issued(&self) -> Vec<String> {
         lock(&self.shared.issued).clone()
     }
@@ -230,8 +231,8 @@ impl Front {
         lock(&self.shared.faults).clear();
     }
 
-    /// Moves the `Date` header of all answers from now on. jobpass computes the age of an object with this
-    /// header. The API server's own clock does not move, so the lifetimes of tokens stay the same.
+    /// Moves the `Date` header of all later answers to clients forward. jobpass computes the age of an object
+    /// with this header. The API server's own clock does not move, so the lifetimes of tokens stay the same.
     pub fn move_date(&self, by: Duration) {
         *lock(&self.shared.ahead) += by;
     }

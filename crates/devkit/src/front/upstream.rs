@@ -44,6 +44,8 @@ struct Clients {
 }
 
 impl Upstream {
+    /// Reads an administrator's kubeconfig.
+    ///
     /// # Errors
     ///
     /// If the kubeconfig cannot be read, if its server is not `https`, or if it does not contain the
@@ -130,7 +132,8 @@ impl Upstream {
     ///
     /// The API server caches its results separately for each list of audiences
     /// (k8s.io/apiserver/pkg/authentication/token/cache). This request names a random audience as well, so
-    /// the API server reads no cached result for it, and uses its result for no later request.
+    /// the API server reads no cached result for this request, and caches a result that no later request
+    /// gets.
     pub(super) async fn user(&self, token: &str, audience: &str) -> Result<Option<String>> {
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",

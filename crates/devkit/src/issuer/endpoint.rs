@@ -51,11 +51,13 @@ pub enum Trouble {
         headers: Vec<(&'static str, String)>,
         body: String,
     },
-    /// The endpoint answers with a token, but only after this time.
+    /// The endpoint waits for this time before it answers.
     Slow(Duration),
 }
 
 impl TokenEndpoint {
+    /// Starts an endpoint that issues tokens as `issuer`.
+    ///
     /// # Panics
     ///
     /// If the endpoint does not start.
