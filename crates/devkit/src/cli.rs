@@ -129,14 +129,13 @@ fn serve(matches: &ArgMatches) -> Result<Vec<String>> {
         let folder = matches.get_one::<PathBuf>("dir").cloned();
         let folder = folder
             .unwrap_or_else(|| std::env::temp_dir().join(format!("jobpass-devkit-{}", std::process::id())));
-        fs::create_dir(&folder)
-            .with_context(|| {
-                format!(
-                    "failed to create the folder {} (give `--dir` a path that does not exist yet, in a \
+        fs::create_dir(&folder).with_context(|| {
+            format!(
+                "failed to create the folder {} (give `--dir` a path that does not exist yet, in a \
                      folder that you can write to)",
-                    folder.display()
-                )
-            })?;
+                folder.display()
+            )
+        })?;
         let served = async {
             let token = cluster.service_account_token("ci", "jobpass-minter", MINTER);
             write_private(&folder.join(MINTERS), &cluster.kubeconfig(&token, "ci"))?;

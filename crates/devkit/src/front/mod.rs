@@ -1,4 +1,4 @@
-//! A front: the address that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the
+//! A front: the proxy that clients connect to. It speaks TLS and HTTP as kube-apiserver does, logs the
 //! requests, and injects faults for tests. A real API server or the dev cluster behind the front answers. The
 //! faults and the log are the same for both.
 
@@ -34,7 +34,8 @@ use crate::kubeconfig;
 use crate::pki::{Authority, ClientCertificate};
 use crate::transcript::{Answer, Asker, Exchange};
 
-/// An address in front of an API server. When it is dropped, it closes all its connections.
+/// A running proxy in front of a real API server or a dev cluster. When it is dropped, it closes all its
+/// connections.
 pub struct Front {
     shared: Arc<Shared>,
     address: SocketAddr,
