@@ -38,7 +38,7 @@ pub enum Kind {
     /// 6: jobpass could not hand the token over (file, output, summary), and revoked it. Also if jobpass
     /// cannot write another result, or cannot start the command that it was to run.
     Deliver = 6,
-    /// 7: a token is not revoked, or its revocation is not proven. This replaces the reason of any earlier
+    /// 7: a token is not revoked, or its revocation is not proven. This kind replaces the kind of any earlier
     /// failure. Also if jobpass cannot read a state, because it then cannot revoke that state's token. Also
     /// if jobpass cannot remove a file of a revoked token.
     Revoke = 7,
@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    /// Scripts and `docs/reference.md` rely on these codes and words.
+    /// Scripts and `docs/reference.md` rely on the codes and words of [`Kind`].
     #[rstest]
     #[case(Kind::Internal, 1, "internal")]
     #[case(Kind::Input, 2, "input")]

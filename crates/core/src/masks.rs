@@ -303,7 +303,7 @@ mod tests {
         }
     }
 
-    /// Texts that other programs print, for example programs in Python, Go or Java, and openssl.
+    /// Texts that openssl and programs in Python, Go, Java and other languages print.
     #[test]
     fn texts_of_one_string_are_masks() {
         let (token, signature, decoded) = jwt();

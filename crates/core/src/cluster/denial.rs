@@ -29,8 +29,8 @@ pub(crate) enum Denial<'a> {
 impl<'a> Denial<'a> {
     /// Recognises a refusal by its message. The messages come from `admission/plugin/webhook/errors`,
     /// `admission/plugin/policy/validating` and `util/webhook/error.go` (k8s.io/apiserver), and from the
-    /// admission plugins. Recognises [`Self::Terminating`] by the cause in the Status instead. The tests
-    /// below contain recorded answers.
+    /// admission plugins. Recognises [`Self::Terminating`] by the cause in the Status instead. The tests of
+    /// this module contain recorded answers.
     pub(super) fn of(code: u16, status: &'a Status) -> Option<Self> {
         let message = &*status.message;
         let between = |before: &str, quote: char| {

@@ -344,7 +344,7 @@ mod tests {
         }
     }
 
-    /// Go accepts these URLs, and fails only when it connects.
+    /// Each case is a URL that Go accepts: Go fails only when it connects.
     #[rstest]
     #[case::no_uri("http://user:s3cret@pro\"xy:3128")]
     #[case::another_protocol("ftp://user:s3cret@proxy:3128")]

@@ -22,8 +22,8 @@ pub struct ExtraCertificates {
 }
 
 impl ExtraCertificates {
-    /// The file that the environment names. `None` if there is no such variable, or if jobpass cannot read
-    /// the file.
+    /// The file that the variable NODE_EXTRA_CA_CERTS names. `None` if the variable is not set, or if jobpass
+    /// cannot read the file.
     ///
     /// # Errors
     /// If the variable is not UTF-8, or jobpass cannot make the path absolute.

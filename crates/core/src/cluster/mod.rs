@@ -166,7 +166,7 @@ impl Cluster {
         })
     }
 
-    /// Prepares a connection with these credentials. Sends nothing yet.
+    /// Prepares a connection with the credentials of `identity`. Sends nothing yet.
     ///
     /// # Errors
     /// As [`Dial::new`], or if a header cannot carry the identity.

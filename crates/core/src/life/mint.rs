@@ -89,7 +89,7 @@ impl Plan {
     /// Reads the inputs, including those for the end of the job, so that a wrong input fails before jobpass
     /// creates anything in the cluster. Relative paths of the token's files begin at `folder`. Runs the
     /// minter's exec plugin, or requests an ID token from the CI platform, if the minter's credential comes
-    /// from one of these.
+    /// from the plugin or the platform.
     ///
     /// # Errors
     /// If an input or a variable is wrong, if jobpass finds no minter or gets no credential for it, if the

@@ -92,9 +92,9 @@ pub struct Revoked {
 ///
 /// # Errors
 /// If the anchor may still exist, if jobpass cannot prove that the token is dead, if a signal arrives first,
-/// or if jobpass cannot remove one of the token's files. In the last case, the receipt has the time of the
-/// revocation. If jobpass could not delete the anchor, the error has the command that deletes the anchor by
-/// hand.
+/// or if jobpass cannot remove one of the token's files. If only a file is left, the receipt has the time of
+/// the revocation. If jobpass could not delete the anchor, the error has the command that deletes the anchor
+/// by hand.
 pub async fn at_end_of_job(
     state: &mut State,
     handed_over: Option<Token>,
@@ -277,7 +277,7 @@ impl Retries {
         }
     }
 
-    /// The wait after this answer. `None` if the answer is final, or if no wait is left.
+    /// The wait after an answer. `None` if the answer is final, or if no wait is left.
     fn after(&mut self, deletion: &Deletion) -> Option<Duration> {
         match deletion {
             Deletion::Gone { .. } => self.late.next().copied(),

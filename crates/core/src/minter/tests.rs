@@ -116,8 +116,8 @@ fn by_text() -> Auth {
     }
 }
 
-/// At the end of the job, the state names the server, and the inputs give the credential. If these name
-/// different servers, somebody may want jobpass to send the credential elsewhere.
+/// At the end of the job, the state names the server, and the inputs give the credential. If the state and
+/// the inputs name different servers, somebody may want jobpass to send the credential elsewhere.
 #[rstest]
 #[case::the_same_server(by_variable(), &[(Opt::Server, SERVER)], Ok("t0ken"))]
 #[case::written_differently(by_variable(), &[(Opt::Server, "HTTPS://k8s.example.com/")], Ok("t0ken"))]

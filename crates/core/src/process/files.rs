@@ -199,9 +199,9 @@ pub(crate) fn put(path: &Path, content: &str) -> Result<(), Error> {
 
 /// Writes a file under another name, then gives it its own name with `rename_new`.
 ///
-/// Some file systems cannot rename without replacing (NFS, most of FUSE). After a failure, this creates the
-/// file under its own name at once. That is safe, because readers learn the name only after the write. Hard
-/// links are no way out: many of these file systems have none.
+/// Some file systems cannot rename without replacing (NFS, most of FUSE). After a failure, this function
+/// creates the file under its own name at once. That is safe, because readers learn the name only after the
+/// write. Hard links are no way out: many of these file systems have none.
 fn put_by(
     rename_new: impl FnOnce(&Path, &Path) -> io::Result<()>,
     path: &Path,

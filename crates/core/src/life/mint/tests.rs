@@ -10,7 +10,7 @@ fn at(hour: &str) -> Option<Timestamp> {
     Some(format!("2026-11-26T{hour}:00:00Z").parse().expect("a time"))
 }
 
-/// In these cases, the API server issued the token at 10:00.
+/// In each case, the API server issued the token at 10:00.
 #[rstest]
 #[case::sooner(at("10"), None, None, at("12"), Some(("2026-11-26 10:00", "2026-11-26 12:00")))]
 #[case::later(at("13"), None, None, at("12"), None)]

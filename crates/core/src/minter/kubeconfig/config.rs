@@ -1,4 +1,5 @@
-//! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, with the same types.
+//! The content of a kubeconfig: the fields of `k8s.io/client-go/tools/clientcmd/api/v1`, with their types in
+//! Go.
 //!
 //! If a field has the wrong type, the error names the field. The error never shows the value, which may be a
 //! secret.

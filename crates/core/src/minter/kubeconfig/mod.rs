@@ -57,7 +57,8 @@ pub(super) fn find(input: Option<&str>, environment: &Environment) -> Result<Opt
     Ok(None)
 }
 
-/// The kubeconfig with which jobpass minted the token: these files, or the input if there are no files.
+/// The kubeconfig with which jobpass minted the token: the files of `paths`, or the input if `paths` is
+/// empty.
 pub(super) fn recorded(paths: &[PathBuf], inputs: &Inputs) -> Result<Found, Error> {
     let found = match paths {
         [] => find(inputs.get(Opt::Kubeconfig), &Environment::default())?,

@@ -200,7 +200,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Removes a file. On some file systems, a file keeps its name until the last program has closed it. So this
-/// renames the file first: the renewer must see that its journal is gone.
+/// function renames the file first: the renewer must see that its journal is gone.
 pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref();
     let mut aside = path.as_os_str().to_owned();
@@ -308,8 +308,8 @@ pub(crate) fn follow(_: u32) -> bool {
 /// Prepares a command whose process outlives this one. The process inherits only its standard streams.
 ///
 /// A new process gets every handle that processes may inherit, and the runner waits until the last holder of
-/// the job's log has closed it. The standard streams of this process are such handles. So this replaces them
-/// with copies that no process inherits.
+/// the job's log has closed it. The standard streams of this process are such handles. So this function
+/// replaces them with copies that no process inherits.
 pub(crate) fn detach(command: &mut Command) -> io::Result<()> {
     command.creation_flags(NO_WINDOW);
     FileDescriptor::redirect_stdio(&stdin(), StdioDescriptor::Stdin)
@@ -322,7 +322,7 @@ pub(crate) fn detach(command: &mut Command) -> io::Result<()> {
 /// The signals that end a job. The console sends them to all of its processes.
 pub(crate) struct Signals {
     c: CtrlC,
-    /// GitHub's runner sends it 7.5 s after Ctrl-C.
+    /// Ctrl-Break. GitHub's runner sends it 7.5 s after Ctrl-C.
     r#break: CtrlBreak,
     close: CtrlClose,
     shutdown: CtrlShutdown,
