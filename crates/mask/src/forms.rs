@@ -321,8 +321,8 @@ impl Form {
         &self.text
     }
 
-    /// The secret part of the form, without a JWT's header and first claims: other tokens of its issuer also
-    /// have those.
+    /// The secret part of the form, without a JWT's header and first claims, which other tokens of the JWT's
+    /// issuer also have.
     pub fn secret_part(&self) -> &str {
         self.text.get(self.public..).unwrap_or_default()
     }

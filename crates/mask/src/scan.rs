@@ -1,8 +1,8 @@
 //! The first look at a text: it finds the places where a view may find a piece of a secret.
 //!
 //! Most of a log gets only this look. The look searches for 8-byte words of the secrets. The classes of the
-//! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps no
-//! positions of the decoded bytes. Then the views read only the text around the words that the look found.
+//! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps
+//! no positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
 use std::{cell::LazyCell, ops::Range};
 
@@ -458,7 +458,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Short pieces behind the same label. Looks at the words of every second block: there are many pieces.
+    /// Short pieces behind the same label. There are many pieces, so every second block of words is enough.
     fn labelled(&self, see: &mut dyn FnMut(Range<usize>)) {
         let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
         let mut next = 0;
@@ -636,7 +636,7 @@ fn ahead(bits: u64, next: u64) -> u64 {
     (bits | bits >> 2) as u64
 }
 
-/// The positions that follow a bit of a block, or of the block before it, after at most seven bytes.
+/// The positions that are 1 to 8 bytes after a bit that is 1 in a block or in the block before it.
 fn behind(bits: u64, before: u64) -> u64 {
     let mut near = bits << 1 | bits << 2;
     near |= near << 2;
@@ -645,7 +645,7 @@ fn behind(bits: u64, before: u64) -> u64 {
     near | rest.map_or(0, |last| ones(last as usize + 1))
 }
 
-/// Whether one of the halves of a block has many separators. The argument has the bits of all other bytes.
+/// Whether one of the halves of a block has many separators. `tokens` has the bits of all other bytes.
 fn is_parted(tokens: u64) -> bool {
     let separators = |half: u64| (half as u32).count_zeros();
     separators(tokens) >= SEPARATORS || separators(tokens >> 32) >= SEPARATORS
@@ -771,7 +771,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// Replaces the bytes by those of another text.
+    /// Replaces the bytes by those that the numbers in `text` stand for.
     fn read(&mut self, text: &[u8], begins_line: bool) {
         let mut tokens = std::mem::take(&mut self.tokens);
         tokens.read(text, begins_line, |at| at);

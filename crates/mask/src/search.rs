@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const DEPTH: usize = 3;
 
 /// The least length of a secret for which [`Search::whole`] searches. A secret of this length does not
-/// overlap with another one by chance.
+/// overlap with another secret by chance.
 const LONG: usize = 64;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
@@ -32,7 +32,8 @@ const HEAD: usize = 4;
 /// for three bytes.
 pub(crate) const LOSS: usize = 2;
 
-/// The least length of a run of text in the bytes that a view returns. Other views do not read shorter runs.
+/// The least length of a run of text in the bytes that a view returns. Other views read a shorter run only if
+/// more bytes can follow it.
 const RUN: usize = 8;
 
 /// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
@@ -220,7 +221,7 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Finds every part of a secret in a text.
+    /// Finds the parts of secrets, of at least [`LEAST`] bytes each, in a text.
     fn find(&mut self, text: &Text, is_joined: bool) {
         if text.len() < LEAST && !text.goes_on {
             return;

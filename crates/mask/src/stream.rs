@@ -40,10 +40,10 @@ const HELD_OF_NUMBERS: u64 = 16 << 10;
 /// piece. The masker also keeps the beginning of their line.
 const CONTEXT: usize = 2048;
 
-/// The number of bytes around a known word that the masker reads with all views.
+/// The number of bytes before and after a word of a secret that the masker reads with all views.
 const SIGHT: usize = 128;
 
-/// Like [`SIGHT`], around a piece: the next piece may be there.
+/// Like [`SIGHT`], around a piece, because the next piece may be near.
 const NEAR: usize = 1536;
 
 /// If the caller calls `flush` or `pause`, the number of bytes at the end of the text that the masker reads

@@ -73,8 +73,8 @@ const DUMPS: [Numbers; 14] = [
     numbers(10, None, 4, true),
 ];
 
-/// The numbers of each line, from the second word on, because the first is an address. The numbers end where
-/// the text column begins: at a word that is not such a number.
+/// The numbers of each line, from the second word on, because the first word is an address. The numbers end
+/// where the text column begins: at a word that is not such a number.
 pub(crate) fn dump(text: &[u8]) -> Vec<Vec<u8>> {
     let mut readings = Vec::new();
     for form in &DUMPS {

@@ -19,7 +19,7 @@ const SHORT: usize = 3;
 /// The least number of pieces behind the same label.
 const FEW: usize = 6;
 
-/// The number of bytes after a piece that must be the same for all pieces.
+/// The number of bytes after a piece that must be the same for all pieces behind a label.
 const AFTER: usize = 2;
 
 /// Calls `emit` with the pieces behind each label as one text, with a blank between two pieces. Leaves out

@@ -71,7 +71,7 @@ pub(super) enum Meaning {
     /// A fold or a tag: the next byte continues the word.
     Nothing,
     Text([u8; 4], usize),
-    /// More text may make this an escape.
+    /// Bytes that more text may complete to an escape.
     Unfinished,
 }
 

@@ -99,7 +99,7 @@ const TOKEN_BYTES: [bool; 256] = {
     table
 };
 
-/// The characters of Windows-1252 from 0x80 to 0x9f. Five bytes mean no character.
+/// The characters of Windows-1252 from 0x80 to 0x9f. Five of these bytes mean no character.
 const WINDOWS: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}',
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',

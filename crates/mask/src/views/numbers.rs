@@ -261,8 +261,8 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    /// Replaces the numbers by those of another text. `begins_line` tells whether the first number of the text
-    /// is the first one of its line. `place` returns the position of a byte of the text in the log.
+    /// Replaces the numbers by those of `text`. `begins_line` tells whether the first number of `text` is the
+    /// first one of its line. `place` returns the position in the log of a byte of `text`.
     pub(crate) fn read(&mut self, text: &[u8], mut begins_line: bool, place: impl Fn(usize) -> usize) {
         let Self {
             tokens,
@@ -606,7 +606,7 @@ fn column_width(numbers: &[Token], text: &[u8]) -> usize {
     blanks.count() + bytes + 1
 }
 
-/// Whether the text column of a dump begins here, after a number with `latest` digits.
+/// Whether `rest` begins with the text column of a dump, after a number with `latest` digits.
 fn is_column(rest: &[u8], latest: usize) -> bool {
     if !rest.starts_with(b"  ") {
         return matches!(rest, [b' ', b'|' | b'>', ..]);

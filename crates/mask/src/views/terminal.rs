@@ -134,7 +134,7 @@ impl<'a> Visible<'a> {
         }
     }
 
-    /// Whether a terminal does not show a part of the text.
+    /// Whether the text has a part that a terminal does not show.
     pub(crate) fn has_hidden(&self) -> bool {
         self.has_hidden
     }
@@ -178,7 +178,7 @@ impl<'a> Visible<'a> {
         end.min(bytes as usize + position - text as usize)
     }
 
-    /// The position in the text of a visible byte. The end of the visible bytes is the end of the text.
+    /// The position of a visible byte in the text. The end of the visible bytes is the end of the text.
     pub(crate) fn position(&self, index: usize) -> usize {
         if index == self.bytes.len() {
             return self.end as usize;
