@@ -20,7 +20,7 @@ use rustix::process::geteuid;
 
 use crate::mask::FILTER;
 
-/// The age above which a file of a job counts as left over: the job has most likely ended by then.
+/// The age above which a file of a job counts as left over, because the job has most likely ended by then.
 const LEFT_OVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The job in which this program runs.
@@ -39,8 +39,8 @@ pub(crate) struct Recorded {
     pub(crate) path: PathBuf,
     /// `NAMESPACE/NAME`.
     pub(crate) anchor: String,
-    /// Whether this is a regular file of this user, and no other user can write to it. Any other file could
-    /// name a wrong server for the minter's credential.
+    /// Whether the state's file is a regular file of this user, to which no other user can write. Any other
+    /// file could name a wrong server for the minter's credential.
     pub(crate) is_ours: bool,
 }
 
@@ -95,8 +95,8 @@ impl Job {
         self.folder.to_string_lossy().into_owned()
     }
 
-    /// Replaces `true` in `token-file` and `kubeconfig-file` by names that contain the job's id: a script
-    /// knows that id, but not the anchor's name.
+    /// Replaces `true` in `token-file` and `kubeconfig-file` by names that contain the job's id, because a
+    /// script knows that id, but not the anchor's name.
     pub(crate) fn with_file_names(&self, mut inputs: Inputs) -> Inputs {
         for (option, suffix) in [(Opt::TokenFile, "token"), (Opt::KubeconfigFile, "kubeconfig")] {
             if inputs.get(option) == Some("true") {
@@ -123,8 +123,8 @@ impl Job {
         self.folder.join(format!("jobpass-{}.{name}", self.id))
     }
 
-    /// The files of this job with that extension: named pipes, and regular files of this user that no other
-    /// user can write to.
+    /// The files of this job whose names end in `.` and `extension`: named pipes, and regular files of this
+    /// user that no other user can write to.
     pub(crate) fn files(&self, extension: &str) -> Vec<PathBuf> {
         let files = self.names().into_iter();
         let files = files.filter(|(name, _)| name.rsplit('.').next() == Some(extension));
@@ -138,8 +138,9 @@ impl Job {
         files.map(|(_, path)| path).collect()
     }
 
-    /// The states that this job recorded. Removes the unfinished files of a killed job: jobpass sends its
-    /// first request to the cluster only after it has recorded a complete state.
+    /// The states that this job recorded. Removes unfinished state files, which a killed process left. No
+    /// token belongs to them, because jobpass sends its first request to the cluster only after it has
+    /// recorded a complete state.
     pub(crate) fn recorded(&self) -> Vec<Recorded> {
         let mut recorded = Vec::new();
         for (name, path) in self.names() {
@@ -163,9 +164,10 @@ impl Job {
         names(&self.folder, &format!("jobpass-{}.", self.id))
     }
 
-    /// Marks that this job has begun to mint. Ignores a failure: jobpass then cannot write the state either,
-    /// and `mint` fails. Also removes old files that jobs left: their marks, the results of their guards, and
-    /// the journals of their log filters. A killed filter leaves its journal, which may hold tokens.
+    /// Marks that this job has begun to mint. Ignores a failure, because jobpass then cannot write the state
+    /// either, and `mint` fails. Also removes old files that jobs left: their marks, the results of their
+    /// guards, and the journals of their log filters. A killed filter leaves its journal, which may hold
+    /// tokens.
     pub(crate) fn begin(&self) {
         let _ = self.folder();
         // If this job takes more than a day and mints again, its own filter still needs its journal.
@@ -188,7 +190,7 @@ impl Job {
             .open(file);
     }
 
-    /// Whether this job has begun to mint. Removes the mark.
+    /// Whether this job has begun to mint. Removes the mark of [`Job::begin`].
     pub(crate) fn had_begun(&self) -> bool {
         fs::remove_file(self.file("begun")).is_ok()
     }
@@ -362,7 +364,7 @@ pub(crate) mod tests {
         assert!(!job.recorded()[0].is_ours);
     }
 
-    /// The jobs of a runner may share the folder.
+    /// The jobs of a runner may share the temporary folder of a project.
     #[test]
     fn a_job_finds_its_own_files_alone() {
         let folder = tempfile::tempdir().expect("a folder");

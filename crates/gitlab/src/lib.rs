@@ -3,7 +3,7 @@
 //! `jobpass-gitlab revoke` revokes it in `after_script` or in a job of stage `.post`. Jobs that get the token
 //! from another job use `jobpass-gitlab open`.
 //!
-//! A job on a default runner cannot mask a value that the job itself made. So on a default runner, this
+//! A job cannot make a default runner mask a token as the API server issued it. So on a default runner, this
 //! program prints no part of a token, and `jobpass-gitlab mask` removes the token from the output of the
 //! job's own commands.
 

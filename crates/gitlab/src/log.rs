@@ -4,9 +4,11 @@ use std::io::{Write as _, stderr, stdout};
 
 use jobpass_core::{Error, access::Report, process::files::cannot_print};
 
-/// The colours of the runner's own messages.
+/// The colour of the runner's own errors.
 const RED: &str = "\x1b[31;1m";
+/// The colour of the runner's own warnings.
 const YELLOW: &str = "\x1b[0;33m";
+/// The end of a coloured text.
 const PLAIN: &str = "\x1b[0;m";
 
 /// Shows a failure: its message in one line and in colour, then the next step as plain lines, which a person
@@ -36,7 +38,8 @@ pub(crate) fn say(lines: &str) -> bool {
 }
 
 /// Writes text for a program that reads standard output: commands for the job's shell, or `::add-mask::`
-/// lines for the runner. Unlike [`say`], a failed write is an error: the reader would miss the text.
+/// lines for the runner. A failed write is an error, unlike in [`say`], because the reader would miss the
+/// text.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let written = stdout()
         .write_all(text.as_bytes())

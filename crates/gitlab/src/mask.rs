@@ -71,7 +71,8 @@ pub(crate) fn command() -> Command {
         )
 }
 
-/// Runs the filter. It handles no signals: a signal ends it, like any other filter.
+/// Runs the filter, or prints the commands of `--shell`. A signal ends this program, as it ends any other
+/// filter.
 pub(crate) fn run(matches: &ArgMatches, job: &Job) -> Result<(), Error> {
     let wanted = match value(matches, "mask-log") {
         None | Some("true") => true,
@@ -133,10 +134,11 @@ fn secrets(matches: &ArgMatches, job: &Job, inputs: &Inputs) -> Result<Vec<Secre
     let tokens = minted.chain(handed_over).chain(files.token());
     let mut secrets: Vec<_> = tokens.map(SecretString::from).collect();
     if secrets.is_empty() {
-        return Err(Error::input(
-            Opt::TokenFile,
-            "names no token, and this job has neither minted nor opened a token: there is nothing to mask",
-            "run `jobpass-gitlab mint` or `jobpass-gitlab open` first",
+        let what = "this job has neither minted nor opened a token, and input `token-file` names none: there \
+                    is nothing to mask";
+        return Err(Error::new(Kind::Input, what).help(
+            "run `jobpass-gitlab mint` or `jobpass-gitlab open` first. If another program wrote the token, \
+             name its file in `token-file`",
         ));
     }
     secrets.extend(Minter::credentials(inputs, &job.environment));
@@ -167,7 +169,13 @@ fn shell(job: &Job, with_filter: bool) -> Result<String, Error> {
         )
     };
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    let program = std::env::current_exe().map_err(|error| cannot("find the path of this program", error))?;
+    let program = std::env::current_exe().map_err(|error| {
+        let what = format!(
+            "cannot find the path of this program: {}",
+            harmless(&error.to_string())
+        );
+        Error::new(Kind::Deliver, what).help("check that the job can read `/proc/self/exe`")
+    })?;
     let program = quoted(&program.to_string_lossy());
     let mark = names::random_name()?;
     job.folder()?;

@@ -222,12 +222,13 @@ fn without_a_timeout(environment: &Environment) -> Error {
         ),
     )
     .help(
-        "update gitlab-runner to 15.7 or later, or give a `duration` that is no longer than the job's \
-        timeout",
+        "update gitlab-runner to 15.7 or later. Until then, a short `duration` (10 minutes or more) limits \
+         how long the token can outlive the job; this warning stays",
     )
 }
 
-/// Warns that the runner itself has written the minter's credential into the log, before any script ran.
+/// Warns that the log may show the minter's credential. With CI_DEBUG_TRACE, the runner itself writes every
+/// variable into the log before any script runs.
 fn shown_by_the_runner(inputs: &Inputs, environment: &Environment) -> Option<Error> {
     let trace = environment.get("CI_DEBUG_TRACE")?.trim();
     if !["true", "1"].contains(&trace.to_ascii_lowercase().as_str()) {

@@ -5,7 +5,8 @@ use std::{io, path::Path};
 /// Creates a named pipe that only this user can open.
 ///
 /// # Errors
-/// If a file with this name exists, or if the file system has no pipes.
+/// If a file with this name exists, if this user may not create files in the folder, or if the file system
+/// has no pipes.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn make(path: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, Mode, mkfifoat};
@@ -17,7 +18,8 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
 /// does not offer it for macOS. This function runs `/usr/bin/mkfifo` instead.
 ///
 /// # Errors
-/// If a file with this name exists, or if the file system has no pipes.
+/// If a file with this name exists, if this user may not create files in the folder, or if the file system
+/// has no pipes.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn make(path: &Path) -> io::Result<()> {
     let mkfifo = std::process::Command::new("/usr/bin/mkfifo")

@@ -131,7 +131,7 @@ fn record(job: &Job, files: &Files) -> Result<(), Error> {
         })
 }
 
-/// The user for the kubeconfig, from the token's claims.
+/// A receipt with the ServiceAccount in the token's claims. It names the user in the kubeconfig.
 fn user(token: &Token) -> Result<Receipt, Error> {
     let claims = Claims::decode(token).map_err(|error| {
         error.help(
@@ -195,7 +195,7 @@ mod tests {
     #[case::no_server(&[], &["--token-file", "t", "--kubeconfig-file", "k"], Ok("t"))]
     #[case::nothing_to_write(&[SERVER], &["--kubeconfig-file", "false"], Err("input `token-file` is missing"))]
     #[case::nothing_that_can_be_written(&[], &["--kubeconfig-file", "k"], Err("input `token-file` is missing"))]
-    #[case::a_server_without_tls(&[("JOBPASS_API_SERVER", "http://evil")], &["--token-file", "t"], Err("input `server`"))]
+    #[case::a_server_without_tls(&[("JOBPASS_API_SERVER", "http://evil")], &["--token-file", "t"], Err("variable JOBPASS_API_SERVER"))]
     #[case::another_variable(&[], &["--token-file", "t", "--variable", "SCAN_TOKEN"], Err("input `variable` is `SCAN_TOKEN`, which no earlier job handed over"))]
     fn a_token_is_written_where_it_was_asked_for(
         #[case] variables: &[(&str, &str)],

@@ -159,7 +159,8 @@ mod tests {
         identity.to_string().expose_secret().to_owned()
     }
 
-    /// Seals a token for an identity, and opens it with a file of this content.
+    /// Seals a token for an identity, and opens it with an identity file. `file` makes the content of that
+    /// file.
     fn opened(file: impl FnOnce(&Identity) -> String) -> Result<String, String> {
         let identity = Identity::generate();
         let sealed = seal("t0ken", &identity.to_public()).expect("sealed");

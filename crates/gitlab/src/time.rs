@@ -22,7 +22,7 @@ pub(crate) struct Timeout {
 impl Timeout {
     /// The timeout from the variables CI_JOB_TIMEOUT (gitlab-runner 15.7 and later) and CI_JOB_STARTED_AT
     /// (GitLab 13.10 and later). `None` if CI_JOB_TIMEOUT is not a positive number of seconds. Without
-    /// CI_JOB_STARTED_AT, the timeout counts from `now`.
+    /// a credible CI_JOB_STARTED_AT, the timeout counts from `now`.
     pub(crate) fn of(environment: &Environment, now: Timestamp) -> Option<Self> {
         let seconds = environment.get("CI_JOB_TIMEOUT")?.trim().parse::<i64>().ok()?;
         let timeout = SignedDuration::from_secs(seconds);
@@ -48,7 +48,8 @@ impl Timeout {
         self.at.checked_sub(self.margin).unwrap_or(self.at)
     }
 
-    /// The time by which the guard has revoked the token, if the API server answers: it needs a few seconds.
+    /// The time by which the guard has revoked the token, if the API server answers within a third of
+    /// [`Self::margin`].
     pub(crate) fn revoked_by(self) -> Timestamp {
         let deadline = self.deadline();
         deadline.checked_add(self.margin / 3).unwrap_or(deadline)

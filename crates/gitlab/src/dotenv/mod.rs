@@ -84,7 +84,8 @@ pub(crate) fn variable(matches: &ArgMatches) -> Result<&str, Error> {
         Err(Error::input(
             "variable",
             format!("is `{}`{problem}", text::wrong(name)),
-            "use letters, digits and `_`, without a digit at the beginning: for example `SCAN_TOKEN`",
+            "choose another name, of letters, digits and `_`, without a digit at the beginning: for example \
+             `SCAN_TOKEN`",
         ))
     };
     if !is_key(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
@@ -125,14 +126,24 @@ pub(crate) fn handed_over(
 /// The API server of the token that an earlier job handed over. `None` if that job did not name the server.
 ///
 /// # Errors
-/// If the URL or the certificate authority is wrong.
+/// If the URL or the certificate authority is wrong. The error names the variable, because the job that gets
+/// the token has no such input.
 pub(crate) fn api_server(environment: &Environment) -> Result<Option<Connection>, Error> {
     let Some(server) = environment.get(API_SERVER) else {
         return Ok(None);
     };
     let authority = environment.get(API_CA).unwrap_or_default();
     let inputs = Inputs::from([(Opt::Server, server), (Opt::CertificateAuthority, authority)]);
-    let mut connection = Connection::of_server(&inputs, &Environment::default())?;
+    let mut connection = Connection::of_server(&inputs, &Environment::default()).map_err(|error| {
+        let named = error
+            .message()
+            .replace("input `server`", &format!("variable {API_SERVER}"))
+            .replace("input `certificate-authority`", &format!("variable {API_CA}"));
+        Error::new(error.kind(), named).help(
+            "compare this variable with the dotenv report of the job that mints. If the project, the group or \
+             the pipeline sets it, remove that setting: it takes precedence over the report",
+        )
+    })?;
     connection.tls_server_name = environment.get(API_SERVER_NAME).map(str::to_owned);
     Ok(Some(connection))
 }

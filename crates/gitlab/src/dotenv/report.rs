@@ -51,7 +51,7 @@ pub(crate) struct Dotenv {
     variable: String,
     /// The number of variables that this GitLab accepts by default.
     variables_limit: usize,
-    /// The size of the report before jobpass writes to it. `None` if the report did not exist.
+    /// The size of the report in bytes, before jobpass writes to it. `None` if the report did not exist.
     before: Option<u64>,
     /// Whether the report may hold lines of jobpass.
     touched: Arc<AtomicBool>,
@@ -136,17 +136,19 @@ impl Dotenv {
         Ok(Some(dotenv))
     }
 
-    /// Checks those rules of GitLab that jobpass can check before the token exists.
+    /// Checks all rules for the report that jobpass can check before the token exists.
     pub(crate) fn check(&self, state: &State) -> Result<(), Error> {
         let existing = self.read()?.unwrap_or_default();
         self.addition(&existing, &self.value("")?, &state.receipt, None)
             .map(|_| ())
     }
 
-    /// Adds all lines of the token, or none.
+    /// Adds the lines of the token to the report, or no line. If there is no room for the lines about the API
+    /// server, leaves them out and logs a warning.
     ///
     /// # Errors
-    /// If GitLab would refuse the report, if runners would not mask the whole token, or if the write fails.
+    /// If GitLab would refuse the report, if runners would not mask the whole token, or if jobpass cannot
+    /// read the report, encrypt the token or write the lines.
     pub(crate) fn write(
         &self,
         token: &Token,
@@ -210,7 +212,7 @@ impl Dotenv {
         }
     }
 
-    /// The description for the log.
+    /// The place and the form of the handed-over token, for the log.
     pub(crate) fn description(&self) -> String {
         let (variable, path) = (&self.variable, self.shown());
         let how = match &self.mode {
@@ -221,7 +223,7 @@ impl Dotenv {
         format!("variable {variable} of later jobs, through the report {path}, {how}")
     }
 
-    /// The warning about the mode `plain`.
+    /// The warning about the mode `plain`. `None` in another mode.
     pub(crate) fn warning(&self) -> Option<Error> {
         matches!(self.mode, Mode::Plain).then(|| {
             let variable = &self.variable;
@@ -250,7 +252,7 @@ impl Dotenv {
         )
     }
 
-    /// Refuses a report outside of the project's folder: GitLab uploads no artifact from elsewhere.
+    /// Refuses a report outside of the project's folder, because GitLab uploads no artifact from elsewhere.
     fn must_be_in_project(&self, environment: &Environment) -> Result<(), Error> {
         let folder = self.path.parent().and_then(|folder| folder.canonicalize().ok());
         let Some(folder) = folder else {
@@ -436,7 +438,8 @@ impl Dotenv {
     }
 }
 
-/// Turns a problem with the input into a failed delivery: the token exists by now, and jobpass revokes it.
+/// Turns the error about an input into a failure to hand over the token. The token exists by now, and jobpass
+/// revokes it.
 fn deliver(error: Error) -> Error {
     let help = error.to_string();
     let help = help.split_once("\n\n").map(|(_, help)| help.to_owned());
@@ -490,7 +493,7 @@ mod tests {
         (plan.expect("a plan").expect("a report"), folder)
     }
 
-    /// GitLab reports these errors only after the job, if at all.
+    /// GitLab complains about a wrong report only after the job, if at all.
     #[rstest]
     #[case::not_asked_for(&[], &[], Ok(false))]
     #[case::asked_for(&["--dotenv", "REPORT"], &[], Ok(true))]
@@ -585,8 +588,8 @@ mod tests {
         );
     }
 
-    /// There must also be room for values that only the API server knows. A check after minting would come
-    /// too late.
+    /// The report needs room for values that jobpass knows only after minting. A check after minting would
+    /// come too late.
     #[rstest]
     #[case(15, true)]
     #[case(16, false)]

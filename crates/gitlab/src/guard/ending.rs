@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log;
 
-/// The revocation of a token, or the failure to revoke it.
+/// The revocation of a token, or the failure to revoke it or to remove its files.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Ending {
@@ -77,7 +77,8 @@ impl Ending {
     /// Shows the result in the log.
     ///
     /// # Errors
-    /// If the token is not revoked. The caller decides whether this failure fails the job.
+    /// If the token is not revoked, or if jobpass could not remove one of its files. The caller decides
+    /// whether this failure fails the job.
     pub(crate) fn show(&mut self) -> Result<(), Error> {
         match &self.outcome {
             Outcome::Revoked { .. } if self.shown => {

@@ -62,7 +62,8 @@ const PATIENCE: Duration = REVOKE.saturating_add(Duration::from_secs(5));
 /// [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// The longest timeout of a job in GitLab. It stands in for a timeout that jobpass does not know.
+/// About the longest timeout of a job in GitLab, which is one month. It stands in for a timeout that jobpass
+/// does not know.
 const LONGEST_JOB: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The part of the job after which the guard revokes.
@@ -213,7 +214,8 @@ pub(crate) fn endings(job: &Job) -> Vec<Ending> {
 }
 
 /// Tells the job's guards that the shell is about to end, and shows their results. Calls [`stand_in`] for
-/// each guard that does not answer. The container may end right after this, and then no process can revoke.
+/// each guard that does not answer. Also removes the files that `jobpass-gitlab open` wrote. The container
+/// may end right after this function, and then no process can revoke.
 async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt) -> Result<(), Error> {
     for pipe in tell(job, Request::Over) {
         stand_in(job, &pipe, inputs, after, interrupt).await;
@@ -244,7 +246,8 @@ async fn end(job: &Job, inputs: &Inputs, after: After, interrupt: &mut Interrupt
     }
 }
 
-/// Revokes in place of a guard that is late or was killed, unless `after_script` will revoke.
+/// Revokes the token in place of a guard that is late or was killed. If `after_script` is to revoke, only
+/// warns.
 async fn stand_in(job: &Job, pipe: &Path, inputs: &Inputs, after: After, interrupt: &mut Interrupt) {
     let (recorded, over) = (pipe.with_extension("json"), pipe.with_extension("over"));
     let is_ours = |other: &Recorded| other.is_ours && other.path == recorded;
@@ -317,7 +320,7 @@ impl Guard<'_> {
     /// Waits for a reason to revoke, and renews the token meanwhile.
     ///
     /// # Errors
-    /// If the renewal cannot begin.
+    /// If the renewal cannot begin, or if `mint` cannot learn the address of the proxy.
     async fn watch(&mut self, interrupt: &mut Interrupt) -> Result<Why, Error> {
         let Self {
             job,
@@ -448,8 +451,8 @@ impl Guard<'_> {
     /// memory. If that fails, revokes with the credential in memory.
     ///
     /// The job waits for the first attempt. So in that attempt, an API server that did not answer gets no
-    /// second request. In later attempts (`again`) the API server gets one: a script may have changed the
-    /// kubeconfig, so that it names a proxy that does not work.
+    /// second request. In later attempts (`again`) the API server gets one, because a script may have changed
+    /// the kubeconfig, so that it names a proxy that does not work.
     async fn attempt(&mut self, interrupt: &mut Interrupt, again: bool) -> Result<Revoked, Error> {
         let environment = &self.job.environment;
         let found = revoke::at_end_of_job(&mut self.state, None, &self.inputs, environment, interrupt).await;

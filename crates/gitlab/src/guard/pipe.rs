@@ -1,5 +1,5 @@
 //! The named pipe for requests to a guard. The process that sends a request waits until the guard has carried
-//! it out.
+//! it out, or until the time limit of that process is over.
 //!
 //! The guard reads the pipe while it lives. If the guard closes its end, or if somebody kills the guard, the
 //! kernel tells the processes that have written to the pipe.
@@ -52,8 +52,8 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    /// Creates the pipe. On a file system without pipes, no process can send a request, but the guard still
-    /// notices the end of the shell.
+    /// Creates the pipe. If that fails, for example on a file system without pipes, no process can send a
+    /// request, but the guard still notices the end of the shell.
     pub(super) fn make(path: PathBuf) -> Self {
         let receiver = receiver(&path).ok();
         Self {
@@ -63,7 +63,7 @@ impl Pipe {
         }
     }
 
-    /// Waits for the next request. Without a pipe, it waits for ever.
+    /// Waits for the next request. Without a pipe, this function waits for ever.
     pub(super) async fn request(&mut self) -> Request {
         if let Some(request) = self.earlier.as_mut().and_then(|(_, request)| request.take()) {
             return request;
@@ -189,7 +189,7 @@ pub(super) fn say(pipe: &Path, text: &str) {
     let _ = writer(pipe).and_then(|mut writer| writer.write_all(text.as_bytes()));
 }
 
-/// Opens a pipe for writing. Fails at once if no process reads the pipe.
+/// Opens a pipe for writing. Fails at once if no process reads the pipe, or if it is not a pipe of this user.
 fn writer(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
     let file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;

@@ -55,7 +55,8 @@ impl Script {
     }
 
     /// Finds the script's shell among these processes, the innermost first. `None` if no process is a shell.
-    /// The shells above `gitlab-runner` do not count: they belong to the person or service that started it.
+    /// The shells above `gitlab-runner` do not count, because they belong to the person or service that
+    /// started it.
     fn among(all: &[Ancestor]) -> Option<Self> {
         let runner = all
             .iter()
@@ -117,7 +118,7 @@ impl Watch {
         }))
     }
 
-    /// Waits for the end of the process. Call it once only.
+    /// Waits for the end of the process. Call this function only once.
     pub(super) async fn ended(&mut self) {
         let _ = (&mut self.0).await;
     }
