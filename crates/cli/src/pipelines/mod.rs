@@ -14,7 +14,7 @@ use clap::{Arg, ArgMatches};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use jobpass_core::{
-    Error,
+    Error, Kind,
     anchor::list::ListedAnchor,
     cluster::{ExtraCertificates, Proxy, install_crypto},
     inputs::flags,
@@ -160,7 +160,7 @@ impl Pipelines {
     }
 
     /// Whether the run of an anchor has ended for certain. An end before the creation of the anchor does not
-    /// count: it is the end of an earlier attempt of the same run.
+    /// count, because it is the end of an earlier attempt of the run.
     fn has_ended(&self, anchor: &ListedAnchor) -> bool {
         let mut ends = self
             .sites
@@ -234,11 +234,11 @@ impl Site {
             .no_proxy();
         let unusable = |error: reqwest::Error| {
             let why = harmless(&error.without_url().to_string());
-            Error::input(
-                format!("{word}-url"),
-                format!("names a site that jobpass cannot ask: {why}"),
-                "check HTTPS_PROXY, the system's certificates, and those of NODE_EXTRA_CA_CERTS",
+            Error::new(
+                Kind::Input,
+                format!("cannot prepare requests to {}: {why}", platform.name()),
             )
+            .help("check HTTPS_PROXY, the system's certificates, and those of NODE_EXTRA_CA_CERTS")
         };
         if let Some(extra) = ExtraCertificates::of(environment)? {
             let certificates = Certificate::from_pem_bundle(extra.pem.as_bytes()).map_err(unusable)?;

@@ -17,7 +17,7 @@ use same_file::Handle;
 
 use super::system;
 
-/// The standard streams of the command.
+/// The standard output and standard error of the command.
 pub(crate) struct Streams {
     /// The command's standard output.
     pub(crate) output: Stdio,
@@ -25,7 +25,7 @@ pub(crate) struct Streams {
     pub(crate) error: Stdio,
 }
 
-/// The threads that mask the standard streams of a command.
+/// The threads that mask the standard output and standard error of a command.
 pub(crate) struct Masked(Vec<Stream>);
 
 /// One thread, with the writing end of its pipe, and the mark at which it stops.
@@ -36,17 +36,18 @@ struct Stream {
 }
 
 impl Masked {
-    /// Masks both streams on their way to standard output and standard error.
+    /// Masks the command's standard output and standard error on their way to those of jobpass.
     ///
-    /// If both lead to the same file, the command gets one pipe for both, so that its lines keep their order.
+    /// If those of jobpass lead to one file, the command gets one pipe for both, so that its lines keep their
+    /// order.
     pub(crate) fn start(masker: &Masker) -> Result<(Self, Streams), Error> {
         let error = (!are_one_stream()).then(system::stderr_file);
         let output = system::stdout_file();
         Self::streams(masker, output, error).map_err(|error| cannot_mask(&error))
     }
 
-    /// Masks both streams on their way to standard error. Also looks for the words with which a client
-    /// reports that the API server refused its token.
+    /// Masks the command's standard output and standard error on their way to the standard error of jobpass.
+    /// Also looks for the words with which a client reports that the API server refused its token.
     pub(crate) fn start_watched(masker: &Masker, refusal: RefusalFlag) -> Result<(Self, Streams), Error> {
         let output = system::stderr_file().map(|to| RefusalDetector {
             to,
@@ -56,7 +57,8 @@ impl Masked {
         Self::streams(masker, output, None).map_err(|error| cannot_mask(&error))
     }
 
-    /// Starts the streams to `output` and `error`. Without `error`, both go to `output`.
+    /// Starts to mask the command's standard output into `output`, and its standard error into `error`.
+    /// Without `error`, both go to `output`.
     fn streams(
         masker: &Masker,
         output: io::Result<impl Write + Send + 'static>,
@@ -91,7 +93,7 @@ impl Masked {
     /// Waits until jobpass has written the output of the command. Does not wait for processes that the
     /// command has left in the background, although they hold the pipes open.
     ///
-    /// If the reader of the output stops reading, the wait never ends: the caller may drop the future.
+    /// If the reader of the output stops reading, the wait never ends. So the caller may drop the future.
     pub(crate) async fn finish(self) -> Result<(), Error> {
         let finished = tokio::task::spawn_blocking(move || self.join()).await;
         finished.unwrap_or(Ok(()))
@@ -181,7 +183,10 @@ fn cannot_mask(error: &io::Error) -> Error {
         Kind::Deliver,
         format!("cannot mask the output of the command: {why}"),
     )
-    .help("check the file or program that the output of jobpass leads to, and its free space")
+    .help(
+        "check the file or program that the output of jobpass leads to, its free space, and the limit for \
+         open files (`ulimit -n`)",
+    )
 }
 
 fn are_one_stream() -> bool {

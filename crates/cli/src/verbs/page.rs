@@ -33,7 +33,7 @@ const OTHER_VARIABLES: [(&str, &str, &str); 4] = [
     (
         "log-format",
         "NO_COLOR",
-        "If it is set, jobpass prints no colours.",
+        "If it is set and not empty, jobpass prints no colours.",
     ),
 ];
 
