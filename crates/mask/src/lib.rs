@@ -34,8 +34,8 @@
 //! The masker reads a log through *views*. Each view undoes one change that programs make to a text, such as
 //! base64. A view can also read the text that another view returns. Base64, hexadecimal, numbers and escapes
 //! may be inside one another, up to three deep. In the log and in all texts that the views return, the masker
-//! searches for the secrets. If a JWT's signature, or a secret that is base64, stands for at least 24 random
-//! bytes, the masker also searches for these decoded bytes. The views are:
+//! searches for the secrets. If a JWT's signature, or a secret that is base64 with `+` and `/`, stands for at
+//! least 24 random bytes, the masker also searches for these decoded bytes. The views are:
 //!
 //! | view | reads |
 //! |---|---|

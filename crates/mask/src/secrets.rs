@@ -383,8 +383,9 @@ impl Secret {
         }
     }
 
-    /// The decoded signature of a JWT. For a secret that is not a JWT, its bytes decoded from base64. `None`
-    /// if the secret is not base64, or if the bytes look like text or are fewer than [`ANYWHERE`].
+    /// The decoded signature of a JWT. For a secret that is not a JWT, its bytes decoded from base64 with `+`
+    /// and `/`. `None` if the secret is not such base64, or if the bytes look like text or are fewer than
+    /// [`ANYWHERE`].
     fn decoded(text: &str) -> Option<Self> {
         const LENIENT: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::STANDARD,
