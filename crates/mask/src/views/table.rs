@@ -118,8 +118,8 @@ fn longest(
 ) -> Range<usize> {
     let separator = |at: usize| text[cells[at].end];
     let (mut longest, mut start) = (0..0, 0);
-    for at in 0..cells.len() {
-        if values[at][way].is_none() {
+    for (at, values) in values.iter().enumerate().take(cells.len()) {
+        if values[way].is_none() {
             start = at + 1;
         } else if at > start + 1 && separator(at - 1) != separator(at - 2) {
             // Only one of two numbers is an index, but all three are a time.
