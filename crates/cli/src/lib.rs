@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Runs the program and returns its exit code. After a failure, the exit code is the number of the error's
-/// [`Kind`].
+/// [`jobpass_core::Kind`].
 pub fn main() -> ExitCode {
     harden::harden();
     let environment = std::env::vars_os().collect::<Environment>();
