@@ -492,6 +492,7 @@ fn a_uid_that_is_not_the_anchor_s_is_no_proof() {
             "--selector app.kubernetes.io/managed-by=jobpass,jobpass.dev/run-id=",
         ],
     );
+    assert!(!revoke.log.contains("revoked the token"), "{}", revoke.log);
     minting.later().revoke("success", &["--handed-over"]).succeeded();
     assert_dead(&cluster);
 }

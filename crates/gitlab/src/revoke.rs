@@ -131,7 +131,7 @@ async fn recorded(job: &Job, inputs: &Inputs, mut interrupt: Interrupt) -> Vec<E
         let outcome = match state {
             Ok(state) => {
                 let existed = state.receipt.minted.is_some();
-                revoke(job, inputs, state, existed, None, &mut interrupt).await
+                revoke(job, inputs, state, existed, &mut interrupt).await
             }
             Err(error) => Err(error),
         };
@@ -221,7 +221,17 @@ async fn handed_over(
         }
     };
     let outcome = match reconstruct(job, inputs, anchor, uid, &mut interrupt).await {
-        Ok(state) => revoke(job, inputs, state, true, token, &mut interrupt).await,
+        Ok(mut state) => {
+            let environment = &job.environment;
+            let revoked = revoke::at_end_of_job(&mut state, token, inputs, environment, &mut interrupt).await;
+            // If the uid comes from a variable, a Secret with another uid does not show that the token is dead.
+            if let Ok(revoked) = &revoked
+                && (claimed.is_some() || !revoked.left_alone)
+            {
+                guard::show(&state.receipt, true, &revoked.notes);
+            }
+            revoked
+        }
         Err(error) => Err(error),
     };
     let failure = match outcome {
@@ -244,7 +254,7 @@ async fn handed_over(
             );
             Error::new(Kind::Revoke, what).help(format!(
                 "jobpass revoked the handed-over token, and left the anchor that {ANCHOR} names alone. \
-                 Remove the variable {ANCHOR} from the project, the group and the pipeline run"
+                 Remove the variable {ANCHOR} from the project, the group, the instance or the pipeline run"
             ))
         }),
     };
@@ -267,10 +277,9 @@ async fn revoke(
     inputs: &Inputs,
     mut state: State,
     existed: bool,
-    handed_over: Option<Token>,
     interrupt: &mut Interrupt,
 ) -> Result<Revoked, Error> {
-    let revoked = revoke::at_end_of_job(&mut state, handed_over, inputs, &job.environment, interrupt).await?;
+    let revoked = revoke::at_end_of_job(&mut state, None, inputs, &job.environment, interrupt).await?;
     guard::show(&state.receipt, existed, &revoked.notes);
     Ok(revoked)
 }

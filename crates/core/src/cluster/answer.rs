@@ -108,7 +108,7 @@ impl Answer {
             true => (
                 "the answer is longer than jobpass reads",
                 "check the server's URL, and the proxies in front of the server: perhaps another program \
-                 answered. If a Kubernetes API server answered, the object is too large for jobpass",
+                 answered. If a Kubernetes API server answered, its answer is too long for jobpass",
             ),
             false => (
                 "the answer does not come from a Kubernetes API server",

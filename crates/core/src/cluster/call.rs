@@ -157,6 +157,21 @@ impl Call {
         })
     }
 
+    /// Builds a request that lists whole objects.
+    ///
+    /// # Errors
+    /// As [`Call::new`].
+    pub(crate) fn list<K: Resource<DynamicType = ()>>(
+        doing: &'static str,
+        namespace: Option<&str>,
+        params: &ListParams,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            longest: LONGEST_LIST,
+            ..Self::new(doing, objects::<K>(namespace).list(params))?
+        })
+    }
+
     fn post<K>(
         doing: &'static str,
         namespace: Option<&str>,

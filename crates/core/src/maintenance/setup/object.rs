@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::{Setup, difference};
 use crate::{
-    cluster::{Answer, Budget, Call, Cluster, Denial, UNANSWERED, objects},
+    cluster::{Answer, Budget, Call, Cluster, Denial, UNANSWERED},
     error::{Error, Kind},
     json,
     names::MANAGED_BY,
@@ -266,7 +266,7 @@ where
     let mut all = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let call = Call::new("look at an object", objects::<K>(None).list(&params))?;
+        let call = Call::list::<K>("look at an object", None, &params)?;
         let answer = cluster.send(&call, budget).await?;
         if answer.status != 200 {
             return Err(refused(&format!("{} *", K::kind(&())), cluster, &call, &answer));

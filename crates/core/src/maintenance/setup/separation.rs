@@ -15,7 +15,7 @@ use super::{Grant, Setup, object::refused};
 use crate::{
     access::{self, Holder},
     claims::account::Account,
-    cluster::{Budget, Call, Cluster, objects},
+    cluster::{Budget, Call, Cluster},
     error::Error,
     inputs::{
         checks::{Checks, EscapeCheck},
@@ -78,8 +78,7 @@ impl Setup {
 /// server does not list the RoleBindings. In both cases, jobpass has changed nothing yet.
 pub(super) async fn refuse(setup: &Setup, cluster: &Cluster, budget: &Budget) -> Result<(), Error> {
     for namespace in setup.namespaces() {
-        let request = objects::<RoleBinding>(Some(namespace)).list(&ListParams::default());
-        let call = Call::new("look at an object", request)?;
+        let call = Call::list::<RoleBinding>("look at an object", Some(namespace), &ListParams::default())?;
         let answer = cluster.send(&call, budget).await?;
         if answer.status != 200 {
             let title = format!("RoleBinding {namespace}/*");
