@@ -225,7 +225,7 @@ mod tests {
     use crate::job::tests::{job, matches};
 
     #[rstest]
-    #[case::no_token(&[], "input `token-file` names no token")]
+    #[case::no_token(&[], "this job has neither minted nor opened a token")]
     #[case::another_word(&["--mask-log", "no"], "input `mask-log` is `no`")]
     fn a_filter_that_would_mask_nothing_does_not_begin(#[case] arguments: &[&str], #[case] why: &str) {
         let folder = tempfile::tempdir().expect("a folder");
