@@ -151,10 +151,7 @@ impl Call {
         namespace: Option<&str>,
         params: &ListParams,
     ) -> Result<Self, Error> {
-        Ok(Self {
-            longest: LONGEST_LIST,
-            ..Self::new(doing, objects::<K>(namespace).list_metadata(params))?
-        })
+        Self::new(doing, objects::<K>(namespace).list_metadata(params)).map(Self::with_room_for_a_list)
     }
 
     /// Builds a request that lists whole objects.
@@ -166,10 +163,12 @@ impl Call {
         namespace: Option<&str>,
         params: &ListParams,
     ) -> Result<Self, Error> {
-        Ok(Self {
-            longest: LONGEST_LIST,
-            ..Self::new(doing, objects::<K>(namespace).list(params))?
-        })
+        Self::new(doing, objects::<K>(namespace).list(params)).map(Self::with_room_for_a_list)
+    }
+
+    fn with_room_for_a_list(self) -> Self {
+        let longest = LONGEST_LIST;
+        Self { longest, ..self }
     }
 
     fn post<K>(
