@@ -179,7 +179,11 @@ fn a_server_that_shortens_is_a_warning_with_its_own_words() {
         "{}",
         main.log
     );
-    assert!(main.log.contains("the token lives for 1 h, not 2 h"), "{}", main.log);
+    assert!(
+        main.log.contains("the token lives for 1 h, not 2 h"),
+        "{}",
+        main.log
+    );
     step.post().succeeded();
 }
 

@@ -75,6 +75,10 @@ const HALF: usize = LEAST / 2;
 /// The least number of separators in half a block for which the look joins its words even without capitals.
 const SEPARATORS: u32 = 10;
 
+/// The least number of different capitals, and of different small letters, among the characters that stand
+/// alone in a list.
+const DIFFERENT: u32 = 4;
+
 /// The number of samples in a row with an escape after which escapes are dense.
 const DENSE: usize = 3;
 
@@ -538,7 +542,8 @@ impl<'a> Scan<'a> {
             characters.clear();
             let positions = Bits(&alone[..blocks.end]).positions_from(part.start);
             characters.extend(positions.map(|at| self.text[at]));
-            if has_characters(&characters) {
+            let may_be_list = has_characters(&characters) && (self.is_short || has_many_letters(&characters));
+            if may_be_list && !is_binary(&self.text[part.clone()]) {
                 literal(self.look, &self.text[part.clone()], self.depth, &mut |_| {
                     see(part.clone())
                 });
@@ -643,6 +648,26 @@ fn behind(bits: u64, before: u64) -> u64 {
     near |= near << 4;
     let rest = (before >> (BLOCK - 8)).checked_ilog2();
     near | rest.map_or(0, |last| ones(last as usize + 1))
+}
+
+/// Whether characters have many different capitals and small letters, like those of a token. The names and
+/// words of one letter in other text do not.
+fn has_many_letters(characters: &[u8]) -> bool {
+    let differ = |belongs: fn(&u8) -> bool| {
+        let letters = characters.iter().filter(|byte| belongs(byte));
+        letters
+            .fold(0_u32, |seen, byte| seen | 1 << (byte & 31))
+            .count_ones()
+            >= DIFFERENT
+    };
+    differ(u8::is_ascii_uppercase) && differ(u8::is_ascii_lowercase)
+}
+
+/// Whether a text has so many control characters that it is no output for people. Random bytes have one in
+/// nine.
+fn is_binary(text: &[u8]) -> bool {
+    let is_control = |byte: &u8| byte.is_ascii() && !is_text(*byte);
+    16 * text.iter().filter(|byte| is_control(byte)).count() > text.len()
 }
 
 /// Whether one of the halves of a block has many separators. `tokens` has the bits of all other bytes.
