@@ -76,8 +76,10 @@ const HALF: usize = LEAST / 2;
 const SEPARATORS: u32 = 10;
 
 /// The least number of different capitals, and of different small letters, among the characters that stand
-/// alone in a list.
+/// alone in a list, and the number of bytes before the text in which such characters count, too: a list can
+/// have one in each line.
 const DIFFERENT: u32 = 4;
+const OLDER: usize = 512;
 
 /// The number of samples in a row with an escape after which escapes are dense.
 const DENSE: usize = 3;
@@ -540,10 +542,13 @@ impl<'a> Scan<'a> {
             let blocks = near.start.saturating_sub(1)..alone.len().min(end + BLOCKS);
             let part = blocks.start * BLOCK..self.text.len().min(blocks.end * BLOCK);
             characters.clear();
-            let positions = Bits(&alone[..blocks.end]).positions_from(part.start);
-            characters.extend(positions.map(|at| self.text[at]));
-            let may_be_list = has_characters(&characters) && (self.is_short || has_many_letters(&characters));
-            if may_be_list && !is_binary(&self.text[part.clone()]) {
+            let positions_from = |at: usize| Bits(&alone[..blocks.end]).positions_from(at);
+            characters.extend(positions_from(part.start).map(|at| self.text[at]));
+            let letters = || positions_from(part.start.saturating_sub(OLDER)).map(|at| self.text[at]);
+            if has_characters(&characters)
+                && (self.is_short || has_many_letters(letters()))
+                && !is_binary(&self.text[part.clone()])
+            {
                 literal(self.look, &self.text[part.clone()], self.depth, &mut |_| {
                     see(part.clone())
                 });
@@ -652,15 +657,14 @@ fn behind(bits: u64, before: u64) -> u64 {
 
 /// Whether characters have many different capitals and small letters, like those of a token. The names and
 /// words of one letter in other text do not.
-fn has_many_letters(characters: &[u8]) -> bool {
-    let differ = |belongs: fn(&u8) -> bool| {
-        let letters = characters.iter().filter(|byte| belongs(byte));
-        letters
-            .fold(0_u32, |seen, byte| seen | 1 << (byte & 31))
-            .count_ones()
-            >= DIFFERENT
-    };
-    differ(u8::is_ascii_uppercase) && differ(u8::is_ascii_lowercase)
+fn has_many_letters(characters: impl Iterator<Item = u8>) -> bool {
+    let (mut capitals, mut smalls) = (0_u32, 0_u32);
+    for byte in characters {
+        let letter = 1 << (byte & 31);
+        capitals |= if byte.is_ascii_uppercase() { letter } else { 0 };
+        smalls |= if byte.is_ascii_lowercase() { letter } else { 0 };
+    }
+    capitals.count_ones() >= DIFFERENT && smalls.count_ones() >= DIFFERENT
 }
 
 /// Whether a text has so many control characters that it is no output for people. Random bytes have one in
