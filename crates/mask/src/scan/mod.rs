@@ -4,19 +4,19 @@
 //! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps
 //! no positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
+mod decode;
+
 use std::{cell::LazyCell, ops::Range};
 
+pub(crate) use self::decode::is_of_numbers;
+use self::decode::{Numbers, base64, has_words, labels, literal, numbers, table, unescape};
 use crate::{
     LEAST,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
     grams::word,
     secrets::Secrets,
     text::Text,
-    views::{
-        GUID, Kind, ROWS, Token, Tokens, base64_value, binary_byte, cells, columns, guid, has_carets,
-        has_characters, has_escapes, hex_byte, hex_value, is_text, is_token_byte, latin, literals, uncareted,
-        undecimal, unescaped, without_sign,
-    },
+    views::{ROWS, has_carets, has_characters, is_text, is_token_byte, latin, uncareted},
 };
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
@@ -701,245 +701,6 @@ fn words_at(secrets: &Secrets, text: &[u8], stride: usize, least: usize, see: &m
     }
 }
 
-/// Scans the bytes that an encoding stands for.
-fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    words(look.secrets, bytes, look.least, see);
-    let shortest = if look.is_close { LEAST } else { LONG_RUN / 2 };
-    if depth > 0 {
-        // Other encodings are text. Most bytes that are decoded at a wrong alignment are not text.
-        let mut at = 0;
-        while let Some(eight) = bytes.get(at..).and_then(word) {
-            if eight & 0x8080_8080_8080_8080 != 0 {
-                at += LEAST;
-                continue;
-            }
-            let start = bytes[..at]
-                .iter()
-                .rposition(|byte| !is_text(*byte))
-                .map_or(0, |before| before + 1);
-            let length = bytes[at..].iter().position(|byte| !is_text(*byte));
-            let end = length.map_or(bytes.len(), |length| at + length);
-            // If the run ends here, the look has already scanned it.
-            if end > at && end >= start + shortest {
-                scan(look, &bytes[start..end], depth, &mut |part| {
-                    see(start + part.start..start + part.end)
-                });
-            }
-            at = end.max(at + 1);
-        }
-    }
-    // The characters of UTF-16 have zeros between them.
-    let zeros = memchr::memchr_iter(0, bytes).count();
-    if zeros > bytes.len() / 3 {
-        let visible = only(bytes, |byte| byte != 0);
-        scan(look, &visible, depth, &mut |part| {
-            see(part.start..bytes.len());
-        });
-        // Each fold can leave a number of its prefix between the characters.
-        let joined = only(&visible, is_token_byte);
-        words(look.secrets, &joined, look.least, &mut |_| see(0..bytes.len()));
-    }
-}
-
-/// Scans the bytes that a run of base64 stands for, at all four alignments.
-fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    // Zeros complete the last group.
-    let mut values: Vec<u8> = run.iter().map(|byte| base64_value(*byte)).collect();
-    values.extend([0; 3]);
-    let mut bytes = vec![0; values.len() / 4 * 3];
-    for alignment in 0..4 {
-        let groups = values[alignment..].chunks_exact(4);
-        let length = (run.len() - alignment) * 3 / 4;
-        for (group, bytes) in groups.zip(bytes.chunks_exact_mut(3)) {
-            let [one, two, three, four] = [group[0], group[1], group[2], group[3]];
-            bytes.copy_from_slice(&[one << 2 | two >> 4, two << 4 | three >> 2, three << 6 | four]);
-        }
-        decoded(look, &bytes[..length], depth, &mut |part| {
-            let digit = |at: usize| alignment + at / 3 * 4;
-            see(digit(part.start)..run.len().min(digit(part.end) + 4));
-        });
-    }
-}
-
-/// Scans the bytes that numbers stand for.
-fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    let look = look.in_numbers();
-    let Numbers {
-        digits, pairs, bytes, ..
-    } = read;
-    for phase in 0..2 {
-        pairs.clear();
-        let digits = digits.get(phase..).unwrap_or_default();
-        pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
-        decoded(look, pairs, depth, see);
-    }
-    for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1, 1]) {
-        if bytes.len() >= LEAST {
-            decoded(look, bytes, depth, see);
-            // The same words in big-endian order.
-            if word > 1 {
-                bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
-                decoded(look, bytes, depth, see);
-            }
-        }
-    }
-}
-
-/// The bytes of numbers, as one text for each way to read them. A scan uses the same memory for all of its
-/// numbers.
-#[derive(Default)]
-struct Numbers {
-    tokens: Tokens,
-    /// The hexadecimal digits of all numbers.
-    digits: Vec<u8>,
-    /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, binary
-    /// bytes, numbers of at most two hexadecimal digits, and GUIDs.
-    bytes: [Vec<u8>; 10],
-    /// The bytes that pairs of hexadecimal digits stand for.
-    pairs: Vec<u8>,
-}
-
-impl Numbers {
-    /// Replaces the bytes by those that the numbers in `text` stand for.
-    fn read(&mut self, text: &[u8], begins_line: bool) {
-        let mut tokens = std::mem::take(&mut self.tokens);
-        tokens.read(text, begins_line, |at| at);
-        self.digits.clear();
-        self.bytes.iter_mut().for_each(Vec::clear);
-        for token in &tokens.tokens {
-            self.add(token, &text[token.digits.clone()]);
-        }
-        for numbers in tokens.tokens.windows(GUID.len()) {
-            if numbers[0].digits.len() == GUID[0] {
-                let bytes = guid(numbers, text).unwrap_or_default();
-                self.bytes[9].extend(bytes.into_iter().map(|(_, byte)| byte));
-            }
-        }
-        // The pairs of digits are the same bytes.
-        let is_pair = |token: &Token| token.digits.len() == 2 && !token.is_negative;
-        if tokens.tokens.iter().all(is_pair) {
-            self.bytes[8].clear();
-        }
-        self.tokens = tokens;
-    }
-
-    fn add(&mut self, token: &Token, digits: &[u8]) {
-        let digits = without_sign(digits);
-        let short = digits.strip_prefix(b"00").filter(|rest| rest.len() == 2);
-        let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);
-        let (mut hex, mut decimal, mut octal, mut most) = (0_u64, 0_u64, 0_u64, 0);
-        for byte in digits {
-            let digit = hex_value(*byte).unwrap_or_default();
-            let value = u64::from(digit);
-            self.digits.push(digit);
-            hex = hex << 4 | value;
-            decimal = decimal.wrapping_mul(10).wrapping_add(value);
-            octal = octal << 3 | value & 7;
-            most = most.max(digit);
-        }
-        let length = digits.len();
-        let mut add = |way: usize, value: u64, count: usize| {
-            self.bytes[way].extend_from_slice(&value.to_le_bytes()[..count]);
-        };
-        // Beside other words, `\u0065` can also be a word.
-        if matches!(token.digits.len(), 4 | 8 | 16) {
-            add(0, hex, token.digits.len() / 2);
-        }
-        if let Some((byte, _)) = hex_byte(digits, token) {
-            add(8, byte[0].into(), 1);
-        }
-        let signed = |decimal: u64| {
-            if token.is_negative {
-                decimal.wrapping_neg()
-            } else {
-                decimal
-            }
-        };
-        match decimal {
-            _ if most > 9 || length > 20 => {}
-            0..0x100 => add(1, signed(decimal), 1),
-            0x100..0x1_0000 => add(2, signed(decimal), 2),
-            0x1_0000..0x1_0000_0000 => add(3, signed(decimal), 4),
-            _ => add(4, signed(decimal), 8),
-        }
-        match length {
-            _ if most > 7 => {}
-            1..=4 if octal < 0x100 => add(5, signed(octal), 1),
-            6 => add(6, octal, 2),
-            11 => add(6, octal, 4),
-            22 => add(6, octal, 8),
-            _ => {}
-        }
-        if most < 2
-            && let Some((byte, _)) = binary_byte(digits, token)
-        {
-            add(7, byte[0].into(), 1);
-        }
-    }
-}
-
-/// Whether the numbers of a text stand for text that is itself numbers, in one of the ways to read them.
-pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
-    // The letters of `&#x6c, ` are not decimal digits.
-    if text.iter().filter(|byte| byte.is_ascii_digit()).count() < text.len() / 5 {
-        return false;
-    }
-    let mut numbers = Numbers::default();
-    numbers.read(text, true);
-    let Numbers { digits, bytes, .. } = numbers;
-    let pairs = |phase: usize| {
-        let digits = digits.get(phase..).unwrap_or_default();
-        digits
-            .chunks_exact(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect()
-    };
-    let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n".contains(byte);
-    bytes.into_iter().chain([pairs(0), pairs(1)]).any(|bytes| {
-        let listed = bytes.iter().filter(is_of_list).count();
-        bytes.len() >= DIGITS && listed > bytes.len() / 4 * 3
-    })
-}
-
-/// Looks up words of the bytes that the columns of a table stand for.
-fn table(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(Range<usize>)) {
-    let mut bytes = Vec::new();
-    columns(text, false, &mut |cells| {
-        bytes.clear();
-        bytes.extend(cells.iter().map(|(_, byte)| *byte));
-        words(secrets, &bytes, LEAST, see);
-    });
-}
-
-/// Replaces the escapes in a text by the bytes that they stand for, and scans the result.
-fn unescape(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    if has_escapes(text) {
-        let plain = unescaped(&Text::plain(text));
-        scan(look, &plain.bytes, depth, see);
-        words(look.secrets, &plain.bytes, SEEN_IN_NUMBERS, see);
-    }
-    if text.contains(&b'\\') {
-        let bytes = undecimal(&Text::plain(text)).bytes;
-        words(look.secrets, &bytes, SEEN_IN_NUMBERS, see);
-    }
-}
-
-/// Scans the pieces behind the same label.
-fn labels(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    let may_begin = |word: &[u8]| look.secrets.may_begin(word);
-    cells(&Text::plain(text), may_begin, &mut |pieces| {
-        words(look.secrets, &only(&pieces.bytes, is_token_byte), LEAST, see);
-        scan(look, &pieces.bytes, depth, see);
-    });
-}
-
-/// Scans the bytes that a list of characters and numbers stands for.
-fn literal(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
-    literals(&Text::plain(text), &mut |bytes| {
-        decoded(look.in_numbers(), &bytes.bytes, depth, see);
-    });
-}
-
 /// The bytes of a text for which `belongs` returns `true`.
 fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
     let (mut found, mut bytes) = (0, vec![0; text.len()]);
@@ -978,38 +739,6 @@ fn often(samples: &[u64]) -> Vec<u64> {
     });
     often.collect()
 }
-
-/// Whether the bytes that a hash stands for have a word of a secret.
-fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
-    let Some((first, rest)) = hash.split_first_chunk::<DIGITS>() else {
-        return false;
-    };
-    let mut number = hex_number(first);
-    let has_word = |number: u64| secrets.gate().has(number.swap_bytes());
-    // A word of a dump may begin with its last byte.
-    has_word(number)
-        || rest.is_empty() && secrets.gate().has(number)
-        || rest.iter().any(|digit| {
-            number = number << 4 | u64::from(hex_value(*digit).unwrap_or_default());
-            has_word(number)
-        })
-}
-
-/// The number that sixteen hexadecimal digits stand for.
-fn hex_number(digits: &[u8; DIGITS]) -> u64 {
-    let half = |eight: &[u8]| {
-        let eight = word(eight).unwrap_or_default().swap_bytes();
-        // The lower bits of a letter are 1 to 6.
-        let mut digits = (eight & (0x0f * EACH)) + 9 * (eight >> 6 & EACH);
-        digits = (digits | digits >> 4) & 0x00ff_00ff_00ff_00ff;
-        digits = (digits | digits >> 8) & 0x0000_ffff_0000_ffff;
-        (digits | digits >> 16) & 0xffff_ffff
-    };
-    half(&digits[..LEAST]) << 32 | half(&digits[LEAST..])
-}
-
-/// The number whose bytes are all 1.
-const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// Whether a line has the address of a dump and a digit after it.
 fn has_address(line: &[u8]) -> bool {
