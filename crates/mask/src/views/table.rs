@@ -49,20 +49,26 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
         return;
     }
     lists(text, &rows, &cells, emit);
-    // If all rows have the same number of cells, and at most `FIRST`, then `first` has all of their cells.
+    // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of their cells.
     let is_even = rows
         .iter()
-        .all(|row| row.count == rows[0].count && row.count <= FIRST);
+        .all(|row| row.cells.len() == rows[0].cells.len() && row.cells.len() <= FIRST);
     let mut ways: [Vec<Cell>; WAYS] = Default::default();
-    for column in 0..if is_even { rows[0].count } else { FIRST + LAST } {
+    for column in 0..if is_even {
+        rows[0].cells.len()
+    } else {
+        FIRST + LAST
+    } {
         ways.iter_mut().for_each(Vec::clear);
         for row in &rows {
+            let cells = &cells[row.cells.clone()];
             let cell = match column.checked_sub(FIRST) {
-                None => &row.first[column],
-                Some(column) => &row.last[column],
+                None => cells.get(column),
+                Some(column) => cells.iter().nth_back(column),
             };
-            if (1..=LONGEST).contains(&cell.len()) {
-                let values = values(&text[cell.clone()]);
+            if let Some(cell) = cell.filter(|cell| cell.len() <= LONGEST)
+                && let Some(values) = values(&text[cell.clone()])
+            {
                 for (way, value) in ways.iter_mut().zip(values) {
                     way.extend(
                         value
@@ -89,7 +95,11 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
     for row in rows.iter().filter(|row| row.length <= LINE) {
         let cells = &cells[row.cells.clone()];
         values.clear();
-        values.extend(cells.iter().map(|cell| self::values(&text[cell.clone()])));
+        values.extend(
+            cells
+                .iter()
+                .map(|cell| self::values(&text[cell.clone()]).unwrap_or_default()),
+        );
         // A character is not a number.
         for way in 1..WAYS {
             let list = longest(text, cells, &values, way);
@@ -132,15 +142,10 @@ fn longest(
     longest
 }
 
-/// The first and the last cells of a row. The cells that a row lacks are empty.
 struct Row {
     length: usize,
-    /// All cells of the row, among the cells of the table.
+    /// The cells of the row, among the cells of the table.
     cells: Range<usize>,
-    count: usize,
-    first: [Range<usize>; FIRST],
-    /// The last cell comes first.
-    last: [Range<usize>; LAST],
 }
 
 /// The rows of a table: lines, or the tuples, lists or objects of one line. Also returns all of their cells.
@@ -155,13 +160,7 @@ fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
             None => text.len(),
             Some(length) => at + length,
         };
-        let mut row = Row {
-            length: end - at,
-            cells: cells.len()..cells.len(),
-            count: 0,
-            first: Default::default(),
-            last: Default::default(),
-        };
+        let (row, first) = (at, cells.len());
         while let Some(skipped) = text[at..end].iter().position(|byte| is_token_byte(*byte)) {
             let start = at + skipped;
             let rest = text[start..end].iter();
@@ -172,17 +171,13 @@ fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
             } else {
                 start
             };
-            if let Some(cell) = row.first.get_mut(row.count) {
-                *cell = start..at;
-            }
             cells.push(start..at);
-            row.last.rotate_right(1);
-            row.last[0] = start..at;
-            row.count += 1;
         }
-        if row.count > 0 {
-            row.cells.end = cells.len();
-            rows.push(row);
+        if cells.len() > first {
+            rows.push(Row {
+                length: end - row,
+                cells: first..cells.len(),
+            });
         }
         at = end + 1;
     }
@@ -215,8 +210,15 @@ impl Value {
 }
 
 /// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number. A hexadecimal
-/// number may have several bytes.
-fn values(cell: &[u8]) -> [Option<Value>; WAYS] {
+/// number may have several bytes. `None` if it can stand for none of these.
+fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
+    let is_number = |cell: &[u8]| {
+        matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
+            && (first.is_ascii_hexdigit() || matches!(first, b'x' | b'U' | b'u')))
+    };
+    if cell.len() > 1 && !is_number(cell) {
+        return None;
+    }
     let (radix, digits) = match cell {
         [b'0', b'x' | b'X', digits @ ..] | [b'x', digits @ ..] if !digits.is_empty() => (Some(16), digits),
         [b'U', b'+', b'0', b'0', digits @ ..] | [b'u', b'0', b'0', digits @ ..] => (Some(16), digits),
@@ -240,11 +242,11 @@ fn values(cell: &[u8]) -> [Option<Value>; WAYS] {
         value: byte.into(),
         count: 1,
     };
-    [
+    Some([
         (cell.len() == 1).then(|| character(cell[0])),
         number(16, if radix.is_some() { 1..=2 } else { 2..=2 }).or_else(word),
         number(10, 1..=3),
         number(8, 2..=4),
         number(2, 6..=8),
-    ]
+    ])
 }
