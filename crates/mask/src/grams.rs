@@ -40,6 +40,13 @@ impl Grams {
         self.words[at] & bits == bits
     }
 
+    /// Whether the set has the first [`SHORT_WORD`] bytes of a text.
+    #[inline]
+    pub(crate) fn has_start(&self, text: &[u8]) -> bool {
+        text.first_chunk()
+            .is_some_and(|bytes| self.has(u64::from(u32::from_le_bytes(*bytes)) | (SHORT_WORD as u64) << 56))
+    }
+
     /// Looks up every `stride`th 8-byte word of a text. Returns the position of the first member.
     #[inline(never)]
     pub(crate) fn find(&self, text: &[u8], stride: usize) -> Option<usize> {
@@ -62,6 +69,9 @@ impl Grams {
         ((hash >> self.shift) as usize, bits)
     }
 }
+
+/// The number of bytes of the short words that the first look searches for.
+pub(crate) const SHORT_WORD: usize = 4;
 
 /// The first 8 bytes of a text as a number.
 pub(crate) fn word(text: &[u8]) -> Option<u64> {

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::{
     ANYWHERE, ANYWHERE_IF_RANDOM, LEAST, PIECE,
     forms::{Encoding, Form, expiry, forms, jwt, public_length, rare_parts, sole_part},
-    grams::{Grams, short_word, word},
+    grams::{Grams, SHORT_WORD, short_word, word},
     text::Text,
     views::{self, unescaped},
 };
@@ -58,6 +58,8 @@ pub(crate) struct Secrets {
     words: Vec<(u64, u32)>,
     /// Whether all text in `shown` has only the bytes of tokens.
     is_plain: bool,
+    /// Whether all longer parts of the text in `shown` have a capital.
+    are_mixed: bool,
     /// The least number of secret bytes in a piece of any of these secrets.
     shortest: usize,
     /// The length of the shortest secret.
@@ -205,8 +207,13 @@ impl Secrets {
         let texts = list.iter().map(|secret| secret.bytes.as_slice());
         let mut known = Vec::new();
         let mut words = Vec::new();
+        let mut are_mixed = true;
         let mut know = |bytes: &[u8]| {
             let at = known.len() as u32;
+            are_mixed &= !bytes.is_ascii()
+                || bytes
+                    .windows(ANYWHERE)
+                    .all(|part| part.iter().any(u8::is_ascii_uppercase));
             words.extend(bytes.windows(LEAST).filter_map(word).zip(at..));
             known.extend_from_slice(bytes);
             at
@@ -259,6 +266,7 @@ impl Secrets {
             short,
             shown: known.into(),
             is_plain,
+            are_mixed,
             random,
             words,
             shortest: lengths.min().unwrap_or(PIECE).max(LEAST),
@@ -288,6 +296,21 @@ impl Secrets {
     /// Whether a word has at least 3 bytes and may begin a piece of a secret.
     pub(crate) fn may_begin(&self, word: &[u8]) -> bool {
         word.len() >= 3 && self.short.has(short_word(&word[..word.len().min(4)]))
+    }
+
+    /// Like [`seen`](Self::seen), for the words of which the short word at `at` is a part.
+    #[inline]
+    pub(crate) fn seen_near(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
+        let is_short = self.short.has_start(&text[at..]);
+        is_short.then(|| self.seen_around(text, at, least)).flatten()
+    }
+
+    #[cold]
+    fn seen_around(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
+        let words = (at + SHORT_WORD).saturating_sub(LEAST)..=at;
+        let is_known = |at: &usize| word(&text[*at..]).is_some_and(|word| self.gate.has(word));
+        let mut seen = words.filter(is_known).filter_map(|at| self.seen(text, at, least));
+        seen.next()
     }
 
     /// The longest stretch of `text` around the word at `at` that also stands in a secret or in one of its
@@ -328,6 +351,11 @@ impl Secrets {
     /// Whether the secrets and their forms have only the bytes of tokens, except for random bytes.
     pub(crate) fn is_plain(&self) -> bool {
         self.is_plain
+    }
+
+    /// Whether each part of [`ANYWHERE`] bytes of the secrets and of their forms has a capital.
+    pub(crate) fn are_mixed(&self) -> bool {
+        self.are_mixed
     }
 
     /// The length of the shortest secret.

@@ -13,7 +13,7 @@ use self::decode::{Numbers, base64, has_words, labels, literal, numbers, table, 
 use crate::{
     LEAST,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
-    grams::word,
+    grams::{SHORT_WORD, word},
     secrets::Secrets,
     text::Text,
     views::{ROWS, has_carets, has_characters, is_text, is_token_byte, latin, uncareted},
@@ -26,12 +26,12 @@ pub(crate) const SEEN: usize = 12;
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;
 
-/// The distance between two words that the look reads in a text. Every stretch of [`SEEN`] bytes has one of
-/// these words.
-const GRID: usize = SEEN + 1 - LEAST;
+/// The distance between two short words that the look reads in a text. Every stretch of [`SEEN`] bytes has one
+/// of these words.
+const GRID: usize = SEEN + 1 - SHORT_WORD;
 
-/// The bits of every fifth byte of a block. A block has one byte less than a multiple of five.
-const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
+/// The bits of every ninth byte of a block. A block has one byte more than a multiple of nine.
+const EACH_NINTH: u64 = 0x8040_2010_0804_0201;
 
 /// The least length of a secret whose encoding covers many samples of a text.
 const LONG: usize = 64;
@@ -74,6 +74,9 @@ const HALF: usize = LEAST / 2;
 
 /// The least number of separators in half a block for which the look joins its words even without capitals.
 const SEPARATORS: u32 = 10;
+
+/// The least number of words in this half, if the capitals lead to longer words.
+const WORDS: u32 = 5;
 
 /// The least number of different capitals, and of different small letters, among the characters that stand
 /// alone in a list, and the number of bytes before the text in which such characters count, too: a list can
@@ -181,19 +184,22 @@ impl<'a> Scan<'a> {
     fn plain(&self, see: &mut dyn FnMut(Range<usize>)) {
         let secrets = self.look.secrets;
         let least = self.look.least;
-        let stride = least.min(secrets.shortest()) + 1 - LEAST;
-        if !secrets.is_plain() || stride != GRID {
+        if !secrets.is_plain() || least.min(secrets.shortest()) != SEEN {
             return words(secrets, self.text, least, see);
         }
         let tokens = self.bits(Class::Token);
-        let mut seen_to = 0;
+        let (mut seen_to, mut before) = (0, 0);
         for block in 0..tokens.blocks() {
             let bits = u128::from(tokens.block(block)) | u128::from(tokens.block(block + 1)) << BLOCK;
-            let each_fifth = EACH_FIFTH << (block % GRID);
-            for at in positions(in_a_row(bits, LEAST) as u64 & each_fifth).map(|at| block * BLOCK + at) {
+            // A short word belongs to a long one that begins with it, or up to four bytes before it.
+            let long = in_a_row(bits, LEAST) as u64;
+            let near = u128::from(long) << BLOCK | u128::from(std::mem::replace(&mut before, long));
+            let near = near | near << 1;
+            let near = (near | near << 2 | near << 3) >> BLOCK;
+            let each_ninth = EACH_NINTH << ((GRID - block % GRID) % GRID);
+            for at in positions(near as u64 & each_ninth).map(|at| block * BLOCK + at) {
                 if at >= seen_to
-                    && word(&self.text[at..]).is_some_and(|word| secrets.gate().has(word))
-                    && let Some(part) = secrets.seen(self.text, at, least)
+                    && let Some(part) = secrets.seen_near(self.text, at, least)
                 {
                     seen_to = part.end;
                     see(part);
@@ -300,8 +306,8 @@ impl<'a> Scan<'a> {
             }
             // The forms of a short secret are secrets, also its hexadecimal digits.
             if secrets.least() < LONG {
-                // They are at least 16 characters, so every ninth word is enough.
-                words_at(secrets, &only(known, is_token_byte), LEAST + 1, LEAST, &mut see);
+                // They are at least 16 characters, so a coarse grid is enough.
+                words_at(secrets, &only(known, is_token_byte), GRID, LEAST, &mut see);
             }
         }
     }
@@ -435,27 +441,27 @@ impl<'a> Scan<'a> {
         }
         let mut joined = Vec::new();
         let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
-        let (mut is_token, mut before, mut next) = (1, 0, 0);
+        let (mut is_token, mut carry, mut before, mut next) = (1, 0, 0, 0);
         let mut read = |part: Range<usize>, joined: &mut Vec<u8>| {
-            joined.clear();
-            let positions = tokens.positions_from(part.start).take_while(|at| *at < part.end);
-            joined.extend(positions.map(|at| self.text[at]));
+            put_only(&self.text[part.clone()], is_token_byte, joined);
             words(secrets, joined, self.look.least, &mut |_| see(part.clone()));
         };
         for block in 0..tokens.blocks() {
-            let token = tokens.block(block);
-            // The tokens' bytes that follow a separator.
-            let starts = token & !(token << 1 | is_token);
-            is_token = token >> (BLOCK - 1);
-            let capital = capitals.block(block);
-            let (ahead, behind) = (ahead(capital, capitals.block(block + 1)), behind(capital, before));
-            before = capital;
+            let (token, capital) = (tokens.block(block), capitals.block(block));
+            let behind = behind(capital, std::mem::replace(&mut before, capital));
+            // The first byte of each gap that has a capital before it.
+            let gaps =
+                !token & (token << 1 | std::mem::replace(&mut is_token, token >> (BLOCK - 1))) & behind;
+            // The sum carries each of these bits over its gap, to the byte after it.
+            let sum = u128::from(!token) + u128::from(gaps) + std::mem::replace(&mut carry, 0);
+            carry = sum >> BLOCK;
+            let starts = sum as u64 & token & ahead(capital, capitals.block(block + 1));
             let first = block * BLOCK;
-            if first >= next && is_parted(token) {
+            if first >= next && is_parted(token, secrets.are_mixed()) {
                 next = first + OVERLAP;
                 read(self.around(BLOCK, first, OVERLAP + BLOCK), &mut joined);
             }
-            for at in positions(starts & ahead & behind).map(|at| first + at) {
+            for at in positions(starts).map(|at| first + at) {
                 if at >= next && self.divided(at).is_some_and(|word| secrets.gate().has(word)) {
                     next = at + AROUND;
                     read(self.around(AROUND, at, 2 * AROUND), &mut joined);
@@ -614,6 +620,9 @@ impl<'a> Scan<'a> {
             next = (at + OVERLAP).div_ceil(step);
             let before = if is_folded { 8 } else { DENSE } * step + AROUND;
             let part = self.around(before, at, OVERLAP + AROUND);
+            if !self.is_short && !self.may_be_escaped(part.clone()) {
+                continue;
+            }
             let text = &self.text[part.clone()];
             unescape(self.look, text, self.depth, &mut |_| see(part.clone()));
             if has_carets(text) {
@@ -627,6 +636,23 @@ impl<'a> Scan<'a> {
                 });
             }
         }
+    }
+}
+
+impl Scan<'_> {
+    /// Whether a text has some escapes, and digits or letters enough for what they stand for. Source code has
+    /// many operators, and few capitals.
+    fn may_be_escaped(&self, part: Range<usize>) -> bool {
+        let count = |class| self.bits(class).count(part.clone());
+        let begins_escape = |at: &usize| match self.text[*at..] {
+            [b'\\', ..] => true,
+            [_, next, ..] => next.is_ascii_alphanumeric() || b"#/[\\]^_?@!-\r\n".contains(&next),
+            _ => false,
+        };
+        let escapes = self.bits(Class::Escape).positions_from(part.start);
+        let escapes = escapes.take_while(|at| *at < part.end).filter(begins_escape);
+        (count(Class::Digit) >= SEEN || count(Class::Capital) >= LETTERS && count(Class::Small) >= LETTERS)
+            && escapes.take(DENSE).count() == DENSE
     }
 }
 
@@ -674,24 +700,27 @@ fn is_binary(text: &[u8]) -> bool {
     16 * text.iter().filter(|byte| is_control(byte)).count() > text.len()
 }
 
-/// Whether one of the halves of a block has many separators. `tokens` has the bits of all other bytes.
-fn is_parted(tokens: u64) -> bool {
-    let separators = |half: u64| (half as u32).count_zeros();
-    separators(tokens) >= SEPARATORS || separators(tokens >> 32) >= SEPARATORS
+/// Whether one of the halves of a block has many separators. `tokens` has the bits of all other bytes. In
+/// secrets that are `mixed`, the capitals lead to words that are longer than a few bytes.
+fn is_parted(tokens: u64, mixed: bool) -> bool {
+    [tokens, tokens >> 32].into_iter().any(|half| {
+        let half = half as u32;
+        let words = (half & !(half << 1)).count_ones();
+        half.count_zeros() >= SEPARATORS && (!mixed || words >= WORDS)
+    })
 }
 
 /// Looks up words of a text, often enough to find each stretch of `least` known bytes.
 fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range<usize>)) {
-    let stride = least.min(secrets.shortest()) + 1 - LEAST;
+    let stride = least.min(secrets.shortest()) + 1 - SHORT_WORD;
     words_at(secrets, text, stride, least, see);
 }
 
 /// Looks up the words of a text that are `stride` bytes apart.
 fn words_at(secrets: &Secrets, text: &[u8], stride: usize, least: usize, see: &mut dyn FnMut(Range<usize>)) {
     let mut at = 0;
-    while let Some(found) = text.get(at..).and_then(|rest| secrets.gate().find(rest, stride)) {
-        at += found;
-        match secrets.seen(text, at, least) {
+    while at + SHORT_WORD <= text.len() {
+        match secrets.seen_near(text, at, least) {
             Some(part) => {
                 at = part.end.max(at + 1);
                 see(part);
@@ -703,14 +732,21 @@ fn words_at(secrets: &Secrets, text: &[u8], stride: usize, least: usize, see: &m
 
 /// The bytes of a text for which `belongs` returns `true`.
 fn only(text: &[u8], belongs: impl Fn(u8) -> bool) -> Vec<u8> {
-    let (mut found, mut bytes) = (0, vec![0; text.len()]);
+    let mut bytes = Vec::new();
+    put_only(text, belongs, &mut bytes);
+    bytes
+}
+
+/// Replaces `bytes` by the bytes of a text for which `belongs` returns `true`.
+fn put_only(text: &[u8], belongs: impl Fn(u8) -> bool, bytes: &mut Vec<u8>) {
+    bytes.resize(text.len(), 0);
+    let mut found = 0;
     // This has no branch for each byte, because a processor could not predict it.
     for &byte in text {
         bytes[found] = byte;
         found += usize::from(belongs(byte));
     }
     bytes.truncate(found);
-    bytes
 }
 
 /// The parts of a run, which overlap.
