@@ -242,7 +242,11 @@ impl Bits<'_> {
 
     /// The first byte of the class from a position on.
     pub(crate) fn first_from(self, at: usize) -> Option<usize> {
-        self.first(at, |bits, _| bits)
+        // Most often it is near.
+        match self.from(at) {
+            0 => self.first(at + BLOCK, |bits, _| bits),
+            near => Some(at + near.trailing_zeros() as usize),
+        }
     }
 
     /// The bits of the 64 bytes before a position. The highest bit is that of the last byte.
@@ -286,7 +290,12 @@ impl Bits<'_> {
 
     /// The first position from `at` on whose byte is not of the class.
     pub(crate) fn end(self, at: usize) -> usize {
-        let mut block = at / BLOCK;
+        let near = !self.from(at);
+        if near != 0 {
+            return at + near.trailing_zeros() as usize;
+        }
+        let mut block = (at + BLOCK) / BLOCK;
+        let at = at + BLOCK;
         let mut others = !self.block(block) & !ones(at % BLOCK);
         while others == 0 {
             block += 1;
@@ -351,6 +360,10 @@ impl Bits<'_> {
 
     /// The first position of the stretch of the class that ends at `at`.
     fn start(self, at: usize) -> usize {
+        let near = !self.before(at);
+        if at >= BLOCK && near != 0 {
+            return at - near.leading_zeros() as usize;
+        }
         let mut block = at / BLOCK;
         let mut others = !self.block(block) & ones(at % BLOCK);
         while others == 0 && block > 0 {

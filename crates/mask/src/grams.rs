@@ -40,11 +40,10 @@ impl Grams {
         self.words[at] & bits == bits
     }
 
-    /// Whether the set has the first [`SHORT_WORD`] bytes of a text.
+    /// Whether the set has a word of [`SHORT_WORD`] bytes.
     #[inline]
-    pub(crate) fn has_start(&self, text: &[u8]) -> bool {
-        text.first_chunk()
-            .is_some_and(|bytes| self.has(u64::from(u32::from_le_bytes(*bytes)) | (SHORT_WORD as u64) << 56))
+    pub(crate) fn has_short(&self, word: u32) -> bool {
+        self.has(u64::from(word) | (SHORT_WORD as u64) << 56)
     }
 
     /// Looks up every `stride`th 8-byte word of a text. Returns the position of the first member.

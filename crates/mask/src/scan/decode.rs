@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{DIGITS, LONG_RUN, Look, SEEN_IN_NUMBERS, only, scan, words};
 use crate::{
     LEAST,
-    grams::word,
+    grams::{SHORT_WORD, word},
     secrets::Secrets,
     text::Text,
     views::{
@@ -253,33 +253,34 @@ pub(super) fn literal(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn F
     });
 }
 
-/// Whether the bytes that a hash stands for have a word of a secret.
-pub(super) fn has_words(secrets: &Secrets, hash: &[u8]) -> bool {
-    let Some((first, rest)) = hash.split_first_chunk::<DIGITS>() else {
-        return false;
-    };
-    let mut number = hex_number(first);
-    let has_word = |number: u64| secrets.gate().has(number.swap_bytes());
+/// Whether the bytes that a hash stands for may have a word of a secret. A hash has at least [`DIGITS`] digits.
+pub(super) fn may_have_words(secrets: &Secrets, hash: &[u8]) -> bool {
+    let number = |at: usize| hash.get(at..).and_then(word).map(hex_number);
+    let may_have = |at: usize| number(at).is_some_and(|number| secrets.may_have(number.swap_bytes()));
+    // A long word contains the fifth to the eighth byte or, after one byte more, the next four, and so on. It
+    // can begin with any digit.
+    let mut at = LEAST;
+    while at + LEAST <= hash.len() {
+        if may_have(at) || may_have(at + 1) {
+            return true;
+        }
+        at += 2 * (LEAST + 1 - SHORT_WORD);
+    }
     // A word of a dump may begin with its last byte.
-    has_word(number)
-        || rest.is_empty() && secrets.gate().has(number)
-        || rest.iter().any(|digit| {
-            number = number << 4 | u64::from(hex_value(*digit).unwrap_or_default());
-            has_word(number)
-        })
+    hash.len() == DIGITS
+        && number(0)
+            .zip(number(LEAST))
+            .is_some_and(|(high, low)| secrets.gate().has(u64::from(high) << 32 | u64::from(low)))
 }
 
-/// The number that sixteen hexadecimal digits stand for.
-fn hex_number(digits: &[u8; DIGITS]) -> u64 {
-    let half = |eight: &[u8]| {
-        let eight = word(eight).unwrap_or_default().swap_bytes();
-        // The lower bits of a letter are 1 to 6.
-        let mut digits = (eight & (0x0f * EACH)) + 9 * (eight >> 6 & EACH);
-        digits = (digits | digits >> 4) & 0x00ff_00ff_00ff_00ff;
-        digits = (digits | digits >> 8) & 0x0000_ffff_0000_ffff;
-        (digits | digits >> 16) & 0xffff_ffff
-    };
-    half(&digits[..LEAST]) << 32 | half(&digits[LEAST..])
+/// The number that eight hexadecimal digits stand for.
+fn hex_number(digits: u64) -> u32 {
+    let digits = digits.swap_bytes();
+    // The lower bits of a letter are 1 to 6.
+    let mut digits = (digits & (0x0f * EACH)) + 9 * (digits >> 6 & EACH);
+    digits = (digits | digits >> 4) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits >> 8) & 0x0000_ffff_0000_ffff;
+    (digits | digits >> 16) as u32
 }
 
 /// The number whose bytes are all 1.

@@ -9,7 +9,7 @@ mod decode;
 use std::{cell::LazyCell, ops::Range};
 
 pub(crate) use self::decode::is_of_numbers;
-use self::decode::{Numbers, base64, has_words, labels, literal, numbers, table, unescape};
+use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, table, unescape};
 use crate::{
     LEAST,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
@@ -256,7 +256,7 @@ impl<'a> Scan<'a> {
             match self.kind(&run) {
                 Run::Words => {}
                 Run::Hash(hash) => {
-                    if has_words(self.look.secrets, &self.text[hash]) {
+                    if may_have_words(self.look.secrets, &self.text[hash]) {
                         decode(Some(run));
                     }
                 }
@@ -415,17 +415,21 @@ impl<'a> Scan<'a> {
             let is_hex = matches!(self.text[at..], [b'0', b'x' | b'X', ..]);
             let end = if is_hex { hex.end(at + 2) } else { digits.end(at) };
             number = digits.first_from(end);
-            let gap = &self.text[end.min(part.end)..number.unwrap_or(part.end).min(part.end)];
-            // The number may also end or begin with letters: `&H5F, &HF5`.
-            let is_other = |byte: &u8| !byte.is_ascii_hexdigit();
-            let first = gap.iter().position(is_other).unwrap_or(gap.len());
-            let last = gap.iter().rposition(is_other).map_or(first, |last| last + 1);
-            let gap = &gap[first..last];
-            for (equal, other) in equal.iter_mut().zip(gaps) {
-                *equal += usize::from(gap == other && gap.len() > 1);
-            }
-            gaps = [gap, gaps[0]];
             seen += 1;
+            let gap = &self.text[end.min(part.end)..number.unwrap_or(part.end).min(part.end)];
+            if gap.len() > 1 {
+                // The number may also end or begin with letters: `&H5F, &HF5`.
+                let is_other = |byte: &u8| !byte.is_ascii_hexdigit();
+                let first = gap.iter().position(is_other).unwrap_or(gap.len());
+                let last = gap.iter().rposition(is_other).map_or(first, |last| last + 1);
+                let gap = &gap[first..last];
+                for (equal, other) in equal.iter_mut().zip(gaps) {
+                    *equal += usize::from(gap.len() == other.len() && gap.len() > 1 && gap == other);
+                }
+                gaps = [gap, gaps[0]];
+            } else {
+                gaps = [gap, gaps[0]];
+            }
         }
         // A fold can divide the numbers of a short secret.
         let least = if self.is_short { EQUAL - 1 } else { EQUAL };
