@@ -253,7 +253,7 @@ pub(super) fn literal(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn F
     });
 }
 
-/// Whether the bytes that a hash stands for may have a word of a secret. A hash has at least [`DIGITS`] digits.
+/// Whether the bytes that some hexadecimal digits stand for may have a word of a secret.
 pub(super) fn may_have_words(secrets: &Secrets, hash: &[u8]) -> bool {
     let number = |at: usize| hash.get(at..).and_then(word).map(hex_number);
     let may_have = |at: usize| number(at).is_some_and(|number| secrets.may_have(number.swap_bytes()));

@@ -5,11 +5,13 @@
 //! no positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
 mod decode;
+mod few;
 
 use std::{cell::LazyCell, ops::Range};
 
 pub(crate) use self::decode::is_of_numbers;
 use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, table, unescape};
+use self::few::Few;
 use crate::{
     LEAST,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
@@ -76,7 +78,7 @@ const HALF: usize = LEAST / 2;
 const SEPARATORS: u32 = 10;
 
 /// The least number of words in this half, if the capitals lead to longer words.
-const WORDS: u32 = 5;
+const WORDS: u32 = 8;
 
 /// The least number of different capitals, and of different small letters, among the characters that stand
 /// alone in a list, and the number of bytes before the text in which such characters count, too: a list can
@@ -260,6 +262,11 @@ impl<'a> Scan<'a> {
                         decode(Some(run));
                     }
                 }
+                Run::Few(few) => {
+                    if few.may_have_words(self.look.secrets, &self.text[run.clone()]) {
+                        decode(Some(run));
+                    }
+                }
                 Run::Other if !self.is_numbers(&run) => {}
                 Run::Other => {
                     read.push(run.clone());
@@ -337,22 +344,21 @@ impl<'a> Scan<'a> {
         }
         let of_run = |class| self.bits(class).from(run.start) & ones(run.len());
         let digits = of_run(Class::Hex);
-        let long = in_a_row(digits, DIGITS);
-        if long == 0 {
-            let is_few = (digits.count_ones() as usize) <= ADDRESS;
-            return if is_few { Run::Words } else { Run::Other };
+        if digits.count_ones() as usize <= ADDRESS {
+            return Run::Words;
         }
+        let long = in_a_row(digits, DIGITS);
         let start = long.trailing_zeros() as usize;
-        let length = (digits >> start).trailing_ones() as usize;
+        let length = digits.checked_shr(start as u32).unwrap_or(0).trailing_ones() as usize;
         let hash = start..start + length;
         let has_few_others = (digits.count_ones() as usize) < length + DIGITS;
-        // A number without letters may also be decimal or binary.
+        // A number without letters may also be decimal.
         let letters = digits & !of_run(Class::Digit) & ones(hash.end) & !ones(hash.start);
-        if length < MANY_DIGITS && has_few_others && letters != 0 {
-            Run::Hash(run.start + hash.start..run.start + hash.end)
-        } else {
-            Run::Other
+        if letters != 0 && length < MANY_DIGITS && has_few_others {
+            return Run::Hash(run.start + hash.start..run.start + hash.end);
         }
+        let few = Few::of(&self.text[run.clone()], digits, of_run(Class::Digit));
+        few.map_or(Run::Other, Run::Few)
     }
 
     /// Lists of numbers with other text between them, and tables of numbers. `read` are the stretches whose
@@ -666,6 +672,7 @@ enum Run {
     Words,
     /// The hash of a commit or an image: a number with few other digits around it.
     Hash(Range<usize>),
+    Few(Few),
     Other,
 }
 
