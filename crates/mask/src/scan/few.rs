@@ -1,7 +1,7 @@
 //! A look at a few numbers between words: times, versions, addresses and identifiers. Most logs have some in
 //! each line, and this look needs no list of them.
 
-use super::{ADDRESS, DIGITS, decode::may_have_words, has_address};
+use super::{DIGITS, decode::may_have_words};
 use crate::{
     LEAST,
     classes::{BLOCK, in_a_row, ones, positions},
@@ -26,12 +26,12 @@ const GUID_DIGITS: u64 = {
 const GUID_LENGTH: usize = 36;
 
 /// Numbers of which no list, table or dump consists. They stand for eight bytes only if all of their digits
-/// together do, or if one of them is a word of eight bytes or a GUID.
+/// together do, or if one of them is a word of eight bytes. The digits of a GUID do, too: the last eight bytes
+/// of each are in order.
 pub(super) struct Few {
     /// One bit for each hexadecimal digit of the text, and for each decimal one.
     hex: u64,
     decimal: u64,
-    guid: Option<usize>,
 }
 
 impl Few {
@@ -40,12 +40,15 @@ impl Few {
         let starts = hex & !(hex << 1);
         let of_length = |least| in_a_row(hex, least) & starts;
         let words = of_length(4);
-        let guid = positions(of_length(GUID[0])).find(|at| hex >> at & ones(GUID_LENGTH + 1) == GUID_DIGITS);
-        let most = if guid.is_some() { GUID.len() } else { 1 };
+        let is_guid = |at: usize| hex >> at & ones(GUID_LENGTH + 1) == GUID_DIGITS;
+        let most = if positions(of_length(GUID[0])).any(is_guid) {
+            GUID.len()
+        } else {
+            1
+        };
         let is_list = words.count_ones() as usize > most
-            || starts.count_ones() as usize >= LEAST && is_regular(text, starts)
-            || of_length(ADDRESS) != 0 && has_address(text);
-        (!is_list).then_some(Self { hex, decimal, guid })
+            || starts.count_ones() as usize >= LEAST && is_regular(text, starts);
+        (!is_list).then_some(Self { hex, decimal })
     }
 
     /// Whether the numbers may stand for a word of a secret. `text` is that of [`of`](Self::of).
@@ -61,11 +64,6 @@ impl Few {
         let decimal = in_a_row(self.decimal, LONG) & !(self.decimal << 1);
         may_have_words(secrets, &digits[..count])
             || positions(decimal).any(|at| is_word(secrets, &text[at..]))
-            || self.guid.is_some_and(|at| {
-                // The first digits of the first eight bytes. In the first three numbers, the last byte comes first.
-                let bytes = [6, 4, 2, 0, 11, 9, 16, 14].map(|digit| [text[at + digit], text[at + digit + 1]]);
-                may_have_words(secrets, bytes.as_flattened())
-            })
     }
 }
 

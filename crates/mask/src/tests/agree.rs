@@ -77,6 +77,45 @@ fn numbers_that_begin_in_a_control_sequence_are_masked(
     }
 }
 
+/// A part of a token's signature as the identifiers and numbers that a line of a log has anyway.
+#[rstest]
+#[case::one_identifier("uid", &|bytes: &[u8]| {
+    let hex = each_byte(bytes, "", |byte| format!("{byte:02x}"));
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+})]
+#[case::a_guid_of_windows("uid", &|bytes: &[u8]| {
+    let hex = |places: &[usize]| places.iter().map(|at| format!("{:02x}", bytes[*at])).collect::<String>();
+    [hex(&[3, 2, 1, 0]), hex(&[5, 4]), hex(&[7, 6]), hex(&[8, 9]), hex(&[10, 11, 12, 13, 14, 15])].join("-")
+})]
+#[case::two_words("duration", &|bytes: &[u8]| {
+    let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word).to_string());
+    words.collect::<Vec<_>>().join(" ms, and for the next worker: ")
+})]
+#[case::two_words_in_memory("duration", &|bytes: &[u8]| {
+    let words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word).to_string());
+    words.collect::<Vec<_>>().join(" ms, and for the next worker: ")
+})]
+#[case::an_address("address", &|bytes: &[u8]| {
+    let hex = each_byte(&bytes[..14], "", |byte| format!("{byte:02x}"));
+    hex.as_bytes().chunks(3).map(|three| String::from_utf8_lossy(three).into_owned()).collect::<Vec<_>>().join(":")
+})]
+fn a_few_numbers_between_words_are_masked(#[case] name: &str, #[case] show: &dyn Fn(&[u8]) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let line = |shown: &str| format!("12:30:59 worker 7 is ready: {name}=\"{shown}\", cores=2\n");
+    let shown = show(&signature(&token)[64..80]);
+    let out = agreed(&token, line(&shown).as_bytes());
+    assert!(out.contains(MARK) && out.ends_with(", cores=2\n"), "{out}");
+}
+
+fn signature(token: &str) -> Vec<u8> {
+    let signature = token.rsplit('.').next().expect("three parts");
+    URL_SAFE_NO_PAD.decode(signature).expect("base64")
+}
+
+fn each_byte(bytes: &[u8], between: &str, show: impl Fn(&u8) -> String) -> String {
+    bytes.iter().map(show).collect::<Vec<_>>().join(between)
+}
+
 /// A terminal does not show the first digit.
 #[rstest]
 #[case("\x1b", " ")]
