@@ -64,6 +64,9 @@ const ADDRESS: usize = 7;
 /// The greatest number of bytes between the numbers of two lines of a dump.
 const COLUMN: usize = 64;
 
+/// The greatest number of bytes between the last number of a line and the end of the line.
+const FRAME: usize = 8;
+
 /// The number of bytes that the look decodes at once, and the number of bytes that two such parts share.
 const PART: usize = 2048;
 const OVERLAP: usize = 256;
@@ -250,6 +253,12 @@ impl<'a> Scan<'a> {
     fn numbers(&self, see: &mut dyn FnMut(Range<usize>)) -> Vec<Range<usize>> {
         let (mut numbers, mut read) = (Numbers::default(), Vec::new());
         let mut decode = |run: Option<Range<usize>>| {
+            let run = run.map(|run| {
+                // A fold can put the last numbers of a short secret into a line of their own.
+                let ends_line =
+                    self.is_short && self.text[self.around(FRAME, run.end, FRAME)].contains(&b'\n');
+                self.around(0, run.start, run.len() + if ends_line { COLUMN } else { 0 })
+            });
             self.decode(run.into_iter(), &mut numbers, see);
         };
         let mut dump: Option<Range<usize>> = None;

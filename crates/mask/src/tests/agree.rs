@@ -234,3 +234,11 @@ fn a_text_column_of_escaped_text_is_near_its_numbers() {
         );
     }
 }
+
+/// The line with the last numbers has too few digits to be a list.
+#[rstest]
+#[case("app-1  | 01101000 01110101 01101110 01110100 01100101 01110010 00110010 00\napp-1  | 100001\n")]
+#[case("\u{2502} 104, 117, 110, 116, 101, 114,  \u{2502}\n\u{2502} 50, 33 \u{2502}\n")]
+fn the_last_numbers_of_a_short_secret_are_masked(#[case] log: &str) {
+    assert!(agreed("hunter2!", log.as_bytes()).contains(MARK), "{log}");
+}
