@@ -554,7 +554,7 @@ impl<'a> Scan<'a> {
             here & !(here << 1 | before) & !(here >> 1 | after)
         });
         let alone: Vec<_> = alone.collect();
-        let (mut next, mut rows_to) = (BLOCKS, 0);
+        let (mut next, mut rows_to) = (0, 0);
         let mut characters = Vec::new();
         for end in (1..=alone.len()).filter(|end| alone[end - 1] != 0) {
             let near = end.saturating_sub(BLOCKS)..end;

@@ -242,3 +242,18 @@ fn a_text_column_of_escaped_text_is_near_its_numbers() {
 fn the_last_numbers_of_a_short_secret_are_masked(#[case] log: &str) {
     assert!(agreed("hunter2!", log.as_bytes()).contains(MARK), "{log}");
 }
+
+/// `man` overstrikes each byte of UTF-16. After the list, no character stands alone.
+#[test]
+fn a_list_of_characters_at_the_beginning_is_masked() {
+    let secret = "correct-horse-battery-staple";
+    let list = each(secret, "", |byte| {
+        let byte = char::from(byte);
+        format!("{byte}\x08{byte}\0\x08\0")
+    });
+    let out = agreed(
+        secret,
+        format!("\n{list}\x1b[32m   Compiling\x1b[0m package v0.1.2\n").as_bytes(),
+    );
+    assert!(out.contains(MARK), "{out}");
+}
