@@ -638,7 +638,12 @@ impl<'a> Scan<'a> {
             let at = sample * step;
             next = (at + OVERLAP).div_ceil(step);
             let before = if is_folded { 8 } else { DENSE } * step + AROUND;
-            let part = self.around(before, at, OVERLAP + AROUND);
+            let mut part = self.around(before, at, OVERLAP + AROUND);
+            // A part needs the whole of a short secret, and numbers take many bytes for each byte of it.
+            if self.is_short && 4 * self.bits(Class::Digit).count(part.clone()) > part.len() {
+                part.end = self.text.len().min(at + PART + 2 * OVERLAP);
+                next = (at + PART).div_ceil(step);
+            }
             if !self.is_short && !self.may_be_escaped(part.clone()) {
                 continue;
             }

@@ -257,3 +257,19 @@ fn a_list_of_characters_at_the_beginning_is_masked() {
     );
     assert!(out.contains(MARK), "{out}");
 }
+
+/// Each byte of the secret takes up to 54 bytes of the log. Other escapes can be before the list.
+#[rstest]
+#[case("", |byte| format!("{byte:08b} "), |byte| format!("\\u{:04x}", byte))]
+#[case("100 %, 100 %", |byte| format!("{byte:03o} "), |byte| format!("{byte:08b} "))]
+fn escapes_of_a_short_secret_are_masked(
+    #[case] before: &str,
+    #[case] inner: fn(u8) -> String,
+    #[case] outer: fn(u8) -> String,
+) {
+    let list = each(&each("hunter2!", "", inner), "", outer);
+    for blanks in [50, 80, 110] {
+        let log = format!("{before}{}%6{list}\n", " ".repeat(blanks));
+        assert!(agreed("hunter2!", log.as_bytes()).contains(MARK), "{log}");
+    }
+}
