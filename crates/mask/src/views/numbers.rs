@@ -64,18 +64,21 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
         emit(joined_columns(text, columns));
     }
     let Some(last) = tokens.last() else { return };
+    // A longer number is no address.
+    let is_lone = last.begins_line
+        && last.digits.len() <= *ADDRESS.end()
+        && !text.bytes[last.digits.end..].contains(&b'\n');
+    let sure = text.sure();
+    let open = tokens.partition_point(|token| token.digits.end < sure);
     let reader = Reader {
         text,
-        // A longer number is no address.
-        is_lone: last.begins_line
-            && last.digits.len() <= *ADDRESS.end()
-            && !text.bytes[last.digits.end..].contains(&b'\n'),
+        open: open.min(tokens.len() - usize::from(is_lone)),
         tokens,
     };
     if uses(View::Hexadecimal) {
-        let (digits, last) = reader.hex_digits();
+        let digits = reader.hex_digits();
         for phase in 0..2 {
-            emit(reader.pairs(&digits, last, phase));
+            emit(reader.pairs(&digits, phase));
         }
     }
     if uses(View::Guids) {
@@ -140,21 +143,20 @@ type Way = fn(&[u8], &Token) -> Option<([u8; 8], usize)>;
 struct Reader<'a> {
     text: &'a Text,
     tokens: Vec<Token>,
-    /// Whether the last line has only one number so far. The number may be an address.
-    is_lone: bool,
+    /// The index of the first number that more text can change, or the count of numbers. More digits can
+    /// follow the last number, or replace an unfinished escape after a number. If the last line has only one
+    /// number, it may be an address.
+    open: usize,
 }
 
 impl Reader<'_> {
-    /// For each hexadecimal digit: its value, its position, and whether a line begins before the digit. Also
-    /// returns the index of the first digit of the last number.
-    fn hex_digits(&self) -> (Vec<(u8, u32, bool)>, usize) {
+    /// For each hexadecimal digit: its value, its position, and whether a line begins before the digit.
+    fn hex_digits(&self) -> Vec<(u8, u32, bool)> {
         let mut digits: Vec<(u8, u32, bool)> = Vec::with_capacity(self.text.len());
-        let mut last = 0;
         let mut begins = false;
         for token in &self.tokens {
             begins |= token.begins_line;
             let mut range = token.digits.clone();
-            last = digits.len();
             if token.kind == Kind::Prefixed
                 && range.len() == 4
                 && self.text.bytes[range.start..].starts_with(b"00")
@@ -170,10 +172,10 @@ impl Reader<'_> {
                 digits.push((value, at as u32, std::mem::take(&mut begins)));
             }
         }
-        (digits, last)
+        digits
     }
 
-    fn pairs(&self, digits: &[(u8, u32, bool)], last: usize, phase: usize) -> Text {
+    fn pairs(&self, digits: &[(u8, u32, bool)], phase: usize) -> Text {
         let mut out = Text::with_room(digits.len() / 2);
         let pairs = digits.get(phase..).unwrap_or_default().chunks_exact(2);
         let rest = pairs.remainder().first();
@@ -184,9 +186,7 @@ impl Reader<'_> {
             out.push_near(high << 4 | low, from, to, one || other);
         }
         // A long token stays a number, whatever follows.
-        let is_long = self.tokens.last().is_some_and(|token| token.digits.len() >= LONG);
-        let token = digits.get(last).filter(|_| !is_long);
-        let token = token.map(|digit| self.text.from(digit.1 as usize));
+        let token = self.open_token().filter(|token| token.digits.len() < LONG);
         self.end(&mut out, unsure, token);
         out
     }
@@ -206,8 +206,7 @@ impl Reader<'_> {
                 out.push_near(byte, from, to, std::mem::take(&mut begins));
             }
         }
-        let token = self.tokens.last().map(|token| self.text.from(token.digits.start));
-        self.end(&mut out, None, token);
+        self.end(&mut out, None, self.open_token());
         out
     }
 
@@ -223,24 +222,21 @@ impl Reader<'_> {
                 out.push_near(byte, from, to, std::mem::take(&mut begins));
             }
         }
-        self.end(
-            &mut out,
-            None,
-            self.tokens.last().map(|token| self.text.from(token.digits.start)),
-        );
+        self.end(&mut out, None, self.open_token());
         out
     }
 
-    /// Marks the end of a text that may go on. The last token is unsure if it is at the very end, or if it
-    /// may be an address.
-    fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<u32>) {
+    fn open_token(&self) -> Option<&Token> {
+        self.tokens.get(self.open)
+    }
+
+    /// Marks the end of a text that may go on. `token` is the first number that more text can change.
+    fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<&Token>) {
         let end = self.tokens.last().map_or(0, |token| token.digits.end);
-        let after = &self.text.bytes[end..];
-        let is_open = after.is_empty() && self.text.goes_on;
-        out.parted_at_end = after.contains(&b'\n') || self.text.parted_at_end;
-        let is_open = is_open || self.is_lone && self.text.goes_on;
+        out.parted_at_end = self.text.bytes[end..].contains(&b'\n') || self.text.parted_at_end;
+        let token = token.filter(|_| self.text.goes_on);
         out.unsure = token
-            .filter(|_| is_open)
+            .map(|token| self.text.from(token.digits.start))
             .into_iter()
             .chain(unsure)
             .chain(self.text.unsure)
