@@ -40,23 +40,27 @@ fn replaced(text: &Text, read: fn(&[u8]) -> (usize, Meaning)) -> Text {
         let rest = &text.bytes[at..];
         let (length, meaning) = read(rest);
         let last = at + length - 1;
-        match meaning {
-            Meaning::Nothing => parted = true,
-            Meaning::Text(bytes, count) => {
-                for &byte in &bytes[..count] {
-                    let parted = std::mem::take(&mut parted) || (at..=last).any(|at| text.is_parted(at));
-                    out.push_near(byte, text.from(at), text.to(last), parted);
-                }
+        let is_open = matches!(meaning, Meaning::Unfinished | Meaning::Short(_));
+        if is_open && text.goes_on && out.unsure.is_none() {
+            out.unsure = Some(text.from(at));
+        }
+        let bytes = match &meaning {
+            Meaning::Nothing => {
+                parted = true;
+                &[]
             }
+            Meaning::Text(bytes, count) => &bytes[..*count],
+            Meaning::Short(byte) => std::slice::from_ref(byte),
             Meaning::Unfinished => {
-                if text.goes_on && out.unsure.is_none() {
-                    out.unsure = Some(text.from(at));
-                }
                 out.push_near(rest[0], text.from(at), text.to(at), parted || text.is_parted(at));
                 parted = false;
                 at += 1;
                 continue;
             }
+        };
+        for &byte in bytes {
+            let parted = std::mem::take(&mut parted) || (at..=last).any(|at| text.is_parted(at));
+            out.push_near(byte, text.from(at), text.to(last), parted);
         }
         at += length;
     }
@@ -71,6 +75,8 @@ pub(super) enum Meaning {
     /// A fold or a tag: the next byte continues the word.
     Nothing,
     Text([u8; 4], usize),
+    /// A byte, unless the text goes on with more digits.
+    Short(u8),
     /// Bytes that more text may complete to an escape.
     Unfinished,
 }
@@ -153,9 +159,7 @@ fn decimal(rest: &[u8]) -> (usize, Meaning) {
         return (1, one(rest.first().copied().unwrap_or_default()));
     };
     match number(tail, 3, 10) {
-        // More digits may follow.
-        Some((length, _)) if length < 3 && length == tail.len() => (1, Meaning::Unfinished),
-        Some((length, code)) => (1 + length, one(code as u8)),
+        Some((length, code)) => (1 + length, digits(length, code, tail)),
         // An empty text, between a number and a digit.
         None if tail.starts_with(b"&") => (2, Meaning::Nothing),
         None if tail.starts_with(b"DEL") => (4, one(0x7f)),
@@ -170,8 +174,8 @@ pub(super) fn backslash(tail: &[u8]) -> (usize, Meaning) {
     let Some(&kind) = tail.first() else {
         return (1, Meaning::Unfinished);
     };
-    let digits = &tail[1..];
-    let fixed = |length: usize| match number(digits, length, 16) {
+    let rest = &tail[1..];
+    let fixed = |length: usize| match number(rest, length, 16) {
         Some((found, code)) if found == length => {
             let meaning = if length == 2 {
                 one(code as u8)
@@ -180,14 +184,14 @@ pub(super) fn backslash(tail: &[u8]) -> (usize, Meaning) {
             };
             (2 + length, meaning)
         }
-        _ if digits.len() < length => (1, Meaning::Unfinished),
+        _ if rest.len() < length => (1, Meaning::Unfinished),
         _ => (2, one(kind)),
     };
     match kind {
         b'x' => fixed(2),
-        b'u' if digits.first() == Some(&b'{') => {
-            let end = digits.iter().take(10).position(|byte| *byte == b'}');
-            match end.and_then(|end| number(&digits[1..end], end - 1, 16).map(|(_, code)| (end, code))) {
+        b'u' if rest.first() == Some(&b'{') => {
+            let end = rest.iter().take(10).position(|byte| *byte == b'}');
+            match end.and_then(|end| number(&rest[1..end], end - 1, 16).map(|(_, code)| (end, code))) {
                 Some((end, code)) => (3 + end, character(code)),
                 None => (2, one(kind)),
             }
@@ -195,7 +199,7 @@ pub(super) fn backslash(tail: &[u8]) -> (usize, Meaning) {
         b'u' => fixed(4),
         b'U' => fixed(8),
         b'0'..=b'7' => match number(tail, 3, 8) {
-            Some((length, code)) => (1 + length, one(code as u8)),
+            Some((length, code)) => (1 + length, digits(length, code, tail)),
             None => (2, one(kind)),
         },
         b'\n' => (2, Meaning::Nothing),
@@ -246,6 +250,15 @@ fn tag(tail: &[u8]) -> (usize, Meaning) {
         Some(end) if tail[..end].iter().all(is_name) => (end + 2, Meaning::Nothing),
         None if tail.len() < TAG && tail.iter().all(is_name) => (1, Meaning::Unfinished),
         _ => (1, one(b'<')),
+    }
+}
+
+/// The byte of an escape with one to three digits.
+fn digits(length: usize, code: u32, tail: &[u8]) -> Meaning {
+    if length < 3 && length == tail.len() {
+        Meaning::Short(code as u8)
+    } else {
+        one(code as u8)
     }
 }
 

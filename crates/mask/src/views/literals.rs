@@ -134,7 +134,7 @@ fn word(text: &[u8], digits: usize, radix: u32) -> (usize, Option<Item>) {
 fn character(text: &[u8]) -> (usize, Option<u8>) {
     match *text {
         [b'\\', ref tail @ ..] => match backslash(tail) {
-            (length, Meaning::Text([byte, ..], 1)) => (length, Some(byte)),
+            (length, Meaning::Text([byte, ..], 1) | Meaning::Short(byte)) => (length, Some(byte)),
             (length, _) => (length, None),
         },
         [lead @ 0xc2..=0xc3, next @ 0x80..=0xbf, ..] => (2, Some(lead << 6 | next & 0x3f)),
