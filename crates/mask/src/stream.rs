@@ -353,7 +353,7 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     };
     let mut sights: Vec<_> = sights.into_iter().map(around).collect();
     if matches!(next, Next::Text | Next::Pause) {
-        sights.push(tail(window)..window.len());
+        sights.push(tail(&seen, window.len())..window.len());
     }
     read(&mut search, views, sights, &whole, is_last);
     search.pieces.extend(whole);
@@ -362,15 +362,17 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     search
 }
 
-/// The beginning of the text at the end of the window that the masker reads with views in any case.
-fn tail(window: &[u8]) -> usize {
-    let tail = window.len().saturating_sub(TAIL);
+/// The beginning of the text at the end of the window that the masker reads with views in any case. `seen` is
+/// the text that a terminal shows, because overstruck text has three bytes for each of these.
+fn tail(seen: &Visible<'_>, end: usize) -> usize {
+    let tail = seen.bytes.len().saturating_sub(TAIL);
     let is_of_number = |byte: &&u8| byte.is_ascii_digit() || b"\\%&#;".contains(byte);
-    match window[tail..].iter().filter(is_of_number).count() {
+    let tail = match seen.bytes[tail..].iter().filter(is_of_number).count() {
         // Two lines of a log with the time in each have about 40.
         0..48 => tail,
-        _ => window.len().saturating_sub(TAIL_OF_NUMBERS),
-    }
+        _ => seen.bytes.len().saturating_sub(TAIL_OF_NUMBERS),
+    };
+    seen.position(tail).min(end.saturating_sub(TAIL))
 }
 
 /// The secrets of at least 64 bytes that the window shows whole and unencoded. Removes the stretches in them
