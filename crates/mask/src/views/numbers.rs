@@ -503,6 +503,10 @@ fn kind(word: &[u8], before: Option<u8>, letters: [Option<u8>; 2]) -> (Range<usi
         {
             (1..all.end, Kind::Prefixed)
         }
+        // The next word may follow the last escape of a list without a separator.
+        [b'x', first, second, ..] if before == Some(b'\\') && is_hex(&[*first, *second]) => {
+            (1..3, Kind::Prefixed)
+        }
         // Assemblers write a zero before a letter: `0A5h`.
         [b'0', rest @ .., b'h' | b'H'] if rest.len() == 2 && is_hex(rest) => (1..3, Kind::Prefixed),
         [rest @ .., b'h' | b'H'] if is_hex(rest) => (0..rest.len(), Kind::Prefixed),
