@@ -7,6 +7,7 @@ use std::{collections::VecDeque, ops::Range};
 
 use crate::{
     LEAST, PIECE,
+    scan::SEEN,
     search::{LOSS, Piece},
     secrets::Secrets,
     views::{View, is_token_byte, uses},
@@ -47,7 +48,8 @@ struct Known {
     part: Range<u32>,
     /// The number of secret bytes in this piece and in the pieces that it continues.
     own: usize,
-    /// Whether this piece, or one that it continues, has at least [`LEAST`] bytes that other text seldom has.
+    /// Whether this piece, or one that it continues, has bytes that other text seldom has: at least [`LEAST`]
+    /// that no other token has, or as many rare claims in a row as the first look needs.
     is_rare: bool,
     is_masked: bool,
     /// The ends of the stretches that the masker replaces.
@@ -65,7 +67,8 @@ impl Pieces {
         let own = secret.own(from, to);
         let mut before = None;
         // The search leaves out the first bytes of a piece of decoded bytes, but it has found them.
-        let mut is_rare = secret.rare(from.saturating_sub(secret.hidden_after()), to) >= LEAST;
+        let first = from.saturating_sub(secret.hidden_after());
+        let mut is_rare = secret.sole(first, to) >= LEAST || secret.has_rare(first, to, SEEN);
         for known in &self.0 {
             if uses(View::Chain) && known.is_before(secrets, piece, &span, window, base) {
                 // Bytes of the secret that are in both pieces count once.

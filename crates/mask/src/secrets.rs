@@ -478,6 +478,11 @@ impl Secret {
         (self.rare[to] - self.rare[from]) as usize
     }
 
+    /// Whether a part has `count` bytes in a row that other text seldom has.
+    pub(crate) fn has_rare(&self, from: usize, to: usize, count: usize) -> bool {
+        (from..(to + 1).saturating_sub(count)).any(|at| self.rare(at, at + count) == count)
+    }
+
     /// Whether other text seldom has this part.
     pub(crate) fn is_rare(&self, from: usize, to: usize) -> bool {
         self.rare(from, to) >= RARE

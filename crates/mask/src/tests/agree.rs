@@ -305,3 +305,12 @@ fn escapes_of_a_short_secret_before_a_word_are_masked() {
         assert!(out.contains(MARK), "{out}");
     }
 }
+
+/// Other tokens have the same claims. Each line has fewer of the rare ones than the first look finds.
+#[rstest]
+#[case("sImlzcyI6Imh0dHBzOi8va3ViZXJuZ\n> XRlcy5kZWZhdWx0LnN2Yy5jbHVzdG")]
+#[case("eXN0ZW06c2VydmljZWFjY291bnQ6Y2k6ZGVwbG \u{2502}\n\u{2502} 95ZXIifQ._oqU0mzlio4HamaOV7mL4SfONUzjW")]
+fn claims_of_another_token_stay(#[case] claims: &str) {
+    let log = format!("> {claims}\n");
+    assert_eq!(agreed(&long_jwt(1_790_000_000), log.as_bytes()), log);
+}
