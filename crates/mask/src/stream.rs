@@ -268,10 +268,12 @@ impl Masker {
         for piece in found {
             let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
             // A piece that begins at `open` or later may still grow. A later search judges it.
-            if to <= self.decided || from >= open {
+            if from >= open {
                 continue;
             }
-            if self.pieces.is_masked(&secrets, &piece, &self.window, self.base) {
+            // An earlier search may have missed a piece of decided text. A later piece can continue it.
+            let is_masked = self.pieces.is_masked(&secrets, &piece, &self.window, self.base);
+            if is_masked && to > self.decided {
                 let stretches = piece.stretches.iter();
                 let spans = stretches
                     .map(|stretch| self.base + u64::from(stretch.start)..self.base + u64::from(stretch.end));

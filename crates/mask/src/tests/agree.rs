@@ -314,3 +314,19 @@ fn claims_of_another_token_stay(#[case] claims: &str) {
     let log = format!("> {claims}\n");
     assert_eq!(agreed(&long_jwt(1_790_000_000), log.as_bytes()), log);
 }
+
+/// continues them.
+#[test]
+fn claims_after_a_pause_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let lines = token.as_bytes().chunks(106).map(String::from_utf8_lossy);
+    let log: String = lines.map(|line| format!("app-1  | {line}\n")).collect();
+    let mut masker = Masker::new([token.as_str()]);
+    let mut out = Vec::new();
+    let (first, rest) = log.as_bytes().split_at(150);
+    masker.push(first, &mut out).expect("memory takes all");
+    masker.pause(&mut out).expect("memory takes all");
+    masker.push(rest, &mut out).expect("memory takes all");
+    masker.finish(&mut out).expect("memory takes all");
+    assert_eq!(String::from_utf8_lossy(&out), agreed(&token, log.as_bytes()));
+}
