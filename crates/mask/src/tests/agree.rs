@@ -330,3 +330,18 @@ fn claims_after_a_pause_are_masked() {
     masker.finish(&mut out).expect("memory takes all");
     assert_eq!(String::from_utf8_lossy(&out), agreed(&token, log.as_bytes()));
 }
+
+/// The fold leaves digits and prefixes alone, and letters stand alone only far before the list.
+#[rstest]
+fn folded_octal_numbers_are_no_characters(#[values("2026-11-24T10:00:12.123Z ", "+", "> ")] prefix: &str) {
+    let token = long_jwt(1_790_000_000);
+    let list = each(&token, " ", |byte| format!("{byte:03o}"));
+    for columns in 44..52 {
+        let lines = list.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+        let list: String = lines.map(|line| format!("{prefix}{line}\n")).collect();
+        agreed(
+            &token,
+            format!("a b c d e\n{}\n{list}", "log ".repeat(2000)).as_bytes(),
+        );
+    }
+}

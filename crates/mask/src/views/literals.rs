@@ -60,7 +60,10 @@ pub(crate) fn literals(text: &Text, emit: &mut dyn FnMut(Text)) {
             };
             let byte = match byte {
                 Some(Item::Character(byte)) => {
-                    numbers = 0;
+                    // In a folded list of numbers, a part of a number or a prefix can stand alone.
+                    if !byte.is_ascii_digit() && !b"+>|".contains(&byte) {
+                        numbers = 0;
+                    }
                     Some(byte)
                 }
                 Some(Item::Number(byte)) => {
