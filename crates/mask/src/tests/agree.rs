@@ -345,3 +345,11 @@ fn folded_octal_numbers_are_no_characters(#[values("2026-11-24T10:00:12.123Z ", 
         );
     }
 }
+
+/// A terminal does not show the first digit of the base64.
+#[test]
+fn base64_that_begins_in_a_control_sequence_is_masked() {
+    let list = each("hunter2!", ",", |byte| byte.to_string());
+    let log = format!("\x1b[{}\n", STANDARD.encode(list));
+    assert!(agreed("hunter2!", log.as_bytes()).contains(MARK));
+}

@@ -74,7 +74,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
                 Some(word) => secrets.gate().has(word),
                 None => true,
             });
-        seen.hides |= hides_number(&text[special..end], &text[end..]);
+        seen.hides |= hides_digit(&text[special..end], &text[end..], secrets);
         // Without the hidden text, a number may be a part of a longer word.
         seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
@@ -99,8 +99,15 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
 /// The least number of digits in the eight bytes after hidden text that are a list of numbers.
 const DIGITS: usize = 3;
 
-/// Whether the end of a hidden text can belong to a number or an escape of the text that follows it.
-fn hides_number(hidden: &[u8], rest: &[u8]) -> bool {
+/// The least length of the secrets whose base64 does not need its first digit.
+const LONG: usize = 64;
+
+/// The number of bytes after hidden text that may be base64, and the least number of capitals in them.
+const BASE64: usize = 16;
+const CAPITALS: usize = 3;
+
+/// Whether the end of a hidden text can belong to a number, an escape or base64 of the text that follows it.
+fn hides_digit(hidden: &[u8], rest: &[u8], secrets: &Secrets) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
     let is_of_list = |byte: &u8| {
         let is_prefix = matches!(byte, b'x' | b'X' | b'u' | b'U' | b'o');
@@ -113,12 +120,22 @@ fn hides_number(hidden: &[u8], rest: &[u8]) -> bool {
         // The move of a cursor also ends with such a letter, but text follows it.
         [.., last] => {
             let next = rest.first_chunk::<8>().filter(|_| is_digit(last));
-            next.is_some_and(|next| {
+            let is_list = next.is_some_and(|next| {
                 next.iter().all(is_of_list) && next.iter().filter(|byte| is_digit(byte)).count() >= DIGITS
-            })
+            });
+            is_list || secrets.least() < LONG && last.is_ascii_alphanumeric() && is_base64(rest)
         }
         _ => false,
     }
+}
+
+/// Whether a text begins with bytes of base64 that are no word.
+fn is_base64(text: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| is_token_byte(*byte) && *byte != b'.';
+    text.first_chunk::<BASE64>().is_some_and(|first| {
+        first.iter().all(is_base64)
+            && first.iter().filter(|byte| byte.is_ascii_uppercase()).count() >= CAPITALS
+    })
 }
 
 impl<'a> Visible<'a> {
