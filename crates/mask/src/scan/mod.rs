@@ -391,7 +391,7 @@ impl<'a> Scan<'a> {
                 listed_to = part.end + if self.is_short { 0 } else { 2 * OVERLAP };
                 if self.is_list(part.clone()) {
                     let part = part.start..self.text.len().min(part.start + PART);
-                    listed_to = part.end - AROUND;
+                    listed_to = part.end.saturating_sub(AROUND);
                     table(self.look.secrets, &self.text[part.clone()], &mut |_| {
                         see(part.clone())
                     });

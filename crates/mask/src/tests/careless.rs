@@ -244,6 +244,13 @@ fn a_list_before_an_address_is_masked() {
     assert_eq!(out, format!("{MARK} 12345678: done\n"));
 }
 
+/// The list is shorter than the text that the next part of a log would share with it.
+#[test]
+fn a_short_list_passes() {
+    let list = "g(101) g(121) g(122) g(121) g(101) g(109) g(1";
+    assert_eq!(text(&Masker::new(["hunter2!"]), list), list);
+}
+
 /// A terminal shows the last digits and the `2` after the control sequence as one word.
 #[test]
 fn numbers_before_a_control_sequence_are_masked() {
