@@ -464,6 +464,24 @@ fn a_table_of_bytes_is_masked(#[case] row: &str) {
     assert_eq!(text(&masker, &other), other);
 }
 
+/// The bytes of a signature as signed numbers, one in each row.
+#[rstest]
+#[case("buf[INDEX] = NUMBER\n")]
+#[case("byte INDEX: HEX\n")]
+fn a_table_of_signed_bytes_is_masked(#[case] row: &str) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    let rows = bytes.iter().enumerate().map(|(at, byte)| {
+        row.replace("INDEX", &at.to_string())
+            .replace("NUMBER", &byte.cast_signed().to_string())
+            .replace("HEX", &signed(*byte, |byte| format!("{byte:#04x}")))
+    });
+    let out = text(&Masker::new([token.as_str()]), &rows.collect::<String>());
+    let shown = out.replace(MARK, "").matches(['x', '-']).count();
+    assert!(shown <= 4, "{shown} of {} numbers: {out}", bytes.len());
+}
+
 /// A table with a few bytes in each row.
 #[rstest]
 #[case("neigh INDEX lladdr HEX REACHABLE\n", 6, ":")]
@@ -473,6 +491,7 @@ fn a_table_of_bytes_is_masked(#[case] row: &str) {
 #[case("row INDEX: OCTAL ok\n", 7, " ")]
 #[case("reg[INDEX] = 0xHEX\n", 2, "")]
 #[case("INDEX-CHAR\n", 1, "")]
+#[case("dbg: HEX\n", 4, "-")]
 fn a_table_of_a_few_bytes_is_masked(#[case] row: &str, #[case] columns: usize, #[case] separator: &str) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");

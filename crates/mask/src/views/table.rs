@@ -13,8 +13,8 @@ const LAST: usize = 4;
 /// The least number of rows of a table.
 const ROWS: usize = 8;
 
-/// The greatest length of the text of a number, such as `0x65794a6862476369`.
-const LONGEST: usize = 18;
+/// The greatest length of the text of a number, such as `65-79-4A-68-62-47-63-69`.
+const LONGEST: usize = 23;
 
 /// The greatest length of a row with a list. The first look does not search longer lines for tables.
 const LINE: usize = 44;
@@ -209,17 +209,22 @@ impl Value {
     }
 }
 
-/// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number. A hexadecimal
-/// number may have several bytes. `None` if it can stand for none of these.
+/// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number, which may have a
+/// minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. `None` if the
+/// cell can stand for none of these.
 fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     let is_number = |cell: &[u8]| {
         matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
-            && (first.is_ascii_hexdigit() || matches!(first, b'x' | b'U' | b'u')))
+            && (first.is_ascii_hexdigit() || matches!(first, b'x' | b'U' | b'u' | b'-')))
     };
     if cell.len() > 1 && !is_number(cell) {
         return None;
     }
-    let (radix, digits) = match cell {
+    let (is_negative, number) = match cell {
+        [b'-', number @ ..] => (true, number),
+        number => (false, number),
+    };
+    let (radix, digits) = match number {
         [b'0', b'x' | b'X', digits @ ..] | [b'x', digits @ ..] if !digits.is_empty() => (Some(16), digits),
         [b'U', b'+', b'0', b'0', digits @ ..] | [b'u', b'0', b'0', digits @ ..] => (Some(16), digits),
         [b'0', b'o', digits @ ..] if !digits.is_empty() => (Some(8), digits),
@@ -230,10 +235,15 @@ fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     let number = |in_radix: u32, lengths: RangeInclusive<usize>| {
         let is_number = is_in(in_radix) && lengths.contains(&digits.len());
         let value = is_number.then(|| value(digits, in_radix)).flatten()?;
+        let value = if is_negative {
+            0x100_u64.checked_sub(value)?
+        } else {
+            value
+        };
         (value < 0x100).then_some(Value { value, count: 1 })
     };
     let word = || {
-        let is_word = is_in(16) && matches!(digits.len(), 4 | 6 | 8 | 10 | 12 | 14 | 16);
+        let is_word = !is_negative && is_in(16) && matches!(digits.len(), 4 | 6 | 8 | 10 | 12 | 14 | 16);
         let value = is_word.then(|| value(digits, 16)).flatten()?;
         let count = digits.len() / 2;
         Some(Value { value, count })
@@ -244,9 +254,23 @@ fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     };
     Some([
         (cell.len() == 1).then(|| character(cell[0])),
-        number(16, if radix.is_some() { 1..=2 } else { 2..=2 }).or_else(word),
+        number(16, if radix.is_some() { 1..=2 } else { 2..=2 })
+            .or_else(word)
+            .or_else(|| pairs(cell)),
         number(10, 1..=3),
         number(8, 2..=4),
         number(2, 6..=8),
     ])
+}
+
+/// The bytes of pairs of hexadecimal digits with a dash between two pairs.
+fn pairs(cell: &[u8]) -> Option<Value> {
+    let count = (cell.len() + 1) / 3;
+    let is_dashed = (2..=8).contains(&count) && cell.len() == 3 * count - 1;
+    let mut pairs = cell.chunks(3).filter(|_| is_dashed);
+    let value = pairs.try_fold(0, |all, pair| match pair {
+        [_, _, b'-'] | [_, _] => Some(all << 8 | value(&pair[..2], 16)?),
+        _ => None,
+    })?;
+    is_dashed.then_some(Value { value, count })
 }
