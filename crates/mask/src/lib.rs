@@ -44,6 +44,7 @@
 //! | characters | single characters of the secrets in the row above: in a list, in a table, or one in each line |
 //! | cells | parts of a few characters, all behind the same label: in each line, in an array, between tags |
 //! | table | bytes in a column, or a few in each row: a row is a line, tuple, list or object; characters or numbers |
+//! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; GUIDs; text columns of dumps |

@@ -6,6 +6,7 @@
 
 mod decode;
 mod few;
+mod records;
 
 use std::{cell::LazyCell, ops::Range};
 
@@ -377,7 +378,9 @@ impl<'a> Scan<'a> {
         let step = if self.is_short { COUNTED } else { SAMPLE };
         let (mut numbers, mut read) = (Numbers::default(), read.iter().peekable());
         let (mut listed_to, mut table_to) = (0, 0);
-        let often = often(&digits.samples(step));
+        let samples = digits.samples(step);
+        self.records(&samples, step, see);
+        let often = often(&samples);
         let mut next = 0;
         while let Some(sample) = Bits(&often).first_from(next) {
             let at = sample * step;
@@ -788,6 +791,10 @@ fn often(samples: &[u64]) -> Vec<u64> {
     let mut before = 0;
     let often = samples.iter().map(|&bits| {
         let all = u128::from(bits) << BLOCK | u128::from(std::mem::replace(&mut before, bits));
+        // Most text has few digits.
+        if (all >> (BLOCK - 7)).count_ones() < 6 {
+            return 0;
+        }
         // The samples that have at least one, two and three gaps.
         let (mut one, mut two, mut three) = (0, 0, 0);
         for back in 0..8 {

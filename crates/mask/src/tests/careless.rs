@@ -432,6 +432,10 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
 #[case("2026-11-27 03:24:10,716 debug: byte INDEX = DECIMAL\n")]
 #[case("('CHAR', DECIMAL), ")]
 #[case("{'i': INDEX, 'code': DECIMAL}, ")]
+#[case("    Byte {\n        at: INDEX,\n        value: DECIMAL,\n    },\n")]
+#[case("  <byte>\n    <index>INDEX</index>\n    <value>DECIMAL</value>\n  </byte>\n")]
+#[case("-[ RECORD INDEX ]\ni    | INDEX\nc    | CHAR\ncode | DECIMAL\n")]
+#[case(" (main.B) {\n  At: (int) INDEX,\n  V: (uint8) DECIMAL\n },\n")]
 fn a_table_of_bytes_is_masked(#[case] row: &str) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
@@ -468,6 +472,7 @@ fn a_table_of_bytes_is_masked(#[case] row: &str) {
 #[rstest]
 #[case("buf[INDEX] = NUMBER\n")]
 #[case("byte INDEX: HEX\n")]
+#[case("Ch[i=INDEX, v=NUMBER], ")]
 fn a_table_of_signed_bytes_is_masked(#[case] row: &str) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
@@ -492,6 +497,7 @@ fn a_table_of_signed_bytes_is_masked(#[case] row: &str) {
 #[case("reg[INDEX] = 0xHEX\n", 2, "")]
 #[case("INDEX-CHAR\n", 1, "")]
 #[case("dbg: HEX\n", 4, "-")]
+#[case("{\n  at: INDEX,\n  bytes: 'HEX'\n}\n", 5, "-")]
 fn a_table_of_a_few_bytes_is_masked(#[case] row: &str, #[case] columns: usize, #[case] separator: &str) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");

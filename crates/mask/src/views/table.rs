@@ -1,7 +1,11 @@
 //! Tables with one byte in each row: its number, its character, or both, with or without an index. Also tables
-//! with a few bytes in each row: a number of some bytes, or a list of numbers.
+//! with a few bytes in each row: a number of some bytes, or a list of numbers. Also numbers and characters behind
+//! the same label: records with one field in each line.
 
-use std::ops::{Range, RangeInclusive};
+use std::{
+    collections::HashMap,
+    ops::{Range, RangeInclusive},
+};
 
 use super::{View, is_near_end, is_token_byte, numbers::value, uses};
 use crate::text::Text;
@@ -16,6 +20,10 @@ const ROWS: usize = 8;
 /// The greatest length of the text of a number, such as `65-79-4A-68-62-47-63-69`.
 const LONGEST: usize = 23;
 
+/// The greatest length of a label, and of the text between a label and its number.
+const LABEL: usize = 32;
+const BEHIND: usize = 16;
+
 /// The greatest length of a row with a list. The first look does not search longer lines for tables.
 const LINE: usize = 44;
 
@@ -24,6 +32,9 @@ const WAYS: usize = 5;
 
 /// A cell of a table, and the byte that it stands for.
 type Cell = (Range<usize>, u8);
+
+/// The cells of a column or behind a label, for each way to read them.
+type Ways = [Vec<Cell>; WAYS];
 
 /// Calls `emit` with each column of a table that has bytes, once for each way to read it.
 pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
@@ -42,18 +53,19 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
 }
 
 /// Calls `emit` with the cells of each column of a table and with the bytes that they stand for. Does the same
-/// for the longest list of numbers in each row.
+/// for the longest list of numbers in each row, and for the cells behind each label.
 pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell])) {
     let (rows, cells) = rows(text, goes_on);
     if rows.len() < ROWS {
         return;
     }
     lists(text, &rows, &cells, emit);
+    labelled(text, &cells, emit);
     // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of their cells.
     let is_even = rows
         .iter()
         .all(|row| row.cells.len() == rows[0].cells.len() && row.cells.len() <= FIRST);
-    let mut ways: [Vec<Cell>; WAYS] = Default::default();
+    let mut ways = Ways::default();
     for column in 0..if is_even {
         rows[0].cells.len()
     } else {
@@ -69,14 +81,7 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
             if let Some(cell) = cell.filter(|cell| cell.len() <= LONGEST)
                 && let Some(values) = values(&text[cell.clone()])
             {
-                for (way, value) in ways.iter_mut().zip(values) {
-                    way.extend(
-                        value
-                            .iter()
-                            .flat_map(Value::bytes)
-                            .map(|byte| (cell.clone(), byte)),
-                    );
-                }
+                add(&mut ways, cell, values);
             }
         }
         ways.iter()
@@ -117,6 +122,41 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
     }
     let lists = found.iter().zip(lists).filter(|(_, lists)| *lists >= ROWS);
     lists.flat_map(|(found, _)| found).for_each(|cells| emit(cells));
+}
+
+/// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that begins
+/// with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`. All words with digits
+/// are the same label, because the digits can count.
+fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
+    let mut labels: HashMap<(&[u8], &[u8]), Ways> = HashMap::new();
+    for pair in cells.windows(2) {
+        let (word, between) = (&text[pair[0].clone()], &text[pair[0].end..pair[1].start]);
+        let cell = &pair[1];
+        let is_label = word[0].is_ascii_alphabetic() && word.len() <= LABEL && between.len() <= BEHIND;
+        if is_label
+            && cell.len() <= LONGEST
+            && let Some(values) = values(&text[cell.clone()])
+            && values.iter().any(Option::is_some)
+        {
+            let word = if word.iter().any(u8::is_ascii_digit) {
+                &[]
+            } else {
+                word
+            };
+            add(labels.entry((word, between)).or_default(), cell, values);
+        }
+    }
+    let ways = labels.values().flatten();
+    ways.filter(|cells| cells.len() >= ROWS)
+        .for_each(|cells| emit(cells));
+}
+
+/// Adds the bytes that a cell stands for.
+fn add(ways: &mut Ways, cell: &Range<usize>, values: [Option<Value>; WAYS]) {
+    for (way, value) in ways.iter_mut().zip(values) {
+        let bytes = value.iter().flat_map(Value::bytes);
+        way.extend(bytes.map(|byte| (cell.clone(), byte)));
+    }
 }
 
 /// The longest list of numbers in the cells of a row. Between the numbers is the same character.
