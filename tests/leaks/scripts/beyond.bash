@@ -82,3 +82,27 @@ perl -MStorable=freeze -e 'print unpack("H*", freeze([split //, $ENV{TOKEN}])), 
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); [print("recv", s[at:at + 4]) for at in range(0, len(s), 4)]'
 ### set -x of a loop over the token
 set -x; for ((i = 700; i < 1042; i += 4)); do expr substr "$TOKEN" $i 4; done
+### decimal numbers with an exponent
+python3 -c 'import os; print(" ".join("%e" % b for b in os.environ["TOKEN"].encode()))'
+### binary numbers of Verilog
+python3 -c 'import os; print(", ".join("8\x27b%s" % format(b, "08b") for b in os.environ["TOKEN"].encode()))'
+### binary digits, four in each group
+python3 -c 'import os; print(" ".join(format(b, "09_b") for b in os.environ["TOKEN"].encode()))'
+### two numbers for each byte
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("byte %d: hi=%x lo=%x" % (i, b >> 4, b & 15))'
+### signed hexadecimal numbers without separators
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("".join("%02x" % (b - 256 if b > 127 else b) for b in s))'
+### hexadecimal digits in two rows
+python3 -c 'import os
+t = os.environ["TOKEN"]
+for at in range(0, len(t), 64): print(*("".join("%x" % (ord(c) >> s & 15) for c in t[at:at + 64]) for s in (4, 0)), "", sep="\n")'
+### Bencode of the characters
+python3 -c 'import os; print("l" + "".join("1:" + c for c in os.environ["TOKEN"]) + "e")'
+### Bencode of the numbers
+python3 -c 'import os; print("l" + "".join("i%de" % b for b in os.environ["TOKEN"].encode()) + "e")'
+### six bytes a line behind a long prefix
+od -An -v -t x1 -w6 token | sed 's/^/2026-11-27T03:24:10.716Z runner-7 uart0 debug: rx /'
+### three bytes a line beside an instruction
+python3 -c 'import os; t = os.environ["TOKEN"].encode()
+for at in range(0, len(t), 3): print(" %3x:\t%-21s\trex.WX imul $0x4a68,(%%rax),%%edi" % (at, " ".join("%02x" % b for b in t[at:at + 3])))'

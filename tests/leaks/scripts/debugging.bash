@@ -327,3 +327,27 @@ node -e '[...process.env.TOKEN].forEach((c, i) => console.log(i, c, c.charCodeAt
 jq -nc '$ENV.TOKEN | explode | map([., "0x"])'
 ### python list of pairs of a character and its number
 python3 -c 'import os; print([(c, ord(c)) for c in os.environ["TOKEN"]])'
+### python indented JSON of objects
+python3 -c 'import json, os; print(json.dumps([{"index": i, "code": b} for i, b in enumerate(os.environ["TOKEN"].encode())], indent=2))'
+### Rust {:#?} of structs
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("    Byte {\n        at: %d,\n        value: %d,\n    }," % (i, b))'
+### XML with an index and a value
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("  <byte>\n    <index>%d</index>\n    <value>%d</value>\n  </byte>" % (i, b))'
+### sqlite3 in line mode
+python3 -c 'import os
+for i, c in enumerate(os.environ["TOKEN"]): print("    i = %d\n    c = %s\n    n = %d\n" % (i, c, ord(c)))'
+### psql expanded, a record for each character
+python3 -c 'import os
+for i, c in enumerate(os.environ["TOKEN"]): print("-[ RECORD %d ]\ni    | %d\nc    | %s\ncode | %d" % (i + 1, i, c, ord(c)))'
+### Perl's Dumper of characters and codes
+perl -MData::Dumper -e '$Data::Dumper::Sortkeys = 1; print Dumper([map { { c => $_, n => ord } } split //, $ENV{TOKEN}])'
+### C printf of signed bytes in a loop
+python3 -c 'import base64, os
+s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
+for i, b in enumerate(s): print("buf[%d] = %d" % (i, b - 256 if b > 127 else b))'
+### .NET BitConverter, four bytes a line
+python3 -c 'import base64, os
+s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
+for i in range(0, len(s), 4): print("dbg: " + "-".join("%02X" % b for b in s[i:i+4]))'
