@@ -56,11 +56,11 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
 /// for the longest list of numbers in each row, and for the cells behind each label.
 pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell])) {
     let (rows, cells) = rows(text, goes_on);
+    labelled(text, &cells, emit);
     if rows.len() < ROWS {
         return;
     }
     lists(text, &rows, &cells, emit);
-    labelled(text, &cells, emit);
     // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of their cells.
     let is_even = rows
         .iter()
