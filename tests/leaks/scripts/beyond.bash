@@ -106,3 +106,9 @@ od -An -v -t x1 -w6 token | sed 's/^/2026-11-27T03:24:10.716Z runner-7 uart0 deb
 ### three bytes a line beside an instruction
 python3 -c 'import os; t = os.environ["TOKEN"].encode()
 for at in range(0, len(t), 3): print(" %3x:\t%-21s\trex.WX imul $0x4a68,(%%rax),%%edi" % (at, " ".join("%02x" % b for b in t[at:at + 3])))'
+### signature as TeX shows it
+python3 -c 'import base64, os
+s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
+print("".join(chr(b) if 32 <= b < 127 else "^^%c" % (b ^ 64) if b < 128 else "^^%02x" % b for b in s))'
+### 64-bit words as WinDbg shows them
+od -An -v -t x8 token | sed 's/ \(........\)/ \1`/g; s/^/00007ffe`1a2b3c40 /'
