@@ -92,7 +92,7 @@ python3 -c 'import os; print(" ".join(format(b, "09_b") for b in os.environ["TOK
 python3 -c 'import os
 for i, b in enumerate(os.environ["TOKEN"].encode()): print("byte %d: hi=%x lo=%x" % (i, b >> 4, b & 15))'
 ### signed hexadecimal numbers without separators
-python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("".join("%02x" % (b - 256 if b > 127 else b) for b in s))'
+python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("".join("-%02x" % (256 - b) if b > 127 else "%02x" % b for b in s))'
 ### hexadecimal digits in two rows
 python3 -c 'import os
 t = os.environ["TOKEN"]
