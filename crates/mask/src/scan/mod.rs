@@ -433,21 +433,19 @@ impl<'a> Scan<'a> {
             let is_hex = matches!(self.text[at..], [b'0', b'x' | b'X', ..]);
             let end = if is_hex { hex.end(at + 2) } else { digits.end(at) };
             number = digits.first_from(end);
-            seen += 1;
             let gap = &self.text[end.min(part.end)..number.unwrap_or(part.end).min(part.end)];
-            if gap.len() > 1 {
-                // The number may also end or begin with letters: `&H5F, &HF5`.
-                let is_other = |byte: &u8| !byte.is_ascii_hexdigit();
-                let first = gap.iter().position(is_other).unwrap_or(gap.len());
-                let last = gap.iter().rposition(is_other).map_or(first, |last| last + 1);
-                let gap = &gap[first..last];
-                for (equal, other) in equal.iter_mut().zip(gaps) {
-                    *equal += usize::from(gap.len() == other.len() && gap.len() > 1 && gap == other);
-                }
-                gaps = [gap, gaps[0]];
-            } else {
-                gaps = [gap, gaps[0]];
+            // The number may also end or begin with letters: `&H5F, &HF5`.
+            let is_other = |byte: &u8| !byte.is_ascii_hexdigit();
+            let Some(first) = gap.iter().position(is_other) else {
+                continue;
+            };
+            let last = gap.iter().rposition(is_other).map_or(first, |last| last + 1);
+            let gap = &gap[first..last];
+            for (equal, other) in equal.iter_mut().zip(gaps) {
+                *equal += usize::from(gap.len() > 1 && gap.len() == other.len() && gap == other);
             }
+            gaps = [gap, gaps[0]];
+            seen += 1;
         }
         // A fold can divide the numbers of a short secret.
         let least = if self.is_short { EQUAL - 1 } else { EQUAL };

@@ -116,6 +116,21 @@ fn each_byte(bytes: &[u8], between: &str, show: impl Fn(&u8) -> String) -> Strin
     bytes.iter().map(show).collect::<Vec<_>>().join(between)
 }
 
+/// The letters of hexadecimal numbers are not the texts between the numbers of a list.
+#[test]
+fn hexadecimal_words_with_letters_between_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let words = signature(&token)
+        .chunks(4)
+        .map(|word| each_byte(word, "", |byte| format!("{byte:02X}")))
+        .collect::<Vec<_>>();
+    let out = agreed(
+        &token,
+        format!("token OCTET STRING ::= '{}'H\n", words.join("'H '")).as_bytes(),
+    );
+    assert!(words[1..].iter().all(|word| !out.contains(word)), "{out}");
+}
+
 /// A terminal does not show the first digit.
 #[rstest]
 #[case("\x1b", " ")]
