@@ -9,8 +9,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        GUID, Kind, Token, Tokens, base64_value, binary_byte, cells, columns, guid, has_escapes, hex_byte,
-        hex_value, is_text, is_token_byte, literals, undecimal, unescaped, without_sign,
+        GUID, Kind, Token, Tokens, base64_value, binary_byte, cells, columns, decimal, escape, guid,
+        has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, unescaped_bytes, without_sign,
     },
 };
 
@@ -227,12 +227,12 @@ pub(super) fn table(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(Range<us
 /// Replaces the escapes in a text by the bytes that they stand for, and scans the result.
 pub(super) fn unescape(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     if has_escapes(text) {
-        let plain = unescaped(&Text::plain(text));
-        scan(look, &plain.bytes, depth, see);
-        words(look.secrets, &plain.bytes, SEEN_IN_NUMBERS, see);
+        let bytes = unescaped_bytes(text, escape);
+        scan(look, &bytes, depth, see);
+        words(look.secrets, &bytes, SEEN_IN_NUMBERS, see);
     }
     if text.contains(&b'\\') {
-        let bytes = undecimal(&Text::plain(text)).bytes;
+        let bytes = unescaped_bytes(text, decimal);
         words(look.secrets, &bytes, SEEN_IN_NUMBERS, see);
     }
 }

@@ -19,7 +19,9 @@ use crate::{
     grams::{SHORT_WORD, word},
     secrets::Secrets,
     text::Text,
-    views::{ROWS, has_carets, has_characters, is_text, is_token_byte, latin, uncareted},
+    views::{
+        ROWS, caret, escape, has_carets, has_characters, is_text, is_token_byte, latin, unescaped_bytes,
+    },
 };
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
@@ -616,6 +618,17 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Whether a text has some escapes. Source code has the same characters as operators.
+    fn has_escapes(&self, part: Range<usize>) -> bool {
+        let escapes = self.bits(Class::Escape).positions_from(part.start);
+        let escapes = escapes.take_while(|at| *at < part.end);
+        let is_escape = |at: &usize| {
+            let rest = &self.text[*at..];
+            escape(rest).0 > 1 || caret(rest).0 > 1
+        };
+        escapes.filter(is_escape).take(DENSE).count() == DENSE
+    }
+
     /// Dense escapes.
     fn escapes(&self, see: &mut dyn FnMut(Range<usize>)) {
         let (step, dense) = if self.is_short {
@@ -637,21 +650,27 @@ impl<'a> Scan<'a> {
                 continue;
             }
             let at = sample * step;
+            let before = if is_folded { 8 } else { DENSE } * step;
+            if !self.is_short && !self.has_escapes(self.around(before, at, step)) {
+                continue;
+            }
             next = (at + OVERLAP).div_ceil(step);
-            let before = if is_folded { 8 } else { DENSE } * step + AROUND;
-            let mut part = self.around(before, at, OVERLAP + AROUND);
+            let mut part = self.around(before + AROUND, at, OVERLAP + AROUND);
             // A part needs the whole of a short secret, and numbers take many bytes for each byte of it.
             if self.is_short && 4 * self.bits(Class::Digit).count(part.clone()) > part.len() {
                 part.end = self.text.len().min(at + PART + 2 * OVERLAP);
                 next = (at + PART).div_ceil(step);
             }
-            if !self.is_short && !self.may_be_escaped(part.clone()) {
+            // Escapes stand for letters or digits, or have digits themselves.
+            let count = |class| self.bits(class).count(part.clone());
+            let has_letters = || count(Class::Capital) >= LETTERS && count(Class::Small) >= LETTERS;
+            if !self.is_short && count(Class::Digit) < SEEN && !has_letters() {
                 continue;
             }
             let text = &self.text[part.clone()];
             unescape(self.look, text, self.depth, &mut |_| see(part.clone()));
             if has_carets(text) {
-                let bytes = uncareted(&Text::plain(text)).bytes;
+                let bytes = unescaped_bytes(text, caret);
                 words(self.look.secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| {
                     see(part.clone())
                 });
@@ -661,23 +680,6 @@ impl<'a> Scan<'a> {
                 });
             }
         }
-    }
-}
-
-impl Scan<'_> {
-    /// Whether a text has some escapes, and digits or letters enough for what they stand for. Source code has
-    /// many operators, and few capitals.
-    fn may_be_escaped(&self, part: Range<usize>) -> bool {
-        let count = |class| self.bits(class).count(part.clone());
-        let begins_escape = |at: &usize| match self.text[*at..] {
-            [b'\\', ..] => true,
-            [_, next, ..] => next.is_ascii_alphanumeric() || b"#/[\\]^_?@!-\r\n".contains(&next),
-            _ => false,
-        };
-        let escapes = self.bits(Class::Escape).positions_from(part.start);
-        let escapes = escapes.take_while(|at| *at < part.end).filter(begins_escape);
-        (count(Class::Digit) >= SEEN || count(Class::Capital) >= LETTERS && count(Class::Small) >= LETTERS)
-            && escapes.take(DENSE).count() == DENSE
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn has_escapes(text: &[u8]) -> bool {
 
 /// The text with each escape replaced by the bytes that it stands for.
 pub(crate) fn unescaped(text: &Text) -> Text {
-    replaced(text, read)
+    replaced(text, escape)
 }
 
 /// Whether a text may have the carets of [`uncareted`].
@@ -30,6 +30,24 @@ pub(crate) fn uncareted(text: &Text) -> Text {
 /// The text with each decimal escape of Haskell, Lua and OCaml, such as `\143`, replaced by its byte.
 pub(crate) fn undecimal(text: &Text) -> Text {
     replaced(text, decimal)
+}
+
+/// The bytes that [`unescaped`] returns, without their places. The escapes are those that `read` knows:
+/// [`escape`], [`caret`] or [`decimal`].
+pub(crate) fn unescaped_bytes(text: &[u8], read: impl Fn(&[u8]) -> (usize, Meaning)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let (length, meaning) = read(&text[at..]);
+        match meaning {
+            Meaning::Nothing => {}
+            Meaning::Text(meant, count) => bytes.extend_from_slice(&meant[..count]),
+            Meaning::Short(byte) => bytes.push(byte),
+            Meaning::Unfinished => bytes.push(text[at]),
+        }
+        at += length;
+    }
+    bytes
 }
 
 fn replaced(text: &Text, read: fn(&[u8]) -> (usize, Meaning)) -> Text {
@@ -71,7 +89,7 @@ fn replaced(text: &Text, read: fn(&[u8]) -> (usize, Meaning)) -> Text {
     out
 }
 
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// A fold or a tag: the next byte continues the word.
     Nothing,
     Text([u8; 4], usize),
@@ -102,7 +120,8 @@ fn character(code: u32) -> Meaning {
 }
 
 /// The length of the escape with which a text begins, and its meaning. Other bytes mean themselves.
-fn read(rest: &[u8]) -> (usize, Meaning) {
+#[inline]
+pub(crate) fn escape(rest: &[u8]) -> (usize, Meaning) {
     match rest {
         [b'\'', b'\\', b'\'', b'\'', ..] => (4, one(b'\'')),
         [b'\'', b'"', b'\'', b'"', b'\'', ..] => (5, one(b'\'')),
@@ -127,9 +146,9 @@ fn read(rest: &[u8]) -> (usize, Meaning) {
     }
 }
 
-/// Like [`read`], for control characters and bytes above 0x7f as `cat -v` and `less` print them. `cat -A`
+/// Like [`escape`], for control characters and bytes above 0x7f as `cat -v` and `less` print them. `cat -A`
 /// also prints `$` before a line break.
-fn caret(rest: &[u8]) -> (usize, Meaning) {
+pub(crate) fn caret(rest: &[u8]) -> (usize, Meaning) {
     let is_control = |byte: u8| matches!(byte, b'?'..=b'_');
     match *rest {
         [b'M', b'-', b'^', byte, ..] if is_control(byte) => (4, one(byte ^ 0xc0)),
@@ -153,8 +172,8 @@ const NAMES: [&str; 32] = [
     "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US",
 ];
 
-/// Like [`read`], for escapes with decimal numbers, and with names of control characters.
-fn decimal(rest: &[u8]) -> (usize, Meaning) {
+/// Like [`escape`], for escapes with decimal numbers, and with names of control characters.
+pub(crate) fn decimal(rest: &[u8]) -> (usize, Meaning) {
     let [b'\\', tail @ ..] = rest else {
         return (1, one(rest.first().copied().unwrap_or_default()));
     };

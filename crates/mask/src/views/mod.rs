@@ -17,7 +17,9 @@ use crate::{
 pub(crate) use base64::{base64, base64_value};
 pub(crate) use cells::cells;
 pub(crate) use characters::{ROWS, alone, characters};
-pub(crate) use escapes::{has_carets, has_escapes, uncareted, undecimal, unescaped};
+pub(crate) use escapes::{
+    caret, decimal, escape, has_carets, has_escapes, uncareted, undecimal, unescaped, unescaped_bytes,
+};
 pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{
     GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers, without_sign,
