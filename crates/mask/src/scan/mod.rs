@@ -64,6 +64,9 @@ const MANY_DIGITS: usize = 28;
 /// The least number of digits of an address from which the look recognises a dump.
 const ADDRESS: usize = 7;
 
+/// The least number of bytes of a piece behind a label.
+const SHORTEST_PIECE: usize = 3;
+
 /// The greatest number of bytes between the numbers of two lines of a dump.
 const COLUMN: usize = 64;
 
@@ -494,13 +497,10 @@ impl<'a> Scan<'a> {
 
     /// Short pieces behind the same label. There are many pieces, so every second block of words is enough.
     fn labelled(&self, see: &mut dyn FnMut(Range<usize>)) {
-        let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
         let mut next = 0;
-        for block in (0..tokens.blocks()).step_by(2) {
-            let token = tokens.block(block);
-            let words = token & !(token << 1) & !1 & ahead(capitals.block(block), capitals.block(block + 1));
-            for at in positions(words).map(|at| block * BLOCK + at) {
-                if at >= next && self.may_be_piece(at) {
+        for block in (0..self.bits(Class::Token).blocks()).step_by(2) {
+            for at in self.capitalised(block) {
+                if at >= next && self.may_be_piece(at) && (self.is_short || self.has_other_piece(at)) {
                     next = at + PART - AROUND;
                     let part = self.around(AROUND, at, PART);
                     labels(self.look, &self.text[part.clone()], self.depth, &mut |_| {
@@ -509,6 +509,23 @@ impl<'a> Scan<'a> {
                 }
             }
         }
+    }
+
+    /// The words of a block that have a capital among their first characters, but not a word at its beginning.
+    fn capitalised(&self, block: usize) -> impl Iterator<Item = usize> {
+        let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
+        let token = tokens.block(block);
+        let words = token & !(token << 1) & !1 & ahead(capitals.block(block), capitals.block(block + 1));
+        positions(words).map(move |at| block * BLOCK + at)
+    }
+
+    /// Whether another word soon after a position may also begin a piece of a secret. A word of other text can do
+    /// so by chance, and the text can have this word often.
+    fn has_other_piece(&self, at: usize) -> bool {
+        let first = &self.text[at..][..SHORTEST_PIECE];
+        let blocks = at / BLOCK..self.bits(Class::Token).blocks().min((at + 2 * OVERLAP) / BLOCK);
+        let mut others = blocks.flat_map(|block| self.capitalised(block));
+        others.any(|other| other > at && !self.text[other..].starts_with(first) && self.may_be_piece(other))
     }
 
     /// Whether the word at a position may begin a piece of a secret.

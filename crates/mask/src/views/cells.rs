@@ -1,11 +1,9 @@
 //! Pieces behind the same label: `data: {"delta":"eyJh"}` in each line, `[0]="eyJh" [1]="bGci"`, a column of a
 //! table.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    ops::Range,
-};
+use std::ops::Range;
+
+use rustc_hash::FxHashMap;
 
 use super::{View, is_near_end, is_token_byte, uses};
 use crate::text::Text;
@@ -57,11 +55,13 @@ pub(crate) fn cells(text: &Text, may_begin: impl Fn(&[u8]) -> bool, emit: &mut d
     }
 }
 
-/// The words that may be pieces, by the hash of their label: the word before them, and the separators on both
-/// sides.
-fn labelled(text: &Text, may_begin: impl Fn(&[u8]) -> bool) -> HashMap<u64, Vec<Range<usize>>> {
+/// The label of a piece: the word before the piece, the separators on both sides, and whether the piece is short.
+type Label<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
+
+/// The words that may be pieces, by their label.
+fn labelled(text: &Text, may_begin: impl Fn(&[u8]) -> bool) -> FxHashMap<Label<'_>, Vec<Range<usize>>> {
     let bytes = &text.bytes;
-    let mut labels: HashMap<u64, Vec<Range<usize>>> = HashMap::new();
+    let mut labels = FxHashMap::<Label<'_>, Vec<Range<usize>>>::default();
     let (mut before, mut at) = (0..0, 0);
     while let Some(skipped) = bytes[at..].iter().position(|byte| is_token_byte(*byte)) {
         let start = at + skipped;
@@ -84,10 +84,8 @@ fn labelled(text: &Text, may_begin: impl Fn(&[u8]) -> bool) -> HashMap<u64, Vec<
             } else {
                 word
             };
-            let is_short = length < SHORT;
-            let mut label = DefaultHasher::new();
-            (word, &bytes[before.end..start], after, is_short).hash(&mut label);
-            labels.entry(label.finish()).or_default().push(start..at);
+            let label = (word, &bytes[before.end..start], after, length < SHORT);
+            labels.entry(label).or_default().push(start..at);
         }
         before = start..at;
     }

@@ -2,10 +2,9 @@
 //! with a few bytes in each row: a number of some bytes, or a list of numbers. Also numbers and characters behind
 //! the same label: records with one field in each line.
 
-use std::{
-    collections::HashMap,
-    ops::{Range, RangeInclusive},
-};
+use std::ops::{Range, RangeInclusive};
+
+use rustc_hash::FxHashMap;
 
 use super::{View, is_near_end, is_token_byte, numbers::value, uses};
 use crate::text::Text;
@@ -128,7 +127,7 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
 /// with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`. All words with digits
 /// are the same label, because the digits can count.
 fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
-    let mut labels: HashMap<(&[u8], &[u8]), Ways> = HashMap::new();
+    let mut labels = FxHashMap::<(&[u8], &[u8]), Ways>::default();
     for pair in cells.windows(2) {
         let (word, between) = (&text[pair[0].clone()], &text[pair[0].end..pair[1].start]);
         let cell = &pair[1];
