@@ -118,6 +118,7 @@ mod tests;
 mod text;
 mod until;
 mod views;
+mod whole;
 
 pub use forms::{Encoding, Form, forms};
 pub use input::Input;

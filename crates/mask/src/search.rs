@@ -21,7 +21,7 @@ use crate::{
 /// search reads with all views again count: base64, numbers, literals, cells and escapes.
 pub(crate) const DEPTH: usize = 3;
 
-/// The least length of a secret for which [`Search::whole`] searches. A secret of this length does not
+/// The least length of a secret that can be [whole](Search::whole). A secret of this length does not
 /// overlap with another secret by chance.
 const LONG: usize = 64;
 
@@ -88,13 +88,13 @@ impl<'a> Search<'a> {
     }
 
     /// The secret of at least [`LONG`] bytes that the window shows whole and unencoded around a position.
-    pub(crate) fn whole(secrets: &Secrets, window: &[u8], at: usize) -> Option<Piece> {
-        let places = secrets.places(word(&window[at..])?);
+    pub(crate) fn plain(&self, at: usize) -> Option<Piece> {
+        let places = self.secrets.places(word(&self.window[at..])?);
         let starts = places.filter_map(|place| Some((place.secret, at.checked_sub(place.at as usize)?)));
         let mut whole = starts.filter_map(|(secret, start)| {
-            let bytes = secrets.get(secret).bytes();
+            let bytes = self.secrets.get(secret).bytes();
             let span = start as u32..(start + bytes.len()) as u32;
-            (bytes.len() >= LONG && window[start..].starts_with(bytes)).then(|| Piece {
+            (bytes.len() >= LONG && self.window[start..].starts_with(bytes)).then(|| Piece {
                 from: span.start,
                 to: span.end,
                 secret,
@@ -104,6 +104,59 @@ impl<'a> Search<'a> {
             })
         });
         whole.next()
+    }
+
+    /// The pieces that are secrets of at least [`LONG`] bytes, or all of such a secret that the window has: a
+    /// later search judges those.
+    pub(crate) fn whole(&self) -> Vec<Piece> {
+        let is_whole = |piece: &&Piece| {
+            let secret = self.secrets.get(piece.secret);
+            let is_to_end = piece.part.end as usize == secret.bytes().len() || piece.from >= self.open;
+            // The masker does not replace the first decoded bytes of a secret.
+            let is_text = secret.hidden_after() == 0;
+            piece.part.start == 0 && piece.part.len() >= LONG && is_to_end && is_text
+        };
+        let whole = self.pieces.iter().filter(is_whole);
+        whole.filter(|piece| self.has_one_view(piece)).cloned().collect()
+    }
+
+    /// Whether no other view reads a piece in another way: its lines are long, have separators around them,
+    /// and are base64 or numbers with neither escapes nor prefixes.
+    fn has_one_view(&self, piece: &Piece) -> bool {
+        let lines = piece.stretches.iter().enumerate();
+        lines.into_iter().all(|(at, line)| {
+            let (is_first, is_last) = (at == 0, at + 1 == piece.stretches.len());
+            let (before, line, after) = self.parted(line);
+            let is_separator = |byte: &u8| !is_token_byte(*byte);
+            let is_base64 = |byte: &u8| is_token_byte(*byte) || *byte == b'=';
+            let is_number = |byte: &u8| byte.is_ascii_hexdigit() || b" \t,:".contains(byte);
+            (line.len() >= PIECE || is_first || is_last)
+                && (is_first || before.last().is_some_and(is_separator))
+                && (is_last || after.first().is_some_and(is_separator))
+                && !before.last().is_some_and(|byte| b"\\%&#=xXuU".contains(byte))
+                && (line.iter().all(is_base64) || line.iter().all(is_number))
+        })
+    }
+
+    /// The window before a stretch, the stretch, and the window after it.
+    fn parted(&self, stretch: &Range<u32>) -> (&'a [u8], &'a [u8], &'a [u8]) {
+        let (before, rest) = self.window.split_at(stretch.start as usize);
+        let (stretch, after) = rest.split_at(stretch.len());
+        (before, stretch, after)
+    }
+
+    /// Searches a text, and the texts that single views read in it. Leaves out the views that read only a few
+    /// characters in a row, or escapes.
+    pub(crate) fn once(&mut self, text: &Text) {
+        let together = joined(text);
+        self.find(text, false);
+        if uses(View::Joined) {
+            self.find(&together, true);
+        }
+        if uses(View::Base64) {
+            self.base64(&together, None);
+        }
+        numbers(text, &mut |bytes| self.find(&bytes, false));
     }
 
     /// Searches a text, and the texts that up to `depth` views read in it.
@@ -143,7 +196,7 @@ impl<'a> Search<'a> {
             }
         }
         if uses(View::Base64) {
-            self.base64(&together, depth - 1);
+            self.base64(&together, Some(depth - 1));
         }
         numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
@@ -154,7 +207,8 @@ impl<'a> Search<'a> {
         });
     }
 
-    fn base64(&mut self, joined: &Text, depth: usize) {
+    /// Searches base64, and the texts in it that up to `depth` views read.
+    fn base64(&mut self, joined: &Text, depth: Option<usize>) {
         let mut bytes = Vec::new();
         let mut from = 0;
         for run in joined.bytes.split(|byte| *byte == b'\n') {
@@ -179,6 +233,7 @@ impl<'a> Search<'a> {
                     let tail = bytes.len().saturating_sub(TAIL)..bytes.len();
                     self.end(&digits.text(alignment, &bytes, tail), false);
                 }
+                let Some(depth) = depth else { continue };
                 for run in self.runs(&bytes, part.goes_on, depth) {
                     self.inner(&digits.text(alignment, &bytes, run), depth);
                 }

@@ -14,12 +14,13 @@ use std::{
 use crate::{
     ANYWHERE, ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::{Look, is_of_numbers, scan},
+    scan::is_of_numbers,
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
     text::Text,
     views::{Visible, visible},
+    whole::Whole,
 };
 
 /// The number of bytes that the masker searches at once, unless the caller calls `flush` or `pause`. Each
@@ -86,6 +87,8 @@ pub struct Masker {
     /// The position before which `pause` writes all bytes.
     firm: u64,
     pieces: Pieces,
+    /// The whole secrets in the window that are masked already.
+    whole: Whole,
     /// The ranges to mask that the masker has not written yet.
     spans: Vec<Range<u64>>,
     /// The position in the stream at which the last masked range ends.
@@ -126,6 +129,7 @@ impl Masker {
             written: 0,
             firm: 0,
             pieces: Pieces::default(),
+            whole: Whole::default(),
             spans: Vec::new(),
             marked_to: None,
         }
@@ -200,6 +204,7 @@ impl Masker {
         (self.base, self.searched, self.decided) = (0, 0, 0);
         (self.written, self.firm) = (0, 0);
         self.pieces.clear();
+        self.whole = Whole::default();
         self.spans.clear();
         self.marked_to = None;
         Ok(())
@@ -216,6 +221,7 @@ impl Masker {
             let secrets = Arc::new(known.secrets());
             self.pieces.follow(&secrets, &self.secrets);
             self.secrets = secrets;
+            self.whole = Whole::default();
         }
     }
 
@@ -234,8 +240,10 @@ impl Masker {
         let end = self.end();
         let is_long = self.window.len() > MOST + CONTEXT + LINE;
         let (mut open, mut firm, mut found) = (end, end, Vec::new());
+        let mut whole = Whole::default();
         if next != Next::End {
-            let search = look(&secrets, &self.window, next);
+            let search;
+            (search, whole) = look(&secrets, &self.window, next, self.whole.clone());
             (open, firm) = (
                 self.base + u64::from(search.open),
                 self.base + u64::from(search.firm),
@@ -259,8 +267,12 @@ impl Masker {
             } else {
                 end
             };
-            found = look(&secrets, &self.window, Next::End).pieces;
+            let search;
+            (search, whole) = look(&secrets, &self.window, Next::End, self.whole.clone());
+            found = search.pieces;
         }
+        whole.shift(0, (open - self.base) as u32);
+        self.whole = whole;
         self.searched = if next == Next::Slice { open } else { end };
         self.firm = firm.max(open);
         found.sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
@@ -311,6 +323,7 @@ impl Masker {
         let kept = index(self.decided.min(self.written)).saturating_sub(CONTEXT);
         let kept = line_start(&self.window, kept);
         self.window.drain(..kept);
+        self.whole.shift(kept as u32, u32::MAX);
         self.base += kept as u64;
         Ok(())
     }
@@ -329,8 +342,9 @@ enum Next {
     End,
 }
 
-/// Searches a window.
-fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
+/// Searches a window. `whole` are secrets that the masker knows already. Also returns the secrets that the
+/// window shows whole.
+fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole) -> (Search<'a>, Whole) {
     let is_last = next == Next::End;
     let mut search = Search::new(secrets, window);
     let seen = visible(window, secrets, !is_last);
@@ -340,28 +354,41 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next) -> Search<'a> {
     } else {
         &[&seen]
     };
+    let looked_at = &views[..if seen.hides { views.len() } else { 1 }];
     // The stretches in which the first look found words of secrets.
-    let mut sights = Vec::new();
-    for seen in &views[..if seen.hides { views.len() } else { 1 }] {
-        scan(Look::far(secrets), &seen.bytes, DEPTH, &mut |part| {
-            sights.push(seen.position(part.start)..seen.position(part.end));
-        });
-    }
-    let whole = whole(secrets, window, &mut sights);
+    let mut sights: Vec<_> = looked_at
+        .iter()
+        .flat_map(|seen| whole.sights(secrets, seen, 0..seen.bytes.len()))
+        .collect();
+    sights.sort_by_key(|sight| sight.start);
+    let mut found = plain(&search, &mut sights);
+    whole.add(found.iter().cloned());
     let around = |sight: Range<usize>| {
         // A long stretch is probably a piece, and this saves a second reading of the text around it.
         let is_long = sight.len() >= ANYWHERE;
         around(window, sight, if is_long { NEAR } else { SIGHT })
     };
-    let mut sights: Vec<_> = sights.into_iter().map(around).collect();
-    if matches!(next, Next::Text | Next::Pause) {
-        sights.push(tail(&seen, window.len())..window.len());
+    let islands = |sights: &[Range<usize>]| merged(sights.iter().cloned().map(around).collect());
+    let first = islands(&sights);
+    let once = |search: &mut Search<'_>, text: &Text| search.once(text);
+    read(&mut search, views, first.clone(), &whole, is_last, once);
+    let (more, pieces) = (search.whole(), std::mem::take(&mut search.pieces));
+    if !more.is_empty() {
+        whole.add(more);
+        let is_in = |piece: &Piece| whole.contains(piece.from, piece.to);
+        found.extend(pieces.into_iter().filter(is_in));
+        sights = rest(secrets, views, &first, &sights, &whole);
     }
-    read(&mut search, views, sights, &whole, is_last);
-    search.pieces.extend(whole);
+    let mut left = islands(&sights);
+    if matches!(next, Next::Text | Next::Pause) {
+        left.push(tail(&seen, window.len())..window.len());
+    }
+    let all = |search: &mut Search<'_>, text: &Text| search.text(text, DEPTH);
+    read(&mut search, views, merged(left), &whole, is_last, all);
+    search.pieces.extend(found);
     // The terminal may show the text of a sequence that never ends.
     search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
-    search
+    (search, whole)
 }
 
 /// The beginning of the text at the end of the window that the masker reads with views in any case. `seen` is
@@ -377,17 +404,16 @@ fn tail(seen: &Visible<'_>, end: usize) -> usize {
     seen.position(tail).min(end.saturating_sub(TAIL))
 }
 
-/// The secrets of at least 64 bytes that the window shows whole and unencoded. Removes the stretches in them
-/// from `sights`, because no view finds more there.
-fn whole(secrets: &Secrets, window: &[u8], sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
+/// The long secrets that the window shows whole and unencoded. Removes the stretches in them from `sights`,
+/// because no view finds more there.
+fn plain(search: &Search<'_>, sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
     let mut whole: Vec<Piece> = Vec::new();
-    sights.sort_by_key(|sight| sight.start);
     sights.retain(|sight| {
         let is_in = |piece: &Piece| piece.from as usize <= sight.start && sight.end <= piece.to as usize;
         if whole.last().is_some_and(is_in) {
             return false;
         }
-        let found = Search::whole(secrets, window, sight.start);
+        let found = search.plain(sight.start);
         let is_found = found.as_ref().is_some_and(is_in);
         whole.extend(found);
         !is_found
@@ -395,20 +421,46 @@ fn whole(secrets: &Secrets, window: &[u8], sights: &mut Vec<Range<usize>>) -> Ve
     whole
 }
 
-/// Reads some stretches of the window with all views, and everything around the pieces in them.
+/// The stretches of `sights` in which the first look finds words of secrets other than `whole`. `islands`
+/// are the stretches and the text near them.
+fn rest(
+    secrets: &Secrets,
+    views: &[&Visible<'_>],
+    islands: &[Range<usize>],
+    sights: &[Range<usize>],
+    whole: &Whole,
+) -> Vec<Range<usize>> {
+    let mut others = Vec::new();
+    for seen in views {
+        for zone in islands {
+            let zone = seen.index(zone.start)..seen.index(zone.end);
+            others.extend(whole.sights(secrets, seen, zone));
+        }
+    }
+    let others = merged(others);
+    let is_left = |sight: &&Range<usize>| {
+        let after = others.partition_point(|other| other.end <= sight.start);
+        others.get(after).is_some_and(|other| other.start < sight.end)
+    };
+    let mut rest: Vec<_> = sights.iter().filter(is_left).cloned().collect();
+    rest.extend(others);
+    rest
+}
+
+/// Reads some islands of the window with `search_in`, and everything around the pieces in them.
 ///
 /// If a stretch grows, this reads it anew. So the pieces depend only on the text around them, and not on the
 /// stretch in which this found the first piece.
 fn read(
     search: &mut Search<'_>,
     views: &[&Visible<'_>],
-    sights: Vec<Range<usize>>,
-    whole: &[Piece],
+    mut islands: Vec<Range<usize>>,
+    whole: &Whole,
     is_last: bool,
+    search_in: impl Fn(&mut Search<'_>, &Text),
 ) {
     let window = search.window();
     let mut near = NEAR;
-    let mut islands = merged(sights);
     let mut unread = islands.clone();
     while !unread.is_empty() {
         search.pieces.retain(|piece| {
@@ -418,16 +470,13 @@ fn read(
         for island in &unread {
             for seen in views {
                 let zone = seen.index(island.start)..seen.index(island.end);
-                search.text(&part(seen, zone, is_last), DEPTH);
+                search_in(search, &part(seen, zone, is_last));
             }
         }
         let grown = |near: usize| {
-            let is_whole = |piece: &Piece| {
-                let at = whole.partition_point(|whole| whole.from <= piece.from);
-                at.checked_sub(1).is_some_and(|at| piece.to <= whole[at].to)
-            };
             // Nothing continues a secret that is whole.
-            let pieces = search.pieces.iter().filter(|piece| !is_whole(piece));
+            let is_other = |piece: &&Piece| !whole.contains(piece.from, piece.to);
+            let pieces = search.pieces.iter().filter(is_other);
             let around = pieces.map(|piece| {
                 // A common word seldom has a piece near it.
                 let near = if search.is_word(piece) { SIGHT } else { near };
