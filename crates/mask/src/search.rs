@@ -9,7 +9,7 @@ use crate::{
     LEAST, PIECE,
     grams::word,
     scan::{Look, SEEN, scan},
-    secrets::{Place, Secrets},
+    secrets::{LONG, Place, Secrets},
     text::Text,
     views::{
         View, base64, cells, characters, has_carets, has_escapes, hidden, is_text, is_token_byte, joined,
@@ -20,10 +20,6 @@ use crate::{
 /// The greatest number of views that the search applies one after the other. Only the views whose texts the
 /// search reads with all views again count: base64, numbers, literals, cells and escapes.
 pub(crate) const DEPTH: usize = 3;
-
-/// The least length of a secret that can be [whole](Search::whole). A secret of this length does not
-/// overlap with another secret by chance.
-const LONG: usize = 64;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
@@ -89,21 +85,16 @@ impl<'a> Search<'a> {
 
     /// The secret of at least [`LONG`] bytes that the window shows whole and unencoded around a position.
     pub(crate) fn plain(&self, at: usize) -> Option<Piece> {
-        let places = self.secrets.places(word(&self.window[at..])?);
-        let starts = places.filter_map(|place| Some((place.secret, at.checked_sub(place.at as usize)?)));
-        let mut whole = starts.filter_map(|(secret, start)| {
-            let bytes = self.secrets.get(secret).bytes();
-            let span = start as u32..(start + bytes.len()) as u32;
-            (bytes.len() >= LONG && self.window[start..].starts_with(bytes)).then(|| Piece {
-                from: span.start,
-                to: span.end,
-                secret,
-                part: 0..bytes.len() as u32,
-                loss: 0,
-                stretches: vec![span],
-            })
-        });
-        whole.next()
+        let (secret, part) = self.secrets.whole(self.window, at)?;
+        let span = part.start as u32..part.end as u32;
+        Some(Piece {
+            from: span.start,
+            to: span.end,
+            secret,
+            part: 0..part.len() as u32,
+            loss: 0,
+            stretches: vec![span],
+        })
     }
 
     /// The pieces that are secrets of at least [`LONG`] bytes, or all of such a secret that the window has: a

@@ -26,8 +26,12 @@ use crate::{
     views::{self, unescaped},
 };
 
+/// The least length of a secret that needs no other view if one view shows it whole. A secret of this length
+/// does not overlap with another secret by chance.
+pub(crate) const LONG: usize = 64;
+
 /// The least length of a secret that the masker also searches for in text without separators.
-const LONG: usize = PIECE;
+const JOINED: usize = PIECE;
 
 /// The least length of a secret whose forms the views find. For a shorter secret, and for a secret that
 /// contains an escape itself, the masker also searches for each form as it is.
@@ -330,7 +334,7 @@ impl Secrets {
     }
 
     /// The longest stretch of `text` around the word at `at` that also stands in a secret or in one of its
-    /// forms. `None` if there is none, or if it is shorter than `least` and also shorter than the shortest
+    /// forms. If it is in a long secret that the text has whole, all of this secret. `None` if there is none, or if it is shorter than `least` and also shorter than the shortest
     /// piece. If the word is part of a signature or of decoded bytes, a stretch of any length counts: no
     /// other text has such a word by chance.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
@@ -351,7 +355,24 @@ impl Secrets {
             at - before..at + after.iter().zip(&text[at..]).take_while(same).count()
         });
         let longest = stretches.max_by_key(ExactSizeIterator::len)?;
-        (is_random || longest.len() >= least.min(self.shortest)).then_some(longest)
+        if !is_random && longest.len() < least.min(self.shortest) {
+            return None;
+        }
+        let whole = self.whole(text, at).map(|(_, whole)| whole);
+        let is_longer = |whole: &Range<usize>| whole.start <= longest.start && longest.end <= whole.end;
+        Some(whole.filter(is_longer).unwrap_or(longest))
+    }
+
+    /// The secret of at least [`LONG`] bytes that a text has whole around the word at `at`, and its place.
+    pub(crate) fn whole(&self, text: &[u8], at: usize) -> Option<(u32, Range<usize>)> {
+        let starts = self.places(word(&text[at..])?);
+        let mut whole = starts.filter_map(|place| {
+            let start = at.checked_sub(place.at as usize)?;
+            let bytes = self.get(place.secret).bytes();
+            let is_whole = bytes.len() >= LONG && text[start..].starts_with(bytes);
+            is_whole.then(|| (place.secret, start..start + bytes.len()))
+        });
+        whole.next()
     }
 
     /// The set of words of the secrets themselves.
@@ -421,7 +442,7 @@ impl Secret {
                 at < public || rare.iter().any(|part| part.contains(&at))
             }),
             starts,
-            is_token: text.len() >= LONG && text.trim_end_matches('=').bytes().all(views::is_token_byte),
+            is_token: text.len() >= JOINED && text.trim_end_matches('=').bytes().all(views::is_token_byte),
             is_binary: false,
             bytes: text.as_bytes().to_vec().into(),
         }

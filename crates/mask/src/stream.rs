@@ -504,7 +504,7 @@ fn around(window: &[u8], stretch: Range<usize>, near: usize) -> Range<usize> {
 }
 
 /// The stretches in order. Stretches that touch become one.
-fn merged<P: Copy + Ord>(mut stretches: Vec<Range<P>>) -> Vec<Range<P>> {
+pub(crate) fn merged<P: Copy + Ord>(mut stretches: Vec<Range<P>>) -> Vec<Range<P>> {
     stretches.sort_by_key(|stretch| stretch.start);
     stretches.dedup_by(|next, last| {
         let touches = next.start <= last.end;

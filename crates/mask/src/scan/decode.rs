@@ -1,6 +1,6 @@
 //! Looks at the texts that encodings stand for.
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 use super::{DIGITS, LONG_RUN, Look, SEEN_IN_NUMBERS, only, scan, words};
 use crate::{
@@ -16,7 +16,15 @@ use crate::{
 
 /// Scans the bytes that an encoding stands for.
 fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    let is_seen = Cell::new(false);
+    let see = &mut |part| {
+        is_seen.set(true);
+        see(part);
+    };
     words(look.secrets, bytes, look.least, see);
+    if look.is_first && is_seen.get() {
+        return;
+    }
     let shortest = if look.is_close { LEAST } else { LONG_RUN / 2 };
     if depth > 0 {
         // Other encodings are text. Most bytes that are decoded at a wrong alignment are not text.
@@ -80,13 +88,24 @@ pub(super) fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mu
     let Numbers {
         digits, pairs, bytes, ..
     } = read;
+    let is_seen = Cell::new(false);
+    let see = &mut |part| {
+        is_seen.set(true);
+        see(part);
+    };
     for phase in 0..2 {
+        if is_seen.get() {
+            return;
+        }
         pairs.clear();
         let digits = digits.get(phase..).unwrap_or_default();
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
         decoded(look, pairs, depth, see);
     }
     for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1, 1]) {
+        if is_seen.get() {
+            return;
+        }
         if bytes.len() >= LEAST {
             decoded(look, bytes, depth, see);
             // The same words in big-endian order.

@@ -8,16 +8,20 @@ mod decode;
 mod few;
 mod records;
 
-use std::{cell::LazyCell, ops::Range};
+use std::{
+    cell::{LazyCell, RefCell},
+    ops::Range,
+};
 
 pub(crate) use self::decode::is_of_numbers;
 use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, table, unescape};
 use self::few::Few;
 use crate::{
-    LEAST,
+    ANYWHERE, LEAST,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
     grams::{SHORT_WORD, word},
     secrets::Secrets,
+    stream::merged,
     text::Text,
     views::{
         ROWS, caret, escape, has_carets, has_characters, is_text, is_token_byte, latin, unescaped_bytes,
@@ -118,6 +122,8 @@ pub(crate) struct Look<'a> {
     is_close: bool,
     /// The least number of bytes of a secret in a row that count.
     least: usize,
+    /// Whether the look may stop at the first part that it finds.
+    is_first: bool,
 }
 
 impl<'a> Look<'a> {
@@ -127,22 +133,34 @@ impl<'a> Look<'a> {
             secrets,
             is_close: false,
             least: SEEN,
+            is_first: false,
         }
     }
 
-    /// A look at text near a word of a secret.
+    /// A look at text near a word of a secret. It stops at the first part that it finds.
     pub(crate) fn close(secrets: &'a Secrets) -> Self {
         Self {
             secrets,
             is_close: true,
             least: LEAST,
+            is_first: true,
         }
     }
 
-    /// A look at text that numbers stand for.
+    /// A look at text that numbers stand for. It stops at the first part that it finds.
     fn in_numbers(self) -> Self {
-        let least = SEEN_IN_NUMBERS;
-        Self { least, ..self }
+        Self {
+            least: SEEN_IN_NUMBERS,
+            ..self.first()
+        }
+    }
+
+    /// A look that stops at the first part that it finds.
+    fn first(self) -> Self {
+        Self {
+            is_first: true,
+            ..self
+        }
     }
 }
 
@@ -152,24 +170,44 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         return words(look.secrets, text, look.least, see);
     };
     let classes = Classes::of(text);
-    let scan = Scan {
+    let found = RefCell::new(Vec::new());
+    let see = &mut |part: Range<usize>| {
+        found.borrow_mut().push(part.clone());
+        see(part);
+    };
+    let mut scan = Scan {
         look,
         text,
         classes: &classes,
         depth,
         // The encoding of a short secret is short. In decoded text, a line of an encoding is often short.
         is_short: look.is_close || look.secrets.least() < LONG,
+        found: &found,
+        known: Vec::new(),
     };
-    scan.plain(see);
-    scan.base64(see);
-    let read = scan.numbers(see);
-    scan.lists(&read, see);
-    scan.joined(see);
-    scan.labelled(see);
-    scan.alone(see);
-    scan.latin(see);
-    scan.escapes(see);
+    let stages: [fn(&Scan<'_>, See<'_>); _] = [
+        |scan, see| scan.plain(see),
+        |scan, see| scan.base64(see),
+        |scan, see| scan.numbers(see),
+        |scan, see| scan.joined(see),
+        |scan, see| scan.labelled(see),
+        |scan, see| scan.alone(see),
+        |scan, see| scan.latin(see),
+        |scan, see| scan.escapes(see),
+    ];
+    for stage in stages {
+        stage(&scan, see);
+        if scan.is_done() {
+            break;
+        }
+        scan.known
+            .extend(found.take().into_iter().filter(|part| part.len() >= ANYWHERE));
+        scan.known = merged(scan.known);
+    }
 }
+
+/// A function that a look calls with each part that it finds.
+type See<'a> = &'a mut dyn FnMut(Range<usize>);
 
 /// A look at one text.
 struct Scan<'a> {
@@ -179,9 +217,26 @@ struct Scan<'a> {
     /// The number of views that may read the text which another view returns.
     depth: usize,
     is_short: bool,
+    /// The parts that the present stage has found.
+    found: &'a RefCell<Vec<Range<usize>>>,
+    /// The long parts that the stages before have found, in order.
+    known: Vec<Range<usize>>,
 }
 
 impl<'a> Scan<'a> {
+    /// Whether the look has found enough.
+    fn is_done(&self) -> bool {
+        self.look.is_first && !self.found.borrow().is_empty()
+    }
+
+    /// Whether the stages before have found all of a part, so that no other look at it tells more.
+    fn is_known(&self, part: &Range<usize>) -> bool {
+        let after = self.known.partition_point(|known| known.end < part.end);
+        self.known
+            .get(after)
+            .is_some_and(|known| known.start <= part.start)
+    }
+
     fn bits(&self, class: Class) -> Bits<'a> {
         self.classes.get(class)
     }
@@ -243,6 +298,9 @@ impl<'a> Scan<'a> {
             self.look.secrets.shortest()
         };
         for run in self.bits(Class::Base64).runs(RUN.min(2 * shortest - 2)) {
+            if self.is_known(&run) {
+                continue;
+            }
             let is_name = (RUN..LONG_RUN).contains(&run.len());
             let capitals = if is_name { 2 * LETTERS } else { LETTERS };
             if self.bits(Class::Capital).count(run.clone()) >= capitals
@@ -255,8 +313,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Runs of numbers. Returns those that are more than a hash.
-    fn numbers(&self, see: &mut dyn FnMut(Range<usize>)) -> Vec<Range<usize>> {
+    /// Runs of numbers, and lists of numbers with other text between them.
+    fn numbers(&self, see: &mut dyn FnMut(Range<usize>)) {
         let (mut numbers, mut read) = (Numbers::default(), Vec::new());
         let mut decode = |run: Option<Range<usize>>| {
             let run = run.map(|run| {
@@ -294,7 +352,9 @@ impl<'a> Scan<'a> {
             }
         }
         decode(dump);
-        read
+        if !self.is_done() {
+            self.lists(&read, see);
+        }
     }
 
     /// Reads the numbers of some stretches.
@@ -306,6 +366,9 @@ impl<'a> Scan<'a> {
     ) {
         let secrets = self.look.secrets;
         for part in stretches.flat_map(parts) {
+            if self.is_done() {
+                return;
+            }
             // The next byte tells an address from another number.
             let known = &self.text[part.start..self.text.len().min(part.end + 1)];
             let mut see = |_| see(part.clone());
@@ -468,6 +531,9 @@ impl<'a> Scan<'a> {
         let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
         let (mut is_token, mut carry, mut before, mut next) = (1, 0, 0, 0);
         let mut read = |part: Range<usize>, joined: &mut Vec<u8>| {
+            if self.is_known(&part) {
+                return;
+            }
             put_only(&self.text[part.clone()], is_token_byte, joined);
             words(secrets, joined, self.look.least, &mut |_| see(part.clone()));
         };
@@ -503,6 +569,9 @@ impl<'a> Scan<'a> {
                 if at >= next && self.may_be_piece(at) && (self.is_short || self.has_other_piece(at)) {
                     next = at + PART - AROUND;
                     let part = self.around(AROUND, at, PART);
+                    if self.is_known(&part) {
+                        continue;
+                    }
                     labels(self.look, &self.text[part.clone()], self.depth, &mut |_| {
                         see(part.clone())
                     });
@@ -625,6 +694,9 @@ impl<'a> Scan<'a> {
                 continue;
             }
             let part = self.around(AROUND, at, OVERLAP);
+            if self.is_known(&part) {
+                continue;
+            }
             next = at + OVERLAP - AROUND;
             let bytes = latin(&Text::plain(&self.text[part.clone()]));
             for bytes in [latin(&bytes).bytes, bytes.bytes] {
@@ -681,7 +753,7 @@ impl<'a> Scan<'a> {
             // Escapes stand for letters or digits, or have digits themselves.
             let count = |class| self.bits(class).count(part.clone());
             let has_letters = || count(Class::Capital) >= LETTERS && count(Class::Small) >= LETTERS;
-            if !self.is_short && count(Class::Digit) < SEEN && !has_letters() {
+            if !self.is_short && count(Class::Digit) < SEEN && !has_letters() || self.is_known(&part) {
                 continue;
             }
             let text = &self.text[part.clone()];
