@@ -10,6 +10,7 @@ use crate::{
     grams::word,
     scan::{Look, SEEN, scan},
     secrets::{LONG, Place, Secrets},
+    stream::merged,
     text::Text,
     views::{
         View, base64, cells, characters, has_carets, has_escapes, hidden, is_text, is_token_byte, joined,
@@ -218,9 +219,12 @@ impl<'a> Search<'a> {
             let digits = base64(part);
             for alignment in 0..4.min(digits.len()) {
                 digits.bytes(alignment, &mut bytes);
-                if self.secrets.grams().find(&bytes, 1).is_some() {
-                    self.find(&digits.text(alignment, &bytes, 0..bytes.len()), false);
-                } else if part.goes_on {
+                let parts = self.parts(&bytes);
+                let is_to_end = parts.last().is_some_and(|last| last.end == bytes.len());
+                for part in parts {
+                    self.find(&digits.text(alignment, &bytes, part), false);
+                }
+                if part.goes_on && !is_to_end {
                     let tail = bytes.len().saturating_sub(TAIL)..bytes.len();
                     self.end(&digits.text(alignment, &bytes, tail), false);
                 }
@@ -265,6 +269,32 @@ impl<'a> Search<'a> {
         runs(bytes, goes_on).filter(move |run| {
             goes_on && run.end == bytes.len() || is_seen(secrets, &bytes[run.clone()], depth)
         })
+    }
+
+    /// The stretches of some bytes in which [`Self::find`] finds parts of secrets, with a few bytes around
+    /// them.
+    fn parts(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut at = 0;
+        while let Some(found) = bytes
+            .get(at..)
+            .and_then(|rest| self.secrets.grams().find(rest, 1))
+        {
+            at += found;
+            let places = word(&bytes[at..])
+                .into_iter()
+                .flat_map(|word| self.secrets.places(word));
+            let around = places.filter_map(|place| self.part_at(bytes, place, at, false));
+            let longest = around.reduce(|(place, one), (_, other)| {
+                (place, one.start.min(other.start)..one.end.max(other.end))
+            });
+            at += 1;
+            if let Some((_, part)) = longest {
+                at = at.max(part.end + 1 - LEAST);
+                parts.push(part.start.saturating_sub(LEAST)..bytes.len().min(part.end + LEAST));
+            }
+        }
+        merged(parts)
     }
 
     /// Finds the parts of secrets, of at least [`LEAST`] bytes each, in a text.

@@ -370,8 +370,12 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
     };
     let islands = |sights: &[Range<usize>]| merged(sights.iter().cloned().map(around).collect());
     let first = islands(&sights);
-    let once = |search: &mut Search<'_>, text: &Text| search.once(text);
-    read(&mut search, views, first.clone(), &whole, is_last, once);
+    for island in &first {
+        for seen in views {
+            let zone = seen.index(island.start)..seen.index(island.end);
+            search.once(&part(seen, zone, is_last));
+        }
+    }
     let (more, pieces) = (search.whole(), std::mem::take(&mut search.pieces));
     if !more.is_empty() {
         whole.add(more);
@@ -383,8 +387,7 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
     if matches!(next, Next::Text | Next::Pause) {
         left.push(tail(&seen, window.len())..window.len());
     }
-    let all = |search: &mut Search<'_>, text: &Text| search.text(text, DEPTH);
-    read(&mut search, views, merged(left), &whole, is_last, all);
+    read(&mut search, views, merged(left), &whole, is_last);
     search.pieces.extend(found);
     // The terminal may show the text of a sequence that never ends.
     search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
@@ -447,7 +450,7 @@ fn rest(
     rest
 }
 
-/// Reads some islands of the window with `search_in`, and everything around the pieces in them.
+/// Reads some islands of the window with all views, and everything around the pieces in them.
 ///
 /// If a stretch grows, this reads it anew. So the pieces depend only on the text around them, and not on the
 /// stretch in which this found the first piece.
@@ -457,7 +460,6 @@ fn read(
     mut islands: Vec<Range<usize>>,
     whole: &Whole,
     is_last: bool,
-    search_in: impl Fn(&mut Search<'_>, &Text),
 ) {
     let window = search.window();
     let mut near = NEAR;
@@ -470,7 +472,7 @@ fn read(
         for island in &unread {
             for seen in views {
                 let zone = seen.index(island.start)..seen.index(island.end);
-                search_in(search, &part(seen, zone, is_last));
+                search.text(&part(seen, zone, is_last), DEPTH);
             }
         }
         let grown = |near: usize| {
