@@ -1,12 +1,12 @@
 //! Bytes as numbers: hexadecimal, decimal, octal and binary, in lists, groups, escapes and dumps.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::{View, is_near_end, uses};
 use crate::text::Text;
 
 /// The least and the greatest number of digits of the address with which a line of a dump begins.
-const ADDRESS: std::ops::RangeInclusive<usize> = 4..=16;
+const ADDRESS: RangeInclusive<usize> = 4..=16;
 
 /// The least number of numbers before a text column in a line without an address.
 const FEW: usize = 4;
@@ -84,37 +84,77 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     if uses(View::Guids) {
         emit(reader.guids());
     }
-    let ways: [(View, Way); 12] = [
-        (View::Hexadecimal, hex_byte),
-        (View::LittleEndian, little_endian),
-        (View::Decimal, decimal),
-        (View::DecimalWords, |digits, token| decimal_word(digits, token, 2)),
-        (View::DecimalWords, |digits, token| decimal_word(digits, token, 4)),
-        (View::DecimalWords, |digits, token| decimal_word(digits, token, 8)),
-        (View::DecimalWords, |digits, token| {
-            big_endian(decimal_word(digits, token, 2)?)
-        }),
-        (View::DecimalWords, |digits, token| {
-            big_endian(decimal_word(digits, token, 4)?)
-        }),
-        (View::DecimalWords, |digits, token| {
-            big_endian(decimal_word(digits, token, 8)?)
-        }),
-        (View::Octal, octal_byte),
-        (View::OctalWords, |digits, _| {
-            let words = [(6, 2), (11, 4), (22, 8)];
-            words
-                .iter()
-                .find_map(|(length, size)| octal(digits, *length, *size))
-        }),
-        (View::Binary, binary_byte),
-    ];
-    for (view, way) in ways {
-        if uses(view) {
-            emit(reader.words(way));
-        }
-    }
+    reader.words(emit);
 }
+
+/// The greatest digit of a number, the numbers of digits that it may have, and the function that reads it.
+type Rule = (View, u8, RangeInclusive<usize>, Way);
+
+/// The ways to read numbers as bytes.
+const WAYS: [Rule; 12] = [
+    (View::Hexadecimal, 15, 1..=16, hex_byte),
+    (View::LittleEndian, 15, 4..=16, little_endian),
+    (View::Decimal, 9, 1..=3, decimal),
+    (View::DecimalWords, 9, 3..=LENGTHS, |digits, token| {
+        decimal_word(digits, token, 2)
+    }),
+    (View::DecimalWords, 9, 5..=LENGTHS, |digits, token| {
+        decimal_word(digits, token, 4)
+    }),
+    (View::DecimalWords, 9, 10..=LENGTHS, |digits, token| {
+        decimal_word(digits, token, 8)
+    }),
+    (View::DecimalWords, 9, 3..=LENGTHS, |digits, token| {
+        big_endian(decimal_word(digits, token, 2)?)
+    }),
+    (View::DecimalWords, 9, 5..=LENGTHS, |digits, token| {
+        big_endian(decimal_word(digits, token, 4)?)
+    }),
+    (View::DecimalWords, 9, 10..=LENGTHS, |digits, token| {
+        big_endian(decimal_word(digits, token, 8)?)
+    }),
+    (View::Octal, 7, 1..=4, octal_byte),
+    (View::OctalWords, 7, 6..=22, |digits, _| {
+        let words = [(6, 2), (11, 4), (22, 8)];
+        words
+            .iter()
+            .find_map(|(length, size)| octal(digits, *length, *size))
+    }),
+    (View::Binary, 1, 1..=BITS, binary_byte),
+];
+
+/// The number of digits from which on a number can have any more digits.
+const LENGTHS: usize = 32;
+
+/// For each number of digits, one bit for each way that reads such numbers.
+const BY_LENGTH: [u16; LENGTHS + 1] = {
+    let mut ways = [0; LENGTHS + 1];
+    let mut way = 0;
+    while way < WAYS.len() {
+        let mut length = *WAYS[way].2.start();
+        while length <= *WAYS[way].2.end() {
+            ways[length] |= 1 << way;
+            length += 1;
+        }
+        way += 1;
+    }
+    ways
+};
+
+/// For each greatest digit, one bit for each way that reads numbers with it.
+const BY_DIGIT: [u16; 16] = {
+    let mut ways = [0; 16];
+    let mut way = 0;
+    while way < WAYS.len() {
+        let mut digit = 0;
+        while digit <= WAYS[way].1 {
+            ways[digit as usize] |= 1 << way;
+            digit += 1;
+        }
+        way += 1;
+    }
+    ways
+};
 
 /// The text columns of dumps as one text.
 fn joined_columns(text: &Text, columns: Vec<Range<usize>>) -> Text {
@@ -191,23 +231,37 @@ impl Reader<'_> {
         out
     }
 
-    fn words(&self, way: Way) -> Text {
-        let mut out = Text::with_room(self.tokens.len());
-        let mut begins = false;
+    /// Calls `emit` with the words of each of the [`WAYS`].
+    fn words(&self, emit: &mut dyn FnMut(Text)) {
+        let mut out: [Text; WAYS.len()] = Default::default();
+        // One bit for each way: whether a line begins before its next byte.
+        let mut begins = 0_u16;
         for token in &self.tokens {
-            begins |= token.begins_line;
+            begins |= if token.begins_line { u16::MAX } else { 0 };
             let digits = &self.text.bytes[token.digits.clone()];
-            let Some((bytes, count)) = way(digits, token) else {
-                continue;
-            };
-            let from = self.text.from(token.digits.start);
-            let to = self.text.to(token.digits.end - 1);
-            for &byte in &bytes[..count] {
-                out.push_near(byte, from, to, std::mem::take(&mut begins));
+            let most = digits.iter().filter_map(|digit| hex_value(*digit)).max();
+            let by_digit = BY_DIGIT[usize::from(most.unwrap_or_default())];
+            let mut ways = BY_LENGTH[digits.len().min(LENGTHS)] & by_digit;
+            while ways != 0 {
+                let way = ways.trailing_zeros() as usize;
+                ways &= ways - 1;
+                let Some((bytes, count)) = WAYS[way].3(digits, token) else {
+                    continue;
+                };
+                let from = self.text.from(token.digits.start);
+                let to = self.text.to(token.digits.end - 1);
+                for &byte in &bytes[..count] {
+                    out[way].push_near(byte, from, to, begins >> way & 1 == 1);
+                    begins &= !(1 << way);
+                }
             }
         }
-        self.end(&mut out, None, self.open_token());
-        out
+        for (mut text, (view, ..)) in out.into_iter().zip(WAYS) {
+            if uses(view) {
+                self.end(&mut text, None, self.open_token());
+                emit(text);
+            }
+        }
     }
 
     fn guids(&self) -> Text {
