@@ -184,30 +184,29 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         is_short: look.is_close || look.secrets.least() < LONG,
         found: &found,
         known: Vec::new(),
+        is_first_found: false,
     };
-    let stages: [fn(&Scan<'_>, See<'_>); _] = [
-        |scan, see| scan.plain(see),
-        |scan, see| scan.base64(see),
-        |scan, see| scan.numbers(see),
-        |scan, see| scan.joined(see),
-        |scan, see| scan.labelled(see),
-        |scan, see| scan.alone(see),
-        |scan, see| scan.latin(see),
-        |scan, see| scan.escapes(see),
-    ];
-    for stage in stages {
-        stage(&scan, see);
-        if scan.is_done() {
-            break;
-        }
-        scan.known
-            .extend(found.take().into_iter().filter(|part| part.len() >= ANYWHERE));
-        scan.known = merged(scan.known);
+    scan.plain(see);
+    if scan.goes_on() {
+        scan.base64(see);
+    }
+    if scan.goes_on() {
+        scan.numbers(see);
+    }
+    if scan.goes_on() {
+        scan.joined(see);
+    }
+    if scan.goes_on() {
+        scan.labelled(see);
+    }
+    if scan.goes_on() {
+        scan.alone(see);
+    }
+    if scan.goes_on() {
+        scan.latin(see);
+        scan.escapes(see);
     }
 }
-
-/// A function that a look calls with each part that it finds.
-type See<'a> = &'a mut dyn FnMut(Range<usize>);
 
 /// A look at one text.
 struct Scan<'a> {
@@ -221,12 +220,27 @@ struct Scan<'a> {
     found: &'a RefCell<Vec<Range<usize>>>,
     /// The long parts that the stages before have found, in order.
     known: Vec<Range<usize>>,
+    /// Whether a stage before has found the first part, and the look may stop there.
+    is_first_found: bool,
 }
 
 impl<'a> Scan<'a> {
-    /// Whether the look has found enough.
+    /// Whether the present stage has found enough.
     fn is_done(&self) -> bool {
         self.look.is_first && !self.found.borrow().is_empty()
+    }
+
+    /// Ends a stage. Returns whether the look needs the next one.
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        if !self.found.borrow().is_empty() {
+            let found = self.found.take();
+            self.is_first_found |= self.look.is_first;
+            self.known
+                .extend(found.into_iter().filter(|part| part.len() >= ANYWHERE));
+            self.known = merged(std::mem::take(&mut self.known));
+        }
+        !self.is_first_found
     }
 
     /// Whether the stages before have found all of a part, so that no other look at it tells more.
