@@ -4,6 +4,8 @@
 //! *Separators* are all bytes that neither a token nor base64 without padding can have. A *piece* is a part
 //! of a secret. The *window* is the part of the log that the masker has in memory.
 
+use std::ops::Range;
+
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
 pub(crate) const LONGEST_GAP: u32 = 1024;
 
@@ -93,6 +95,42 @@ impl Text {
         self.push(byte, from, to, parted);
     }
 
+    /// Adds bytes that stand for themselves: the first one for the byte of the log at `from`, and so on.
+    pub(crate) fn extend_plain(&mut self, bytes: &[u8], from: u32) {
+        if let Some((first, rest)) = bytes.split_first() {
+            self.push_near(*first, from, from + 1, false);
+            self.bytes.extend_from_slice(rest);
+            self.places
+                .extend((from + 1..from + bytes.len() as u32).map(|from| Place {
+                    from,
+                    to: from + 1,
+                    is_parted: false,
+                }));
+        }
+    }
+
+    /// Adds a part of another text, with [`BREAK`] between bytes that are far apart, as [`Text::push_near`]
+    /// does. `is_parted` tells whether a separator is before the first byte.
+    pub(crate) fn extend_near(&mut self, text: &Self, part: Range<usize>, is_parted: bool) {
+        /// The number of bytes at a time. Most bytes of the log are neighbours.
+        const CHUNK: usize = LONGEST_GAP as usize / 2;
+        let mut start = part.start;
+        while start < part.end {
+            let end = part.end.min(start + CHUNK);
+            let is_parted = start == part.start && is_parted || text.is_parted(start);
+            self.push_near(text.bytes[start], text.from(start), text.to(start), is_parted);
+            if text.from(end - 1).saturating_sub(text.to(start)) <= LONGEST_GAP {
+                self.bytes.extend_from_slice(&text.bytes[start + 1..end]);
+                self.places.extend_from_slice(&text.places[start + 1..end]);
+            } else {
+                for at in start + 1..end {
+                    self.push_near(text.bytes[at], text.from(at), text.to(at), text.is_parted(at));
+                }
+            }
+            start = end;
+        }
+    }
+
     pub(crate) fn from(&self, at: usize) -> u32 {
         self.places[at].from
     }
@@ -106,7 +144,7 @@ impl Text {
     }
 
     /// A part of the text.
-    pub(crate) fn part(&self, part: std::ops::Range<usize>) -> Self {
+    pub(crate) fn part(&self, part: Range<usize>) -> Self {
         let is_end = part.end == self.len();
         Self {
             bytes: self.bytes[part.clone()].to_vec(),

@@ -144,13 +144,20 @@ fn windows(text: &[u8]) -> (usize, u8) {
 pub(crate) fn joined(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
     let mut parted = false;
-    for (at, &byte) in text.bytes.iter().enumerate() {
-        if TOKEN_BYTES[usize::from(byte)] {
-            out.push_near(byte, text.from(at), text.to(at), parted || text.is_parted(at));
+    let mut at = 0;
+    while at < text.len() {
+        let tokens = text.bytes[at..]
+            .iter()
+            .take_while(|byte| is_token_byte(**byte))
+            .count();
+        if tokens > 0 {
+            out.extend_near(text, at..at + tokens, parted);
             parted = false;
+            at += tokens;
         } else {
             // UTF-16 has a zero between two characters, and that separates nothing.
-            parted |= byte != 0;
+            parted |= text.bytes[at] != 0;
+            at += 1;
         }
     }
     out.parted_at_end = text.parted_at_end || parted;

@@ -162,13 +162,16 @@ impl<'a> Visible<'a> {
         let is_end = part.end == self.bytes.len();
         let mut run = self.runs.partition_point(|(run, _)| *run as usize <= part.start);
         let mut shift = run.checked_sub(1).map_or(0, |run| self.shift(run));
-        for at in part {
+        let mut at = part.start;
+        while at < part.end {
             while self.runs.get(run).is_some_and(|(run, _)| *run as usize <= at) {
                 shift = self.shift(run);
                 run += 1;
             }
-            let place = at as u32 + shift;
-            text.push_near(self.bytes[at], place, place + 1, false);
+            let next = self.runs.get(run).map_or(part.end, |(next, _)| *next as usize);
+            let end = next.min(part.end);
+            text.extend_plain(&self.bytes[at..end], at as u32 + shift);
+            at = end;
         }
         if is_end {
             text.goes_on = text
