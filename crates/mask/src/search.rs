@@ -22,6 +22,9 @@ use crate::{
 /// search reads with all views again count: base64, numbers, literals, cells and escapes.
 pub(crate) const DEPTH: usize = 3;
 
+/// The distance between words of which every whole secret of [`LONG`] bytes has one.
+const FEW: usize = LONG + 1 - LEAST;
+
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
 
@@ -148,7 +151,13 @@ impl<'a> Search<'a> {
         if uses(View::Base64) {
             self.base64(&together, None);
         }
-        numbers(text, &mut |bytes| self.find(&bytes, false));
+        numbers(text, &mut |bytes| {
+            let has_whole = self.secrets.grams().find(&bytes.bytes, FEW).is_some();
+            if has_whole {
+                self.find(&bytes, false);
+            }
+            has_whole
+        });
     }
 
     /// Searches a text, and the texts that up to `depth` views read in it.
@@ -190,7 +199,10 @@ impl<'a> Search<'a> {
         if uses(View::Base64) {
             self.base64(&together, Some(depth - 1));
         }
-        numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
+        numbers(text, &mut |bytes| {
+            self.bytes(&bytes, depth - 1);
+            false
+        });
         literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         table(text, &mut |column| self.find(&column, false));
         let secrets = self.secrets;
@@ -433,6 +445,9 @@ impl<'a> Search<'a> {
 
     /// The separators in the stretch of one byte, if the end of a line is among them.
     fn fold(&self, from: u32, to: u32) -> Option<Range<u32>> {
+        if to - from < 2 {
+            return None;
+        }
         let bytes = &self.window[from as usize..to as usize];
         let is_separator = |byte: &u8| !is_token_byte(*byte);
         let first = bytes.iter().position(is_separator).filter(|first| *first > 0)?;

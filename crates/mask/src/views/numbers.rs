@@ -55,8 +55,8 @@ pub(crate) enum Kind {
 }
 
 /// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them. Also
-/// calls it with the text columns of dumps.
-pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
+/// calls it with the text columns of dumps. Leaves out the other ways if `emit` returns `true` for digits.
+pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text) -> bool) {
     let mut tokens = Tokens::default();
     tokens.read(&text.bytes, true, |at| text.from(at) as usize);
     let Tokens { tokens, columns, .. } = tokens;
@@ -78,7 +78,9 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     if uses(View::Hexadecimal) {
         let digits = reader.hex_digits();
         for phase in 0..2 {
-            emit(reader.pairs(&digits, phase));
+            if emit(reader.pairs(&digits, phase)) {
+                return;
+            }
         }
     }
     if uses(View::Guids) {
@@ -176,6 +178,15 @@ fn joined_columns(text: &Text, columns: Vec<Range<usize>>) -> Text {
     out
 }
 
+/// The hexadecimal digits of numbers.
+struct HexDigits {
+    values: Vec<u8>,
+    /// The position of each digit in the text.
+    at: Vec<u32>,
+    /// The digits before which a line begins.
+    begins: Vec<usize>,
+}
+
 /// A function that reads a number as bytes: from its digits, and from its sign and prefix. Returns the bytes
 /// and their count.
 type Way = fn(&[u8], &Token) -> Option<([u8; 8], usize)>;
@@ -190,13 +201,18 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// For each hexadecimal digit: its value, its position, and whether a line begins before the digit.
-    fn hex_digits(&self) -> Vec<(u8, u32, bool)> {
-        let mut digits: Vec<(u8, u32, bool)> = Vec::with_capacity(self.text.len());
-        let mut begins = false;
+    /// The hexadecimal digits of all numbers.
+    fn hex_digits(&self) -> HexDigits {
+        let mut digits = HexDigits {
+            values: Vec::with_capacity(self.text.len()),
+            at: Vec::with_capacity(self.text.len()),
+            begins: Vec::new(),
+        };
         for token in &self.tokens {
-            begins |= token.begins_line;
             let mut range = token.digits.clone();
+            if token.begins_line {
+                digits.begins.push(digits.values.len());
+            }
             if token.kind == Kind::Prefixed
                 && range.len() == 4
                 && self.text.bytes[range.start..].starts_with(b"00")
@@ -205,25 +221,36 @@ impl Reader<'_> {
             }
             range.start = range.end - without_sign(&self.text.bytes[range.clone()]).len();
             if token.kind == Kind::Prefixed && range.len() % 2 == 1 {
-                digits.push((0, range.start as u32, std::mem::take(&mut begins)));
+                digits.values.push(0);
+                digits.at.push(range.start as u32);
             }
-            for at in range {
-                let value = hex_value(self.text.bytes[at]).unwrap_or_default();
-                digits.push((value, at as u32, std::mem::take(&mut begins)));
-            }
+            let values = self.text.bytes[range.clone()].iter();
+            digits
+                .values
+                .extend(values.map(|byte| hex_value(*byte).unwrap_or_default()));
+            digits.at.extend(range.start as u32..range.end as u32);
         }
         digits
     }
 
-    fn pairs(&self, digits: &[(u8, u32, bool)], phase: usize) -> Text {
-        let mut out = Text::with_room(digits.len() / 2);
-        let pairs = digits.get(phase..).unwrap_or_default().chunks_exact(2);
-        let rest = pairs.remainder().first();
-        let unsure = rest.map(|rest| self.text.from(rest.1 as usize));
-        for pair in pairs {
-            let [(high, first, one), (low, second, other)] = [pair[0], pair[1]];
-            let (from, to) = (self.text.from(first as usize), self.text.to(second as usize));
-            out.push_near(high << 4 | low, from, to, one || other);
+    fn pairs(&self, digits: &HexDigits, phase: usize) -> Text {
+        let mut out = Text::with_room(digits.values.len() / 2);
+        let begins = digits.begins.iter().copied();
+        let mut begins = begins.skip_while(|begin| *begin < phase).peekable();
+        let values = digits.values.get(phase..).unwrap_or_default().chunks_exact(2);
+        let places = digits.at.get(phase..).unwrap_or_default().chunks_exact(2);
+        let unsure = places.remainder().first();
+        let unsure = unsure.map(|rest| self.text.from(*rest as usize));
+        for ((pair, places), at) in values.zip(places).zip((phase..).step_by(2)) {
+            let (from, to) = (
+                self.text.from(places[0] as usize),
+                self.text.to(places[1] as usize),
+            );
+            let mut is_first = false;
+            while begins.next_if(|begin| *begin < at + 2).is_some() {
+                is_first = true;
+            }
+            out.push_near(pair[0] << 4 | pair[1], from, to, is_first);
         }
         // A long token stays a number, whatever follows.
         let token = self.open_token().filter(|token| token.digits.len() < LONG);
@@ -232,7 +259,7 @@ impl Reader<'_> {
     }
 
     /// Calls `emit` with the words of each of the [`WAYS`].
-    fn words(&self, emit: &mut dyn FnMut(Text)) {
+    fn words(&self, emit: &mut dyn FnMut(Text) -> bool) {
         let mut out: [Text; WAYS.len()] = Default::default();
         // One bit for each way: whether a line begins before its next byte.
         let mut begins = 0_u16;
@@ -352,10 +379,20 @@ impl Tokens {
                 at += 1;
                 continue;
             }
-            let length = word_length(&text[at..]);
-            let word = &text[at..at + length];
-            let (skipped, kind) = kind(word, at.checked_sub(1).map(|before| text[before]), letters);
-            letters = [letters[1], letter(word)];
+            let first = hex_digits(&text[at..text.len().min(at + LONG)]);
+            let is_word =
+                first > 0 && first < LONG && !text.get(at + first).is_some_and(u8::is_ascii_alphanumeric);
+            let (length, skipped, kind);
+            if is_word && !matches!(text[at..at + first], [b'0', b'b' | b'B', ..] | [.., b'b' | b'B']) {
+                // Most numbers have only digits.
+                (length, skipped, kind) = (first, 0..first, Kind::Digits);
+                letters = [letters[1], None];
+            } else {
+                length = word_length(&text[at..]);
+                let word = &text[at..at + length];
+                (skipped, kind) = self::kind(word, at.checked_sub(1).map(|before| text[before]), letters);
+                letters = [letters[1], letter(word)];
+            }
             let digits = at + skipped.start..at + skipped.end;
             let may_be_address = begins_line || is_sure_address(text, &digits);
             if may_be_address && !has_address && kind != Kind::Word && is_address(text, &digits) {
@@ -679,12 +716,14 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     next == 0 || !(is_hex && next == latest || is_decimal)
 }
 
+/// The value of a number. `None` if it does not fit into 64 bits, or has other digits.
 pub(super) fn value(digits: &[u8], radix: u32) -> Option<u64> {
-    let digits = digits.iter().map(|byte| char::from(*byte).to_digit(radix));
+    let radix = u64::from(radix);
+    let digits = digits.iter().map(|byte| hex_value(*byte).map(u64::from));
     digits.into_iter().try_fold(0_u64, |value, digit| {
         value
-            .checked_mul(u64::from(radix))?
-            .checked_add(u64::from(digit?))
+            .checked_mul(radix)?
+            .checked_add(digit.filter(|digit| *digit < radix)?)
     })
 }
 
