@@ -170,8 +170,11 @@ impl Numbers {
             most = most.max(digit);
         }
         let length = digits.len();
-        let mut add = |way: usize, value: u64, count: usize| {
-            self.bytes[way].extend_from_slice(&value.to_le_bytes()[..count]);
+        let mut add = |way: usize, value: u64, count: usize| match count {
+            1 => self.bytes[way].push(value as u8),
+            2 => self.bytes[way].extend((value as u16).to_le_bytes()),
+            4 => self.bytes[way].extend((value as u32).to_le_bytes()),
+            _ => self.bytes[way].extend(value.to_le_bytes()),
         };
         // Beside other words, `\u0065` can also be a word.
         if matches!(token.digits.len(), 4 | 8 | 16) {
