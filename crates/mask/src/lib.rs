@@ -94,7 +94,7 @@
 //!
 //! With views, the masker reads only the text around words that it found. If this text has a piece, the
 //! masker also reads the text around the piece. A whole secret of at least 64 bytes that the log shows as it
-//! is needs no view.
+//! is needs no view. If one view shows such a secret whole, the other views do not read it.
 //!
 //! The masker does all of this for 64 KiB at once, at positions that do not depend on the chunks in which the
 //! log comes. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or

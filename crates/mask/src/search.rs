@@ -115,22 +115,28 @@ impl<'a> Search<'a> {
         whole.filter(|piece| self.has_one_view(piece)).cloned().collect()
     }
 
-    /// Whether no other view reads a piece in another way: its lines are long, have separators around them,
-    /// and are base64 or numbers with neither escapes nor prefixes.
+    /// Whether no other view reads a piece in another way: its lines are long and alike, have separators around
+    /// them, and are base64 or numbers with neither escapes nor prefixes.
     fn has_one_view(&self, piece: &Piece) -> bool {
-        let lines = piece.stretches.iter().enumerate();
-        lines.into_iter().all(|(at, line)| {
-            let (is_first, is_last) = (at == 0, at + 1 == piece.stretches.len());
+        let lines = &piece.stretches;
+        let inner = lines.get(1..lines.len() - 1).unwrap_or_default();
+        let lengths = || inner.iter().map(ExactSizeIterator::len);
+        let shortest = lengths().min().unwrap_or(PIECE);
+        // Decimal numbers do not all have the same length.
+        let gaps = || lines.windows(2).map(|pair| pair[1].start - pair[0].end);
+        let is_even = gaps().max().unwrap_or(0) - gaps().min().unwrap_or(0) <= HEAD as u32;
+        let are_alike = is_even && lengths().max().unwrap_or(PIECE) - shortest <= HEAD;
+        let is_alone = |(at, line): (usize, &Range<u32>)| {
             let (before, line, after) = self.parted(line);
             let is_separator = |byte: &u8| !is_token_byte(*byte);
             let is_base64 = |byte: &u8| is_token_byte(*byte) || *byte == b'=';
             let is_number = |byte: &u8| byte.is_ascii_hexdigit() || b" \t,:".contains(byte);
-            (line.len() >= PIECE || is_first || is_last)
-                && (is_first || before.last().is_some_and(is_separator))
-                && (is_last || after.first().is_some_and(is_separator))
+            (at == 0 || before.last().is_some_and(is_separator))
+                && (at + 1 == lines.len() || after.first().is_some_and(is_separator))
                 && !before.last().is_some_and(|byte| b"\\%&#=xXuU".contains(byte))
                 && (line.iter().all(is_base64) || line.iter().all(is_number))
-        })
+        };
+        shortest >= PIECE && are_alike && lines.iter().enumerate().all(is_alone)
     }
 
     /// The window before a stretch, the stretch, and the window after it.
@@ -143,20 +149,19 @@ impl<'a> Search<'a> {
     /// Searches a text, and the texts that single views read in it. Leaves out the views that read only a few
     /// characters in a row, or escapes.
     pub(crate) fn once(&mut self, text: &Text) {
-        let together = joined(text);
         self.find(text, false);
+        let together = joined(text);
         if uses(View::Joined) {
             self.find(&together, true);
         }
         if uses(View::Base64) {
             self.base64(&together, None);
         }
+        // A long text takes much memory.
+        drop(together);
         numbers(text, &mut |bytes| {
-            let has_whole = self.secrets.grams().find(&bytes.bytes, FEW).is_some();
-            if has_whole {
-                self.find(&bytes, false);
-            }
-            has_whole
+            self.find(&bytes, false);
+            self.secrets.grams().find(&bytes.bytes, FEW).is_some()
         });
     }
 
@@ -428,7 +433,7 @@ impl<'a> Search<'a> {
         let first = place.at + (start - part.start) as u32;
         let mut to = text.to(part.end - 1);
         if text.is_padded && self.is_end_of_secret(place, &part) {
-            to = self.with_padding(text, part.end);
+            to = self.with_padding(text, part.end, place.secret);
             if let Some(last) = stretches.last_mut() {
                 last.end = to;
             }
@@ -483,8 +488,11 @@ impl<'a> Search<'a> {
 
     /// The position after the base64 of a secret, after the line break that `echo` adds, and after the
     /// padding.
-    fn with_padding(&self, text: &Text, end: usize) -> u32 {
-        let is_echo = text.bytes.get(end) == Some(&b'\n') && !text.is_parted(end);
+    fn with_padding(&self, text: &Text, end: usize, secret: u32) -> u32 {
+        // Nobody prints the decoded bytes of a secret with `echo`. The character after a signature can look
+        // like a line break by chance.
+        let is_text = self.secrets.get(secret).hidden_after() == 0;
+        let is_echo = is_text && text.bytes.get(end) == Some(&b'\n') && !text.is_parted(end);
         let to = text.to(if is_echo { end } else { end - 1 });
         let padding = self.window[to as usize..]
             .iter()

@@ -12,6 +12,9 @@ use crate::{
     views::Visible,
 };
 
+/// A multiple of all distances at which the first look samples a text: five bytes, and two blocks of 64.
+const STEP: usize = 640;
+
 /// The whole secrets of a window. Positions count from the beginning of the window.
 #[derive(Clone, Default)]
 pub(crate) struct Whole {
@@ -64,6 +67,8 @@ impl Whole {
         seen: &Visible<'_>,
         zone: Range<usize>,
     ) -> Vec<Range<usize>> {
+        // The look takes its samples at the same places as in the whole window.
+        let zone = zone.start / STEP * STEP..zone.end;
         let mut bytes = Cow::Borrowed(&seen.bytes[zone.clone()]);
         for stretch in self.pieces.iter().flat_map(|piece| &piece.stretches) {
             let [from, to] = [stretch.start, stretch.end].map(|at| seen.index(at as usize));

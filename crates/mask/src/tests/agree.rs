@@ -330,7 +330,7 @@ fn claims_of_another_token_stay(#[case] claims: &str) {
     assert_eq!(agreed(&long_jwt(1_790_000_000), log.as_bytes()), log);
 }
 
-/// continues them.
+/// After a pause, the masker still knows the header that it has written: the claims continue it.
 #[test]
 fn claims_after_a_pause_are_masked() {
     let token = long_jwt(1_790_000_000);
@@ -367,4 +367,45 @@ fn base64_that_begins_in_a_control_sequence_is_masked() {
     let list = each("hunter2!", ",", |byte| byte.to_string());
     let log = format!("\x1b[{}\n", STANDARD.encode(list));
     assert!(agreed("hunter2!", log.as_bytes()).contains(MARK));
+}
+
+/// Logs of several slices that consist of encoded tokens. A slice ends within a token, and the next window
+/// begins within one.
+#[rstest]
+#[case(&|tokens: &str| tokens.into())]
+#[case(&|tokens: &str| fold(&STANDARD.encode(tokens), 76))]
+#[case(&|tokens: &str| fold(tokens, 80))]
+#[case(&|tokens: &str| fold(&each(tokens, "", |byte| format!("{byte:02x}")), 60))]
+#[case(&|tokens: &str| fold(&each(tokens, " ", |byte| byte.to_string()), 72))]
+#[case(&|tokens: &str| dump(tokens))]
+fn logs_of_encoded_tokens_are_masked_alike(#[case] encode: &dyn Fn(&str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let others = [
+        "\n",
+        "token: ",
+        "a longer text between two of the tokens, in one line\n",
+    ];
+    let tokens: String = (0..90).map(|at| format!("{}{token}", others[at % 3])).collect();
+    let mut log = encode(&tokens);
+    log.truncate(150_000);
+    assert!(agreed(&token, log.as_bytes()).contains(MARK));
+}
+
+/// The lines of a text, each with `columns` bytes.
+fn fold(text: &str, columns: usize) -> String {
+    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// A dump as `xxd` prints it.
+fn dump(text: &str) -> String {
+    let lines = text.as_bytes().chunks(16).enumerate().map(|(at, line)| {
+        let pairs = line
+            .chunks(2)
+            .map(|pair| each(&String::from_utf8_lossy(pair), "", |byte| format!("{byte:02x}")));
+        let digits = pairs.collect::<Vec<_>>().join(" ");
+        let text = String::from_utf8_lossy(line).replace('\n', ".");
+        format!("{:08x}: {digits:<39}  {text}\n", 16 * at)
+    });
+    lines.collect()
 }
