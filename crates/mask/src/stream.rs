@@ -368,9 +368,8 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
         let is_long = sight.len() >= ANYWHERE;
         around(window, sight, if is_long { NEAR } else { SIGHT })
     };
-    let islands = |sights: &[Range<usize>]| merged(sights.iter().cloned().map(around).collect());
-    let first = islands(&sights);
-    for island in &first {
+    let mut left = merged(sights.into_iter().map(around).collect());
+    for island in &left {
         for seen in views {
             let zone = seen.index(island.start)..seen.index(island.end);
             search.once(&part(seen, zone, is_last));
@@ -381,9 +380,8 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
         whole.add(more);
         let is_in = |piece: &Piece| whole.contains(piece.from, piece.to);
         found.extend(pieces.into_iter().filter(is_in));
-        sights = rest(secrets, views, &first, &sights, &whole);
+        left = rest(secrets, views, left, &whole);
     }
-    let mut left = islands(&sights);
     if matches!(next, Next::Text | Next::Pause) {
         left.push(tail(&seen, window.len())..window.len());
     }
@@ -424,30 +422,22 @@ fn plain(search: &Search<'_>, sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
     whole
 }
 
-/// The stretches of `sights` in which the first look finds words of secrets other than `whole`. `islands`
-/// are the stretches and the text near them.
+/// The islands in which the first look finds words of secrets other than `whole`. All views read all of such
+/// an island, because a short part of a secret can be beside a whole one.
 fn rest(
     secrets: &Secrets,
     views: &[&Visible<'_>],
-    islands: &[Range<usize>],
-    sights: &[Range<usize>],
+    islands: Vec<Range<usize>>,
     whole: &Whole,
 ) -> Vec<Range<usize>> {
-    let mut others = Vec::new();
-    for seen in views {
-        for zone in islands {
-            let zone = seen.index(zone.start)..seen.index(zone.end);
-            others.extend(whole.sights(secrets, seen, zone));
-        }
-    }
-    let others = merged(others);
-    let is_left = |sight: &&Range<usize>| {
-        let after = others.partition_point(|other| other.end <= sight.start);
-        others.get(after).is_some_and(|other| other.start < sight.end)
+    let is_left = |island: &Range<usize>| {
+        views.iter().any(|seen| {
+            let zone = seen.index(island.start)..seen.index(island.end);
+            let others = whole.sights(secrets, seen, zone);
+            others.iter().any(|other| other.end > island.start)
+        })
     };
-    let mut rest: Vec<_> = sights.iter().filter(is_left).cloned().collect();
-    rest.extend(others);
-    rest
+    islands.into_iter().filter(is_left).collect()
 }
 
 /// Reads some islands of the window with all views, and everything around the pieces in them.
