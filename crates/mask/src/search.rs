@@ -101,15 +101,16 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The pieces that are secrets of at least [`LONG`] bytes, or all of such a secret that the window has: a
-    /// later search judges those.
+    /// The pieces that are secrets of at least [`LONG`] bytes, or the beginnings of such secrets at the end of
+    /// the window: a later search judges those.
     pub(crate) fn whole(&self) -> Vec<Piece> {
         let is_whole = |piece: &&Piece| {
             let secret = self.secrets.get(piece.secret);
-            let is_to_end = piece.part.end as usize == secret.bytes().len() || piece.from >= self.open;
+            let (part, length) = (&piece.part, secret.bytes().len());
+            let is_all = part.start == 0 && part.end as usize == length;
+            let is_begun = piece.from >= self.open && (part.start as usize) < HEAD && part.len() >= PIECE;
             // The masker does not replace the first decoded bytes of a secret.
-            let is_text = secret.hidden_after() == 0;
-            piece.part.start == 0 && piece.part.len() >= LONG && is_to_end && is_text
+            length >= LONG && (is_all || is_begun) && secret.hidden_after() == 0
         };
         let whole = self.pieces.iter().filter(is_whole);
         whole.filter(|piece| self.has_one_view(piece)).cloned().collect()
