@@ -12,8 +12,8 @@ use crate::{
     views::Visible,
 };
 
-/// A multiple of all distances at which the first look samples a text: five bytes, and two blocks of 64.
-const STEP: usize = 640;
+/// A multiple of all distances at which the first look samples a text: nine bytes, and two blocks of 64.
+const STEP: usize = 1152;
 
 /// The whole secrets of a window. Positions count from the beginning of the window.
 #[derive(Clone, Default)]
