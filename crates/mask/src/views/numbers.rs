@@ -363,8 +363,8 @@ impl Tokens {
                     before = tokens.len();
                 } else if latest > 0
                     && (has_address || tokens.len() >= before + FEW)
-                    && is_column(&text[at..], latest)
                     && let near = near(&tokens[before..], at, &place)
+                    && (is_column(&text[at..], latest) || has_address && fills_line(&text[at..], near, text))
                     && (has_address && place(address_to) + LINE >= place(at) || near.len() >= FEW)
                 {
                     let length = memchr::memchr(b'\n', &text[at..]);
@@ -680,21 +680,24 @@ fn near(numbers: &[Token], at: usize, place: impl Fn(usize) -> usize) -> &[Token
 
 /// The greatest length of the text column after the numbers of a line, with the blanks before it.
 fn column_width(numbers: &[Token], text: &[u8]) -> usize {
-    let is_bits = |token: &Token| {
-        let digits = &text[token.digits.clone()];
-        digits.len() == BITS && digits.iter().all(|digit| matches!(digit, b'0' | b'1'))
-    };
-    let digits: usize = numbers.iter().map(|token| token.digits.len()).sum();
-    let bytes = if numbers.iter().all(is_bits) {
-        numbers.len()
-    } else {
-        digits.div_ceil(2)
-    };
     let last = numbers.last().map_or(0, |token| token.digits.end);
     let blanks = text[last..]
         .iter()
         .take_while(|byte| matches!(byte, b' ' | b'|' | b'>'));
-    blanks.count() + bytes + 1
+    blanks.count() + byte_count(numbers, text) + 1
+}
+
+/// The number of bytes that the hexadecimal or binary numbers of a line stand for.
+fn byte_count(numbers: &[Token], text: &[u8]) -> usize {
+    let is_bits = |token: &Token| {
+        let digits = &text[token.digits.clone()];
+        digits.len() == BITS && digits.iter().all(|digit| matches!(digit, b'0' | b'1'))
+    };
+    if numbers.iter().all(is_bits) {
+        return numbers.len();
+    }
+    let digits: usize = numbers.iter().map(|token| token.digits.len()).sum();
+    digits.div_ceil(2)
 }
 
 /// Whether `rest` begins with the text column of a dump, after a number with `latest` digits.
@@ -714,6 +717,35 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     let is_hex = word.iter().all(u8::is_ascii_hexdigit);
     let is_decimal = next <= 11 && word.iter().all(u8::is_ascii_digit);
     next == 0 || !(is_hex && next == latest || is_decimal)
+}
+
+/// Whether the rest of a dump's line has as many characters as the line has bytes, and is more than numbers.
+/// The text column of such a line can begin with a number: `37;&#x63;&#x69`.
+fn fills_line(rest: &[u8], numbers: &[Token], text: &[u8]) -> bool {
+    let Some(([first, ..], last)) = numbers.split_last().map(|(last, before)| (before, last)) else {
+        return false;
+    };
+    // Decimal numbers are not as regular.
+    let (group, latest) = (first.digits.len(), last.digits.len());
+    let inner = &numbers[1..numbers.len() - 1];
+    let is_regular =
+        || group % 2 == 0 && latest <= group && inner.iter().all(|token| token.digits.len() == group);
+    if !rest.starts_with(b"  ") || !is_regular() {
+        return false;
+    }
+    let rest = &rest[..rest.len().min(LINE)];
+    let end = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+    let line = &rest[..end.unwrap_or(rest.len())];
+    let blanks = line.len().checked_sub(byte_count(numbers, text));
+    let Some(blanks) = blanks.filter(|blanks| *blanks >= 2) else {
+        // The text ends within the column, or within numbers.
+        let is_other = |byte: &u8| !byte.is_ascii_hexdigit() && *byte != b' ';
+        return end.is_none() && line.iter().any(is_other);
+    };
+    let (blanks, column) = line.split_at(blanks);
+    let mut words = column.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let is_number = |word: &[u8]| word.len() == latest && word.iter().all(u8::is_ascii_hexdigit);
+    blanks.iter().all(|byte| *byte == b' ') && !words.all(is_number)
 }
 
 /// The value of a number. `None` if it does not fit into 64 bits, or has other digits.
