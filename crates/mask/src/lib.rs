@@ -87,10 +87,11 @@
 //!   this secret.
 //!
 //! # How it keeps up
-//! The masker reads most of a log only once, without views. It looks up 8-byte words of the log among the
-//! words of the secrets and of most of their forms. If every secret has at least 12 bytes, every fifth word
-//! of the log is enough. For 64 bytes at once, the masker also finds the class of each byte, such as digit or
-//! capital. It decodes text that looks like base64, numbers or escapes, and looks up the decoded words.
+//! The masker reads most of a log only once, without views. It looks up words of the log among the words of
+//! the secrets and of most of their forms. If every secret has at least 12 bytes, a word of four bytes every
+//! nine bytes is enough, and the masker looks at a longer word only around one that it knows. For 64 bytes at
+//! once, the masker also finds the class of each byte, such as digit or capital. It decodes text that looks
+//! like base64, numbers or escapes, and looks up the decoded words.
 //!
 //! With views, the masker reads only the text around words that it found. If this text has a piece, the
 //! masker also reads the text around the piece. A whole secret of at least 64 bytes that the log shows as it
