@@ -43,6 +43,8 @@ pub(crate) struct Token {
     begins_line: bool,
     /// Whether a minus sign is right before the digits.
     pub(crate) is_negative: bool,
+    /// Whether the line has the address and the text column of a dump.
+    is_in_dump: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -371,6 +373,8 @@ impl Tokens {
                     let end = length.map_or(text.len(), |length| at + length);
                     let end = end.min(at + column_width(near, text));
                     columns.push(at..end);
+                    let line = &mut tokens[before..];
+                    line.iter_mut().for_each(|token| token.is_in_dump = has_address);
                     // The next line of the dump can follow in the same line of the log.
                     (begins_line, has_address, latest, before) = (true, false, 0, tokens.len());
                     at = end;
@@ -419,6 +423,7 @@ impl Tokens {
                 is_negative: at > 0
                     && text[at - 1] == b'-'
                     && (touch || at < 2 || !text[at - 2].is_ascii_alphanumeric()),
+                is_in_dump: false,
                 digits,
             });
             at += length;
@@ -428,11 +433,14 @@ impl Tokens {
 }
 
 /// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
-/// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`.
+/// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`. A dump has none of
+/// these, but every second byte of a text can be equal.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
-        let is_short = token.digits.len() <= INDEX;
-        is_short.then(|| value(&text[token.digits.clone()], 10)).flatten()
+        let may_count = token.digits.len() <= INDEX && !token.is_in_dump;
+        may_count
+            .then(|| value(&text[token.digits.clone()], 10))
+            .flatten()
     };
     // The latest two counts, the latest step to each, and the number of equal steps.
     let mut latest = [(None, None, 0); 2];
@@ -722,12 +730,12 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
 /// Whether the rest of a dump's line has as many characters as the line has bytes, and is more than numbers.
 /// The text column of such a line can begin with a number: `37;&#x63;&#x69`.
 fn fills_line(rest: &[u8], numbers: &[Token], text: &[u8]) -> bool {
-    let Some(([first, ..], last)) = numbers.split_last().map(|(last, before)| (before, last)) else {
+    let [first, inner @ ..] = numbers else {
         return false;
     };
+    let (last, inner) = inner.split_last().unwrap_or((first, inner));
     // Decimal numbers are not as regular.
     let (group, latest) = (first.digits.len(), last.digits.len());
-    let inner = &numbers[1..numbers.len() - 1];
     let is_regular =
         || group % 2 == 0 && latest <= group && inner.iter().all(|token| token.digits.len() == group);
     if !rest.starts_with(b"  ") || !is_regular() {
@@ -743,7 +751,7 @@ fn fills_line(rest: &[u8], numbers: &[Token], text: &[u8]) -> bool {
         return end.is_none() && line.iter().any(is_other);
     };
     let (blanks, column) = line.split_at(blanks);
-    let mut words = column.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let mut words = column.split(|byte| *byte == b' ');
     let is_number = |word: &[u8]| word.len() == latest && word.iter().all(u8::is_ascii_hexdigit);
     blanks.iter().all(|byte| *byte == b' ') && !words.all(is_number)
 }
