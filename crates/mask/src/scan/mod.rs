@@ -99,6 +99,10 @@ const WORDS: u32 = 8;
 const DIFFERENT: u32 = 4;
 const OLDER: usize = 512;
 
+/// The number of characters that stand alone near one another from which on they may be any text, such as
+/// numbers in the output of `od -c`.
+const MANY: usize = 64;
+
 /// The number of samples in a row with an escape after which escapes are dense.
 const DENSE: usize = 3;
 
@@ -674,7 +678,7 @@ impl<'a> Scan<'a> {
             characters.extend(positions_from(part.start).map(|at| self.text[at]));
             let letters = || positions_from(part.start.saturating_sub(OLDER)).map(|at| self.text[at]);
             if has_characters(&characters)
-                && (self.is_short || has_many_letters(letters()))
+                && (self.is_short || characters.len() >= MANY || has_many_letters(letters()))
                 && !is_binary(&self.text[part.clone()])
             {
                 literal(self.look, &self.text[part.clone()], self.depth, &mut |_| {

@@ -207,6 +207,20 @@ fn a_text_column_that_begins_with_digits_is_no_number(
     assert!(rest.all(|rest| rest.trim().len() < 8), "{out}");
 }
 
+/// The output of `od -c` for numbers has no letter but `x` and the hexadecimal digits.
+#[test]
+fn numbers_as_characters_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let secret = token.rsplit('.').next().expect("three parts");
+    let shown = each(secret, ", ", |byte| format!("0x{byte:02x}"));
+    let lines = shown.as_bytes().chunks(16).enumerate().map(|(line, bytes)| {
+        let characters = each_byte(bytes, "", |byte| format!("   {}", char::from(*byte)));
+        format!("{:07o}{characters}\n", 16 * line)
+    });
+    let out = agreed(secret, lines.collect::<String>().as_bytes());
+    assert!(out.len() < 40, "{out}");
+}
+
 /// Many numbers are far before the blanks, and the text after the blanks is not the text column of a dump.
 #[test]
 fn a_text_column_is_near_its_numbers() {
