@@ -124,7 +124,11 @@ impl<'a> Search<'a> {
         let lengths = || inner.iter().map(ExactSizeIterator::len);
         let shortest = lengths().min().unwrap_or(PIECE);
         // Decimal numbers do not all have the same length.
-        let gaps = || lines.windows(2).map(|pair| pair[1].start - pair[0].end);
+        let gaps = || {
+            lines
+                .windows(2)
+                .map(|pair| pair[1].start.saturating_sub(pair[0].end))
+        };
         let is_even = gaps().max().unwrap_or(0) - gaps().min().unwrap_or(0) <= HEAD as u32;
         let are_alike = is_even && lengths().max().unwrap_or(PIECE) - shortest <= HEAD;
         let is_alone = |(at, line): (usize, &Range<u32>)| {

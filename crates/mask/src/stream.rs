@@ -368,7 +368,7 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
         let is_long = sight.len() >= ANYWHERE;
         around(window, sight, if is_long { NEAR } else { SIGHT })
     };
-    let mut left = merged(sights.into_iter().map(around).collect());
+    let mut left = merged(sights.iter().cloned().map(around).collect());
     for island in &left {
         for seen in views {
             let zone = seen.index(island.start)..seen.index(island.end);
@@ -379,8 +379,14 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
     if !more.is_empty() {
         whole.add(more);
         let is_in = |piece: &Piece| whole.contains(piece.from, piece.to);
-        found.extend(pieces.into_iter().filter(is_in));
-        left = rest(secrets, views, left, &whole);
+        let (inside, others): (Vec<_>, Vec<_>) = pieces.into_iter().partition(is_in);
+        found.extend(inside);
+        let others = others.iter().map(|piece| piece.from as usize);
+        let apart = sights.iter().filter(|sight| !whole.touches(sight));
+        let open: Vec<_> = others.chain(apart.map(|sight| sight.start)).collect();
+        left.retain(|island| {
+            open.iter().any(|at| island.contains(at)) || has_rest(secrets, views, island, &whole)
+        });
     }
     if matches!(next, Next::Text | Next::Pause) {
         left.push(tail(&seen, window.len())..window.len());
@@ -422,22 +428,14 @@ fn plain(search: &Search<'_>, sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
     whole
 }
 
-/// The islands in which the first look finds words of secrets other than `whole`. All views read all of such
-/// an island, because a short part of a secret can be beside a whole one.
-fn rest(
-    secrets: &Secrets,
-    views: &[&Visible<'_>],
-    islands: Vec<Range<usize>>,
-    whole: &Whole,
-) -> Vec<Range<usize>> {
-    let is_left = |island: &Range<usize>| {
-        views.iter().any(|seen| {
-            let zone = seen.index(island.start)..seen.index(island.end);
-            let others = whole.sights(secrets, seen, zone);
-            others.iter().any(|other| other.end > island.start)
-        })
-    };
-    islands.into_iter().filter(is_left).collect()
+/// Whether the first look finds words of secrets other than `whole` in an island. Then all views read all of the
+/// island, because a short part of a secret can be beside a whole one.
+fn has_rest(secrets: &Secrets, views: &[&Visible<'_>], island: &Range<usize>, whole: &Whole) -> bool {
+    views.iter().any(|seen| {
+        let zone = seen.index(island.start)..seen.index(island.end);
+        let others = whole.sights(secrets, seen, zone);
+        others.iter().any(|other| other.end > island.start)
+    })
 }
 
 /// Reads some islands of the window with all views, and everything around the pieces in them.

@@ -59,6 +59,16 @@ impl Whole {
         self.add(pieces);
     }
 
+    /// Whether a stretch of the window has a part of a whole secret.
+    pub(crate) fn touches(&self, stretch: &Range<usize>) -> bool {
+        let before = self
+            .pieces
+            .partition_point(|piece| (piece.from as usize) < stretch.end);
+        before
+            .checked_sub(1)
+            .is_some_and(|last| self.ends[last] as usize > stretch.start)
+    }
+
     /// The stretches of the window in which the first look finds words of secrets other than these.
     /// `zone` is a part of the visible bytes.
     pub(crate) fn sights(
@@ -67,7 +77,7 @@ impl Whole {
         seen: &Visible<'_>,
         zone: Range<usize>,
     ) -> Vec<Range<usize>> {
-        // The look takes its samples at the same places as in the whole window.
+        // The look takes most of its samples at the same places as in the whole window.
         let zone = zone.start / STEP * STEP..zone.end;
         let mut bytes = Cow::Borrowed(&seen.bytes[zone.clone()]);
         for stretch in self.pieces.iter().flat_map(|piece| &piece.stretches) {

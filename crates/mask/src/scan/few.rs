@@ -26,8 +26,8 @@ const GUID_DIGITS: u64 = {
 const GUID_LENGTH: usize = 36;
 
 /// Numbers of which no list, table or dump consists. They stand for eight bytes only if all of their digits
-/// together do, or if one of them is a word of eight bytes. The digits of a GUID do, too: the last eight bytes
-/// of each are in order.
+/// together do, or if one of them is a word of eight bytes. The last eight bytes of a GUID are in the order of
+/// its digits.
 pub(super) struct Few {
     /// One bit for each hexadecimal digit of the text, and for each decimal one.
     hex: u64,
@@ -72,12 +72,17 @@ impl Few {
 fn is_regular(text: &[u8], starts: u64) -> bool {
     let (mut latest, mut equal) = ([None; 2], 0);
     for at in positions(starts) {
-        let separator = at.checked_sub(1).map(|before| text[before]);
+        let separator = match text[..at] {
+            // A minus sign belongs to the number.
+            [.., before, b'-'] if !before.is_ascii_hexdigit() => Some(before),
+            [.., before] => Some(before),
+            [] => None,
+        };
         equal += usize::from(separator.is_some() && latest.contains(&separator));
         latest = [latest[1], separator];
     }
-    // A list of eight bytes has seven separators. The first of them has none before it.
-    equal + 2 >= LEAST
+    // A list of eight bytes has seven separators. If they alternate, the first two of them have no equal before.
+    equal + 3 >= LEAST
 }
 
 /// Whether a text begins with a decimal number that is a word of a secret.

@@ -1,6 +1,6 @@
 //! The first look at a text: it finds the places where a view may find a piece of a secret.
 //!
-//! Most of a log gets only this look. The look searches for 8-byte words of the secrets. The classes of the
+//! Most of a log gets only this look. The look searches for words of the secrets. The classes of the
 //! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps
 //! no positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
@@ -768,10 +768,11 @@ impl<'a> Scan<'a> {
                 part.end = self.text.len().min(at + PART + 2 * OVERLAP);
                 next = (at + PART).div_ceil(step);
             }
-            // Escapes stand for letters or digits, or have digits themselves.
+            // Escapes have digits, or they stand for bytes between the letters of a secret.
             let count = |class| self.bits(class).count(part.clone());
             let has_letters = || count(Class::Capital) >= LETTERS && count(Class::Small) >= LETTERS;
-            if !self.is_short && count(Class::Digit) < SEEN && !has_letters() || self.is_known(&part) {
+            let is_other = self.look.secrets.are_mixed() && count(Class::Digit) < SEEN && !has_letters();
+            if !self.is_short && is_other || self.is_known(&part) {
                 continue;
             }
             let text = &self.text[part.clone()];

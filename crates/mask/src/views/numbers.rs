@@ -713,6 +713,7 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     if !rest.starts_with(b"  ") {
         return matches!(rest, [b' ', b'|' | b'>', ..]);
     }
+    let rest = &rest[..rest.len().min(LINE)];
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Some(first) = line.iter().position(|byte| !matches!(byte, b' ' | b'-')) else {
         return false;

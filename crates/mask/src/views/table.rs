@@ -167,7 +167,7 @@ fn longest(
 ) -> Range<usize> {
     let separator = |at: usize| text[cells[at].end];
     let (mut longest, mut start) = (0..0, 0);
-    for (at, values) in values.iter().enumerate().take(cells.len()) {
+    for (at, values) in values.iter().enumerate() {
         if values[way].is_none() {
             start = at + 1;
         } else if at > start + 1 && separator(at - 1) != separator(at - 2) {
