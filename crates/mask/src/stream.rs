@@ -248,6 +248,8 @@ impl Masker {
                 self.base + u64::from(search.open),
                 self.base + u64::from(search.firm),
             );
+            // More text can contradict a secret that has only begun, also where an earlier search has decided.
+            whole.shift(0, search.open);
             found = search.pieces;
         }
         if next == Next::Slice {
