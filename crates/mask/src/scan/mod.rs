@@ -49,9 +49,12 @@ const LONG: usize = 64;
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
 
-/// The least length of a run of base64 that the look decodes (for short secrets, it is less), and the least
-/// number of capitals and of small letters in this run: paths and words have few capitals.
-const RUN: usize = 24;
+/// The least length of a run of base64 that the look decodes (for short secrets, it is less): twelve characters
+/// of a signature, encoded twice.
+const RUN: usize = 22;
+
+/// The least number of capitals in a run of base64, because paths and words have few. Also the least number of
+/// capitals and of small letters in escaped text.
 const LETTERS: usize = 3;
 
 /// The length of a run of base64 from which on [`LETTERS`] capitals are enough. Between [`RUN`] and this
@@ -321,8 +324,9 @@ impl<'a> Scan<'a> {
             }
             let is_name = (RUN..LONG_RUN).contains(&run.len());
             let capitals = if is_name { 2 * LETTERS } else { LETTERS };
+            // A constant has no small letter, and a short run has few.
             if self.bits(Class::Capital).count(run.clone()) >= capitals
-                && self.bits(Class::Small).count(run.clone()) >= LETTERS
+                && self.bits(Class::Small).count(run.clone()) > 0
             {
                 base64(self.look, &self.text[run.clone()], self.depth, &mut |part| {
                     see(run.start + part.start..run.start + part.end);
