@@ -603,7 +603,7 @@ fn kind(word: &[u8], before: Option<u8>, letters: [Option<u8>; 2]) -> (Range<usi
             (1..all.end, Kind::Prefixed)
         }
         // The next word may follow the last escape of a list without a separator.
-        [b'x', first, second, ..] if before == Some(b'\\') && is_hex(&[*first, *second]) => {
+        [b'x', first, second, ..] if matches!(before, Some(b'\\' | b'#')) && is_hex(&[*first, *second]) => {
             (1..3, Kind::Prefixed)
         }
         // Assemblers write a zero before a letter: `0A5h`.
