@@ -437,8 +437,11 @@ impl<'a> Search<'a> {
         }
         let first = place.at + (start - part.start) as u32;
         let mut to = text.to(part.end - 1);
-        if text.is_padded && self.is_end_of_secret(place, &part) {
-            to = self.with_padding(text, part.end, place.secret);
+        // Nobody prints the decoded bytes of a secret with `echo`, or completes a signature to groups of four
+        // characters.
+        let is_text = secret.hidden_after() == 0;
+        if text.is_padded && is_text && self.is_end_of_secret(place, &part) {
+            to = self.with_padding(text, part.end);
             if let Some(last) = stretches.last_mut() {
                 last.end = to;
             }
@@ -493,11 +496,8 @@ impl<'a> Search<'a> {
 
     /// The position after the base64 of a secret, after the line break that `echo` adds, and after the
     /// padding.
-    fn with_padding(&self, text: &Text, end: usize, secret: u32) -> u32 {
-        // Nobody prints the decoded bytes of a secret with `echo`. The character after a signature can look
-        // like a line break by chance.
-        let is_text = self.secrets.get(secret).hidden_after() == 0;
-        let is_echo = is_text && text.bytes.get(end) == Some(&b'\n') && !text.is_parted(end);
+    fn with_padding(&self, text: &Text, end: usize) -> u32 {
+        let is_echo = text.bytes.get(end) == Some(&b'\n') && !text.is_parted(end);
         let to = text.to(if is_echo { end } else { end - 1 });
         let padding = self.window[to as usize..]
             .iter()

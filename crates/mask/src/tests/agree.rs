@@ -377,6 +377,14 @@ fn escapes_of_a_short_secret_before_a_word_are_masked() {
     }
 }
 
+/// A signature has no padding, so the byte after it is other text.
+#[test]
+fn the_byte_after_a_token_stays() {
+    let token = long_jwt(1_790_000_000);
+    let out = agreed(&token, format!("Bearer {token}=i\n").as_bytes());
+    assert_eq!(out, format!("Bearer {MARK}=i\n"));
+}
+
 /// Other tokens have the same claims. Each line has fewer of the rare ones than the first look finds.
 #[rstest]
 #[case("sImlzcyI6Imh0dHBzOi8va3ViZXJuZ\n> XRlcy5kZWZhdWx0LnN2Yy5jbHVzdG")]
