@@ -363,7 +363,14 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
         .flat_map(|seen| whole.sights(secrets, seen, 0..seen.bytes.len()))
         .collect();
     sights.sort_by_key(|sight| sight.start);
-    let mut found = plain(&search, &mut sights);
+    // The terminal may show a secret in another way than the window.
+    let is_shown = |piece: &Piece| {
+        piece.stretches.iter().all(|stretch| {
+            let [from, to] = [stretch.start, stretch.end].map(|at| at as usize);
+            seen.index(to) - seen.index(from) == to - from
+        })
+    };
+    let mut found = plain(&search, &mut sights, is_shown);
     whole.add(found.iter().cloned());
     let around = |sight: Range<usize>| {
         // A long stretch is probably a piece, and this saves a second reading of the text around it.
@@ -377,7 +384,8 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
             search.once(&part(seen, zone, is_last));
         }
     }
-    let (more, pieces) = (search.whole(), std::mem::take(&mut search.pieces));
+    let (mut more, pieces) = (search.whole(), std::mem::take(&mut search.pieces));
+    more.retain(is_shown);
     if !more.is_empty() {
         whole.add(more);
         let is_in = |piece: &Piece| whole.contains(piece.from, piece.to);
@@ -413,16 +421,20 @@ fn tail(seen: &Visible<'_>, end: usize) -> usize {
     seen.position(tail).min(end.saturating_sub(TAIL))
 }
 
-/// The long secrets that the window shows whole and unencoded. Removes the stretches in them from `sights`,
-/// because no view finds more there.
-fn plain(search: &Search<'_>, sights: &mut Vec<Range<usize>>) -> Vec<Piece> {
+/// The long secrets that the window shows whole and unencoded, and that the terminal shows as they are. Removes
+/// the stretches in them from `sights`, because no view finds more there.
+fn plain(
+    search: &Search<'_>,
+    sights: &mut Vec<Range<usize>>,
+    is_shown: impl Fn(&Piece) -> bool,
+) -> Vec<Piece> {
     let mut whole: Vec<Piece> = Vec::new();
     sights.retain(|sight| {
         let is_in = |piece: &Piece| piece.from as usize <= sight.start && sight.end <= piece.to as usize;
         if whole.last().is_some_and(is_in) {
             return false;
         }
-        let found = search.plain(sight.start);
+        let found = search.plain(sight.start).filter(&is_shown);
         let is_found = found.as_ref().is_some_and(is_in);
         whole.extend(found);
         !is_found

@@ -385,6 +385,19 @@ fn the_byte_after_a_token_stays() {
     assert_eq!(out, format!("Bearer {MARK}=i\n"));
 }
 
+/// A terminal shows the token without its first character, which an escape before it may replace.
+#[rstest]
+#[case("162\\145\x1b[", |token: &str| token.into())]
+#[case("\\\x1b[", |token: &str| STANDARD.encode(token))]
+fn a_token_that_begins_in_a_control_sequence_is_masked(
+    #[case] before: &str,
+    #[case] encode: fn(&str) -> String,
+) {
+    let token = long_jwt(1_790_000_000);
+    let log = format!("{before}{}\n", encode(&token));
+    assert!(agreed(&token, log.as_bytes()).contains(MARK));
+}
+
 /// Other tokens have the same claims. Each line has fewer of the rare ones than the first look finds.
 #[rstest]
 #[case("sImlzcyI6Imh0dHBzOi8va3ViZXJuZ\n> XRlcy5kZWZhdWx0LnN2Yy5jbHVzdG")]
