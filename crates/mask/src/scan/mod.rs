@@ -406,8 +406,11 @@ impl<'a> Scan<'a> {
                 if has_address {
                     numbers(known, false);
                 }
-                // What looks like the text column of a dump can be numbers.
-                for column in columns {
+            }
+            // What looks like the text column of a dump can be numbers.
+            let hex = self.bits(Class::Hex);
+            for column in columns {
+                if self.is_short || hex.count(part.start + column.start..part.start + column.end) >= DIGITS {
                     numbers(&known[column], true);
                 }
             }

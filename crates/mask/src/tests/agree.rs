@@ -343,6 +343,25 @@ fn escapes_of_a_short_secret_are_masked(
     }
 }
 
+/// The blanks before the list look like those before the text column of a dump. The list has only a part of the
+/// signature.
+#[rstest]
+#[case(" ", |byte: u8| byte.to_string())]
+#[case(" ", |byte: u8| format!("{byte:02x}"))]
+#[case("", |byte: u8| format!("{byte:02x}"))]
+fn a_short_list_after_blanks_is_masked(#[case] between: &str, #[case] show: fn(u8) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let list = each(&token[776..798], between, show);
+    let bits = "01011010 ".repeat(100);
+    for frame in ["", "> ", "| "] {
+        let out = agreed(
+            &token,
+            format!("{bits}{}{frame}{list}\n", " ".repeat(147)).as_bytes(),
+        );
+        assert!(out.contains(MARK), "{out}");
+    }
+}
+
 /// The log can end within any escape or number, and the masker holds the whole list back.
 #[rstest]
 #[case(|byte| format!("{byte:08b} "), |byte| format!("&#x{byte:02x};"))]
