@@ -771,7 +771,10 @@ impl<'a> Scan<'a> {
             next = (at + OVERLAP).div_ceil(step);
             let mut part = self.around(before + AROUND, at, OVERLAP + AROUND);
             // A part needs the whole of a short secret, and numbers take many bytes for each byte of it.
-            if self.is_short && 4 * self.bits(Class::Digit).count(part.clone()) > part.len() {
+            let is_of_digits =
+                |part: Range<usize>| 4 * self.bits(Class::Digit).count(part.clone()) > part.len();
+            let end = self.around(BLOCK, part.end, BLOCK);
+            if self.is_short && (is_of_digits(part.clone()) || is_of_digits(end)) {
                 part.end = self.text.len().min(at + PART + 2 * OVERLAP);
                 next = (at + PART).div_ceil(step);
             }

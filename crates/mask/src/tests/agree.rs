@@ -343,6 +343,21 @@ fn escapes_of_a_short_secret_are_masked(
     }
 }
 
+/// Far before the list are escapes, and the numbers right before it are parts of them.
+#[test]
+fn numbers_of_a_short_secret_after_escapes_are_masked() {
+    let list = each("hunter2!", ", ", |byte| byte.to_string());
+    let words = list
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| each_byte(pair, "", |byte| format!("{byte:02x}")));
+    let words = words.collect::<Vec<_>>().join(", ");
+    for blanks in [20, 100, 200, 400] {
+        let log = format!("v0.1.2\n\\u0072, \\u0032{}{words}\n", " ".repeat(blanks));
+        assert!(agreed("hunter2!", log.as_bytes()).contains(MARK), "{log}");
+    }
+}
+
 /// The blanks before the list look like those before the text column of a dump. The list has only a part of the
 /// signature.
 #[rstest]
