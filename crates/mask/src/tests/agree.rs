@@ -377,6 +377,38 @@ fn a_short_list_after_blanks_is_masked(#[case] between: &str, #[case] show: fn(u
     }
 }
 
+/// In the text column of a dump of UTF-16, a dot stands for the zero between two characters. The token has dots
+/// itself.
+#[rstest]
+fn a_text_column_of_utf_16_is_masked(
+    #[values("correct-horse-battery-staple", "")] secret: &str,
+    #[values(8, 16, 32)] columns: usize,
+    #[values(false, true)] is_big_endian: bool,
+) {
+    let token = long_jwt(1_790_000_000);
+    let secret = if secret.is_empty() { &token } else { secret };
+    let units = secret.encode_utf16();
+    let bytes = units.flat_map(|unit| match is_big_endian {
+        true => unit.to_be_bytes(),
+        false => unit.to_le_bytes(),
+    });
+    let bytes: Vec<_> = bytes.collect();
+    let lines = bytes.chunks(columns).enumerate().map(|(line, bytes)| {
+        let hex = each_byte(bytes, " ", |byte| format!("{byte:02x}"));
+        let text = each_byte(bytes, "", |byte| match byte {
+            0 => '.'.into(),
+            byte => char::from(*byte).into(),
+        });
+        format!(
+            "{:08x}  {hex:<width$}  |{text}|\n",
+            columns * line,
+            width = 3 * columns
+        )
+    });
+    let out = agreed(secret, lines.collect::<String>().as_bytes());
+    assert!(out.lines().all(|line| line.matches(MARK).count() == 2), "{out}");
+}
+
 /// The log can end within any escape or number, and the masker holds the whole list back.
 #[rstest]
 #[case(|byte| format!("{byte:08b} "), |byte| format!("&#x{byte:02x};"))]

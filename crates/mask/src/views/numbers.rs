@@ -63,7 +63,11 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text) -> bool) {
     tokens.read(&text.bytes, true, |at| text.from(at) as usize);
     let Tokens { tokens, columns, .. } = tokens;
     if uses(View::Column) && !columns.is_empty() {
+        let wide = wide_columns(text, &columns);
         emit(joined_columns(text, columns));
+        if wide.len() > 0 {
+            emit(wide);
+        }
     }
     let Some(last) = tokens.last() else { return };
     // A longer number is no address.
@@ -164,20 +168,50 @@ const BY_DIGIT: [u16; 16] = {
 fn joined_columns(text: &Text, columns: Vec<Range<usize>>) -> Text {
     let mut out = Text::with_room(columns.iter().map(ExactSizeIterator::len).sum());
     for column in columns {
-        let bytes = &text.bytes[column.clone()];
-        let is_frame = |byte: &u8| matches!(byte, b' ' | b'|' | b'>' | b'\r');
-        let end = bytes
-            .iter()
-            .rposition(|byte| !is_frame(byte))
-            .map_or(0, |last| last + 1);
-        let begin = bytes.iter().position(|byte| !is_frame(byte)).unwrap_or(end);
-        for (at, from) in (column.start + begin..column.start + end).enumerate() {
-            out.push_near(text.bytes[from], text.from(from), text.to(from), at == 0);
+        let column = without_frame(&text.bytes, column);
+        for at in column.clone() {
+            out.push_near(text.bytes[at], text.from(at), text.to(at), at == column.start);
         }
     }
     out.goes_on = text.goes_on && is_near_end(&out, text);
     out.parted_at_end = true;
     out
+}
+
+/// The text columns of dumps of UTF-16 as one text, without the dots that stand for the zeros between two
+/// characters. Leaves out all other columns.
+fn wide_columns(text: &Text, columns: &[Range<usize>]) -> Text {
+    let mut out = Text::default();
+    for column in columns {
+        let column = without_frame(&text.bytes, column.clone());
+        let is_dot = |at: usize| text.bytes[at] == b'.';
+        let Some(first) = (column.start..column.end.min(column.start + 2)).find(|first| {
+            (first + 1..column.end).step_by(2).all(is_dot)
+                && (*first == column.start || is_dot(column.start))
+                && !(*first..column.end).all(is_dot)
+        }) else {
+            continue;
+        };
+        for at in (first..column.end).step_by(2) {
+            let last = (at + 1).min(column.end - 1);
+            out.push_near(text.bytes[at], text.from(at), text.to(last), at == first);
+        }
+    }
+    out.goes_on = text.goes_on && is_near_end(&out, text);
+    out.parted_at_end = true;
+    out
+}
+
+/// A text column without the blanks and the lines around it.
+fn without_frame(text: &[u8], column: Range<usize>) -> Range<usize> {
+    let bytes = &text[column.clone()];
+    let is_frame = |byte: &u8| matches!(byte, b' ' | b'|' | b'>' | b'\r');
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_frame(byte))
+        .map_or(0, |last| last + 1);
+    let begin = bytes.iter().position(|byte| !is_frame(byte)).unwrap_or(end);
+    column.start + begin..column.start + end
 }
 
 /// The hexadecimal digits of numbers.
