@@ -468,7 +468,8 @@ impl Tokens {
 
 /// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
 /// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`. A dump has none of
-/// these, but every second byte of a text can be equal.
+/// these, but every second byte of a text can be equal. In a list of such bytes, the text before each number is
+/// the same.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
         let may_count = token.digits.len() <= INDEX && !token.is_in_dump;
@@ -476,6 +477,7 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
             .then(|| value(&text[token.digits.clone()], 10))
             .flatten()
     };
+    let gap = |tokens: &[Token], at: usize| &text[tokens[at - 1].digits.end..tokens[at].digits.start];
     // The latest two counts, the latest step to each, and the number of equal steps.
     let mut latest = [(None, None, 0); 2];
     let mut counters: Vec<bool> = Vec::new();
@@ -484,7 +486,8 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
         let count = count(token);
         let step = before
             .zip(count)
-            .and_then(|(before, count)| u64::checked_sub(count, before));
+            .and_then(|(before, count)| u64::checked_sub(count, before))
+            .filter(|step| *step > 0 || gap(tokens, at) != gap(tokens, at - 1));
         let steps = match step {
             Some(_) if step == last => steps + 1,
             Some(_) => 1,
