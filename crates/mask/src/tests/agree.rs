@@ -505,6 +505,24 @@ fn claims_after_a_pause_are_masked() {
     assert_eq!(String::from_utf8_lossy(&out), agreed(&token, log.as_bytes()));
 }
 
+/// The text after `\x1b^` is hidden up to its end, but another sequence is in it. So the terminal shows all of it.
+#[test]
+fn a_string_that_is_no_string_is_masked_before_a_pause() {
+    let token = long_jwt(1_790_000_000);
+    let text = STANDARD.encode(&token);
+    let lines = text.as_bytes().chunks(60).map(String::from_utf8_lossy);
+    let log = format!("\x1b^{}\n", lines.collect::<Vec<_>>().join("\x1b(B\x1b[m"));
+    let mut masker = Masker::new([token.as_str()]);
+    let mut out = Vec::new();
+    let (first, rest) = log.as_bytes().split_at(200);
+    masker.push(first, &mut out).expect("memory takes all");
+    masker.pause(&mut out).expect("memory takes all");
+    assert_eq!(out, b"\x1b^");
+    masker.push(rest, &mut out).expect("memory takes all");
+    masker.finish(&mut out).expect("memory takes all");
+    assert_eq!(String::from_utf8_lossy(&out), agreed(&token, log.as_bytes()));
+}
+
 /// The fold leaves digits and prefixes alone, and letters stand alone only far before the list.
 #[rstest]
 fn folded_octal_numbers_are_no_characters(#[values("2026-11-24T10:00:12.123Z ", "+", "> ")] prefix: &str) {

@@ -282,7 +282,8 @@ fn is_incomplete(rest: &[u8]) -> bool {
             csi_parameters(rest) == rest.len()
         }
         [ESCAPE, b']' | b'P' | b'X' | b'^' | b'_', rest @ ..] => {
-            !rest.iter().any(|byte| matches!(byte, 7 | b'\n'))
+            let end = rest.iter().position(|byte| matches!(*byte, 7 | ESCAPE | b'\n'));
+            end.is_none_or(|end| rest[end..] == [ESCAPE])
         }
         [ESCAPE, rest @ ..] => rest.iter().all(|byte| (b' '..=b'/').contains(byte)),
         _ => false,
