@@ -156,6 +156,22 @@ fn decimal_numbers_that_begin_in_a_control_sequence_are_masked(
     assert!(out.contains(MARK), "{out}");
 }
 
+/// The terminal shows the last number and the word after the sequence as one word.
+#[rstest]
+fn numbers_before_a_control_sequence_and_a_word_are_masked(
+    #[values("\x1b[C", "\x1b[0m", "\u{200b}")] sequence: &str,
+    #[values("", "0x")] before: &str,
+    #[values(" ", ", ")] between: &str,
+) {
+    for show in [|byte: u8| format!("{byte}"), |byte: u8| format!("{byte:02x}")] {
+        let list = each("hunter2!", between, |byte| format!("{before}{}", show(byte)));
+        agreed(
+            "hunter2!",
+            format!("{list}{sequence}ontinue? [y/N] \n").as_bytes(),
+        );
+    }
+}
+
 /// Each line of a folded list has a prefix. The prefix can have numbers, and the fold can cut a number.
 #[rstest]
 fn folded_lists_are_masked_alike(

@@ -75,9 +75,14 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
                 None => true,
             });
         seen.hides |= hides_digit(&text[special..end], &text[end..], secrets);
-        // Without the hidden text, a number may be a part of a longer word.
+        // Without the hidden text, a number may be a part of a longer word. A long secret has other numbers.
+        let may_be_of_number = if secrets.least() < LONG {
+            u8::is_ascii_alphanumeric
+        } else {
+            u8::is_ascii_hexdigit
+        };
         seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
-            && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
+            && text.get(special + length).is_some_and(may_be_of_number);
         seen.has_hidden |= length > 0;
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
@@ -99,7 +104,8 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
 /// The least number of digits in the eight bytes after hidden text that are a list of numbers.
 const DIGITS: usize = 3;
 
-/// The least length of the secrets whose base64 does not need its first digit.
+/// The least length of the secrets whose base64 does not need its first digit, and whose numbers do not need the
+/// last one.
 const LONG: usize = 64;
 
 /// The number of bytes after hidden text that may be base64, and the least number of capitals in them.
