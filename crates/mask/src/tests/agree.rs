@@ -156,10 +156,10 @@ fn decimal_numbers_that_begin_in_a_control_sequence_are_masked(
     assert!(out.contains(MARK), "{out}");
 }
 
-/// The terminal shows the last number and the word after the sequence as one word.
+/// The terminal shows the first or the last number and the word on the other side of the sequence as one word.
 #[rstest]
-fn numbers_before_a_control_sequence_and_a_word_are_masked(
-    #[values("\x1b[C", "\x1b[0m", "\u{200b}")] sequence: &str,
+fn numbers_beside_a_control_sequence_and_a_word_are_masked(
+    #[values("\x1b[C", "\x1b[0m", "\u{200b}", "\0")] sequence: &str,
     #[values("", "0x")] before: &str,
     #[values(" ", ", ")] between: &str,
 ) {

@@ -81,7 +81,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
         } else {
             u8::is_ascii_hexdigit
         };
-        seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
+        seen.hides |= bytes.last().is_some_and(may_be_of_number)
             && text.get(special + length).is_some_and(may_be_of_number);
         seen.has_hidden |= length > 0;
         if length == 0 {
@@ -104,8 +104,8 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
 /// The least number of digits in the eight bytes after hidden text that are a list of numbers.
 const DIGITS: usize = 3;
 
-/// The least length of the secrets whose base64 does not need its first digit, and whose numbers do not need the
-/// last one.
+/// The least length of the secrets whose base64 does not need its first digit, and whose lists do not need the
+/// first and the last number.
 const LONG: usize = 64;
 
 /// The number of bytes after hidden text that may be base64, and the least number of capitals in them.
