@@ -7,7 +7,7 @@ use crate::{
     ESCAPE, LEAST,
     classes::{Bits, specials},
     grams::word,
-    secrets::Secrets,
+    secrets::{LONG, Secrets},
     text::Text,
 };
 
@@ -74,15 +74,12 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
                 Some(word) => secrets.gate().has(word),
                 None => true,
             });
-        seen.hides |= hides_digit(&text[special..end], &text[end..], secrets);
-        // Without the hidden text, a number may be a part of a longer word. A long secret has other numbers.
-        let may_be_of_number = if secrets.least() < LONG {
-            u8::is_ascii_alphanumeric
-        } else {
-            u8::is_ascii_hexdigit
-        };
-        seen.hides |= bytes.last().is_some_and(may_be_of_number)
-            && text.get(special + length).is_some_and(may_be_of_number);
+        seen.hides |= hides_digit(&text[special..end], &text[end..]);
+        // Without the hidden text, a number may be a part of a longer word.
+        seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
+            && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
+        // A short secret has no digit to lose.
+        seen.hides |= length > 0 && secrets.least() < LONG;
         seen.has_hidden |= length > 0;
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
@@ -104,16 +101,8 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
 /// The least number of digits in the eight bytes after hidden text that are a list of numbers.
 const DIGITS: usize = 3;
 
-/// The least length of the secrets whose base64 does not need its first digit, and whose lists do not need the
-/// first and the last number.
-const LONG: usize = 64;
-
-/// The number of bytes after hidden text that may be base64, and the least number of capitals in them.
-const BASE64: usize = 16;
-const CAPITALS: usize = 3;
-
-/// Whether the end of a hidden text can belong to a number, an escape or base64 of the text that follows it.
-fn hides_digit(hidden: &[u8], rest: &[u8], secrets: &Secrets) -> bool {
+/// Whether the end of a hidden text can belong to a number or an escape of the text that follows it.
+fn hides_digit(hidden: &[u8], rest: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_hexdigit();
     let is_of_list = |byte: &u8| {
         let is_prefix = matches!(byte, b'x' | b'X' | b'u' | b'U' | b'o');
@@ -126,22 +115,12 @@ fn hides_digit(hidden: &[u8], rest: &[u8], secrets: &Secrets) -> bool {
         // The move of a cursor also ends with such a letter, but text follows it.
         [.., last] => {
             let next = rest.first_chunk::<8>().filter(|_| is_digit(last));
-            let is_list = next.is_some_and(|next| {
+            next.is_some_and(|next| {
                 next.iter().all(is_of_list) && next.iter().filter(|byte| is_digit(byte)).count() >= DIGITS
-            });
-            is_list || secrets.least() < LONG && last.is_ascii_alphanumeric() && is_base64(rest)
+            })
         }
         _ => false,
     }
-}
-
-/// Whether a text begins with bytes of base64 that are no word.
-fn is_base64(text: &[u8]) -> bool {
-    let is_base64 = |byte: &u8| is_token_byte(*byte) && *byte != b'.';
-    text.first_chunk::<BASE64>().is_some_and(|first| {
-        first.iter().all(is_base64)
-            && first.iter().filter(|byte| byte.is_ascii_uppercase()).count() >= CAPITALS
-    })
 }
 
 impl<'a> Visible<'a> {
