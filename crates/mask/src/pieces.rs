@@ -85,7 +85,7 @@ impl Pieces {
         let begins = secret.starts.iter().any(|start| {
             *start == from || (from..to).contains(start) && lost(secret.own(*start, to)) >= piece_of_any
         });
-        let is_masked = sole >= most
+        let is_masked = secret.sole(from, to) >= most
             || before.is_some() && is_rare && chain >= piece_of_any
             || begins && lost(own) >= piece_of_any
             || sole >= piece_of_any

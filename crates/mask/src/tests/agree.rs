@@ -128,6 +128,18 @@ fn the_shortest_piece_is_masked_in_base64_twice() {
     }
 }
 
+/// Fewer random bytes are no piece, also if the ends of the base64 lack a part of a byte.
+#[test]
+fn eleven_characters_in_base64_twice_stay() {
+    let token = long_jwt(1_790_000_000);
+    let at = token.rfind('.').expect("three parts");
+    for piece in token.as_bytes()[at + 1..].windows(11) {
+        let twice = URL_SAFE_NO_PAD.encode(URL_SAFE_NO_PAD.encode(piece));
+        let log = format!("{{\"auth\":\"{twice}\"}} 200 OK\n");
+        assert_eq!(agreed(&token, log.as_bytes()), log);
+    }
+}
+
 /// The letters of hexadecimal numbers are not the texts between the numbers of a list.
 #[test]
 fn hexadecimal_words_with_letters_between_are_masked() {
