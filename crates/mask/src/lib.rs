@@ -97,7 +97,7 @@
 //! masker also reads the text around the piece. A whole secret of at least 64 bytes that the log shows as it
 //! is needs no view. If one view shows such a secret whole, the other views do not read it.
 //!
-//! The masker does all of this for 64 KiB at once, at positions that do not depend on the chunks in which the
+//! The masker does all of this for 32 KiB at once, at positions that do not depend on the chunks in which the
 //! log comes. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
 //! [`pause`](Masker::pause) between them.
 

@@ -172,11 +172,16 @@ impl<'a> Search<'a> {
 
     /// Searches a text, and the texts that up to `depth` views read in it.
     pub(crate) fn text(&mut self, text: &Text, depth: usize) {
-        let together = joined(text);
         self.find(text, false);
+        let together = joined(text);
         if uses(View::Joined) {
             self.find(&together, true);
         }
+        if depth > 0 && uses(View::Base64) {
+            self.base64(&together, Some(depth - 1));
+        }
+        // A long text takes much memory.
+        drop(together);
         if uses(View::Characters) {
             characters(text, &mut |alone| self.find(&alone, true));
         }
@@ -205,9 +210,6 @@ impl<'a> Search<'a> {
             if plain.bytes != text.bytes || plain.unsure.is_some() {
                 self.text(&plain, depth - 1);
             }
-        }
-        if uses(View::Base64) {
-            self.base64(&together, Some(depth - 1));
         }
         numbers(text, &mut |bytes| {
             self.bytes(&bytes, depth - 1);

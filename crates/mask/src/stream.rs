@@ -26,7 +26,7 @@ use crate::{
 /// The number of bytes that the masker searches at once, unless the caller calls `flush` or `pause`. Each
 /// such search ends at a multiple of this number, so that the chunks in which the stream comes make no
 /// difference.
-const SLICE: usize = 64 << 10;
+const SLICE: usize = 32 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
@@ -61,7 +61,7 @@ const TAIL_OF_NUMBERS: usize = 1024;
 const LINE: usize = 1024;
 
 /// If the window has more undecided bytes than this, the masker decides about all of them.
-const MOST: usize = 2 * SLICE;
+const MOST: usize = 4 * SLICE;
 
 /// Masks some secrets in a stream of any bytes. The same text gives the same output, however the caller cuts
 /// it into chunks, unless the caller calls [`flush`](Self::flush) or [`pause`](Self::pause) between them.
@@ -135,7 +135,7 @@ impl Masker {
         }
     }
 
-    /// Reads the next bytes of the stream. Each time that 64 KiB are complete, writes the bytes that cannot
+    /// Reads the next bytes of the stream. Each time that 32 KiB are complete, writes the bytes that cannot
     /// be a part of a secret, except for about the last 1,024. [`flush`](Self::flush) also writes those.
     ///
     /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.

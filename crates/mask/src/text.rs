@@ -33,9 +33,30 @@ pub(crate) struct Text {
 #[derive(Clone, Copy)]
 struct Place {
     from: u32,
+    /// The end of the stretch. The highest bit tells whether the view left out a separator right before the
+    /// byte. A window is much shorter than the other 31 bits allow.
     to: u32,
-    /// Whether the view left out a separator right before the byte.
-    is_parted: bool,
+}
+
+/// The highest bit of a place's end.
+const PARTED: u32 = 1 << 31;
+
+impl Place {
+    fn new(from: u32, to: u32, is_parted: bool) -> Self {
+        let parted = if is_parted { PARTED } else { 0 };
+        Self {
+            from,
+            to: to | parted,
+        }
+    }
+
+    fn to(self) -> u32 {
+        self.to & !PARTED
+    }
+
+    fn is_parted(self) -> bool {
+        self.to & PARTED != 0
+    }
 }
 
 impl Text {
@@ -63,7 +84,7 @@ impl Text {
 
     pub(crate) fn push(&mut self, byte: u8, from: u32, to: u32, is_parted: bool) {
         self.bytes.push(byte);
-        self.places.push(Place { from, to, is_parted });
+        self.places.push(Place::new(from, to, is_parted));
     }
 
     /// Adds a byte that stands for the bytes `first` to `last` of another text.
@@ -78,7 +99,7 @@ impl Text {
         if let (Some(last), Some(place)) = (self.bytes.last(), self.places.last())
             && *last != BREAK
         {
-            self.push(BREAK, place.to, place.to, true);
+            self.push(BREAK, place.to(), place.to(), true);
         }
     }
 
@@ -88,7 +109,7 @@ impl Text {
         if self
             .places
             .last()
-            .is_some_and(|last| from.saturating_sub(last.to) > LONGEST_GAP)
+            .is_some_and(|last| from.saturating_sub(last.to()) > LONGEST_GAP)
         {
             self.cut();
         }
@@ -101,11 +122,7 @@ impl Text {
             self.push_near(*first, from, from + 1, false);
             self.bytes.extend_from_slice(rest);
             self.places
-                .extend((from + 1..from + bytes.len() as u32).map(|from| Place {
-                    from,
-                    to: from + 1,
-                    is_parted: false,
-                }));
+                .extend((from + 1..from + bytes.len() as u32).map(|from| Place::new(from, from + 1, false)));
         }
     }
 
@@ -136,11 +153,11 @@ impl Text {
     }
 
     pub(crate) fn to(&self, at: usize) -> u32 {
-        self.places[at].to
+        self.places[at].to()
     }
 
     pub(crate) fn is_parted(&self, at: usize) -> bool {
-        self.places[at].is_parted
+        self.places[at].is_parted()
     }
 
     /// A part of the text.
@@ -169,7 +186,7 @@ impl Text {
     /// The number of bytes that later text of the log cannot change.
     pub(crate) fn sure(&self) -> usize {
         self.unsure.map_or(self.len(), |unsure| {
-            let after = self.places.iter().rev().take_while(|place| place.to > unsure);
+            let after = self.places.iter().rev().take_while(|place| place.to() > unsure);
             self.len() - after.count()
         })
     }
