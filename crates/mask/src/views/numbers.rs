@@ -397,7 +397,8 @@ impl Tokens {
                 if text[at] == b'\n' {
                     (begins_line, has_address, latest) = (true, false, 0);
                     before = tokens.len();
-                } else if latest > 0
+                } else if matches!(text[at..], [b' ', b' ' | b'|' | b'>', ..])
+                    && latest > 0
                     && (has_address || tokens.len() >= before + FEW)
                     && let near = near(&tokens[before..], at, &place)
                     && (is_column(&text[at..], latest) || has_address && fills_line(&text[at..], near, text))
@@ -667,15 +668,14 @@ fn letter(word: &[u8]) -> Option<u8> {
 /// Whether the number that begins at `start` is the index of a list: `[7]=>` of PHP, `[7]="` of a shell, `"7":`
 /// of JSON, `[0x7] =` of gdb.
 fn is_index(text: &[u8], start: usize, digits: &Range<usize>) -> bool {
-    let before = start.checked_sub(1).map(|before| text[before]);
+    let begins_with = |byte| start > 0 && text[start - 1] == byte;
     let is_decimal = || text[digits.clone()].iter().all(u8::is_ascii_digit);
-    digits.len() <= INDEX
+    (match &text[digits.end..] {
+        [b']', b'=' | b':', ..] | [b']', b' ', b'=' | b':', ..] => begins_with(b'['),
+        [b'"', b':', ..] | [b'"', b' ', b':', ..] => begins_with(b'"'),
+        _ => false,
+    }) && digits.len() <= INDEX
         && (start < digits.start || is_decimal())
-        && match &text[digits.end..] {
-            [b']', b'=' | b':', ..] | [b']', b' ', b'=' | b':', ..] => before == Some(b'['),
-            [b'"', b':', ..] | [b'"', b' ', b':', ..] => before == Some(b'"'),
-            _ => false,
-        }
 }
 
 /// Whether a number is an address even within a line, because it looks like one of `xxd` or `hexdump -C`.
