@@ -9,7 +9,8 @@ use crate::{
     LEAST, PIECE,
     scan::SEEN,
     search::{LOSS, Piece},
-    secrets::Secrets,
+    secrets::{LONG, Secrets},
+    stream::merged,
     views::{View, is_token_byte, uses},
 };
 
@@ -36,9 +37,17 @@ const ADDRESS: usize = 4;
 /// The number of bytes before a piece in which the masker looks for the beginning of the line.
 const INDENT: usize = 64;
 
+/// The greatest number of bytes that a piece can have behind a stretch of a whole secret by chance: the first digits
+/// of a dump's next address can continue the text column before them.
+const CHANCE: u64 = 4;
+
 /// The latest pieces, by which the masker judges the next ones.
 #[derive(Clone, Default)]
-pub(crate) struct Pieces(VecDeque<Known>);
+pub(crate) struct Pieces {
+    known: VecDeque<Known>,
+    /// The stretches of the latest whole secrets, merged. Positions count from the beginning of the log.
+    whole: Vec<Range<u64>>,
+}
 
 /// A piece. Positions count from the beginning of the log.
 #[derive(Clone)]
@@ -61,15 +70,26 @@ impl Pieces {
     /// position of the window in the log.
     pub(crate) fn is_masked(&mut self, secrets: &Secrets, piece: &Piece, window: &[u8], base: u64) -> bool {
         let span = base + u64::from(piece.from)..base + u64::from(piece.to);
-        self.0.retain(|known| known.span.end + DISTANCE >= span.start);
+        self.known.retain(|known| known.span.end + DISTANCE >= span.start);
+        self.whole.retain(|whole| whole.end > span.start);
         let secret = secrets.get(piece.secret);
         let (from, to) = (piece.part.start as usize, piece.part.end as usize);
+        let stretches = || {
+            let stretches = piece.stretches.iter();
+            stretches.map(|stretch| base + u64::from(stretch.start)..base + u64::from(stretch.end))
+        };
+        if to - from == secret.bytes().len() && to - from >= LONG {
+            self.whole.extend(stretches());
+            self.whole = merged(std::mem::take(&mut self.whole));
+        } else if self.is_chance(span.start, span.end) {
+            return false;
+        }
         let own = secret.own(from, to);
         let mut before = None;
         // The search leaves out the first bytes of a piece of decoded bytes, but it has found them.
         let first = from.saturating_sub(secret.hidden_after());
         let mut is_rare = secret.sole(first, to) >= LEAST || secret.has_rare(first, to, SEEN);
-        for known in &self.0 {
+        for known in &self.known {
             if uses(View::Chain) && known.is_before(secrets, piece, &span, window, base) {
                 // Bytes of the secret that are in both pieces count once.
                 let rest = to.min(from.max(known.part.end as usize));
@@ -97,30 +117,26 @@ impl Pieces {
             own: chain,
             is_rare,
             is_masked,
-            ends: piece
-                .stretches
-                .iter()
-                .map(|stretch| base + u64::from(stretch.end))
-                .collect(),
+            ends: stretches().map(|stretch| stretch.end).collect(),
         };
         // The masker judges a piece again as long as its end is undecided.
-        if let Some(known) = self.0.iter_mut().find(|known| known.is_same(&new)) {
+        if let Some(known) = self.known.iter_mut().find(|known| known.is_same(&new)) {
             known.own = known.own.max(chain);
             known.is_rare |= is_rare;
             known.is_masked |= is_masked;
             return known.is_masked;
         }
-        if self.0.len() == MOST {
-            self.0.pop_front();
+        if self.known.len() == MOST {
+            self.known.pop_front();
         }
-        self.0.push_back(new);
+        self.known.push_back(new);
         is_masked
     }
 
     /// Replaces the indexes of secrets in `old` by those in `new`. Forgets the pieces of secrets that `new`
     /// lacks.
     pub(crate) fn follow(&mut self, new: &Secrets, old: &Secrets) {
-        self.0.retain_mut(|known| {
+        self.known.retain_mut(|known| {
             let index = new.index_of(known.secret, old);
             known.secret = index.unwrap_or_default();
             index.is_some()
@@ -129,15 +145,28 @@ impl Pieces {
 
     /// Forgets all pieces.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
+    }
+
+    /// Whether a piece begins in a whole secret, and ends there, or a few bytes behind one of the secret's stretches.
+    fn is_chance(&self, first: u64, end: u64) -> bool {
+        let before = |position: u64| {
+            let after = self.whole.partition_point(|whole| whole.start < position);
+            self.whole[..after].last().map_or(0, |whole| whole.end)
+        };
+        before(first + 1) > first && before(end) + CHANCE >= end
     }
 
     fn follows_mark(&self, span: &Range<u64>, window: &[u8], base: u64) -> bool {
         // In a dump, the text column separates the stretches of one piece. So each end of a stretch counts.
-        let ends = self.0.iter().filter(|known| known.is_masked).flat_map(|known| {
-            let after = known.ends.partition_point(|end| *end <= span.start);
-            known.ends[..after].last()
-        });
+        let ends = self
+            .known
+            .iter()
+            .filter(|known| known.is_masked)
+            .flat_map(|known| {
+                let after = known.ends.partition_point(|end| *end <= span.start);
+                known.ends[..after].last()
+            });
         ends.into_iter().any(|end| {
             let from = end.checked_sub(base).map(|from| from as usize);
             let between = from.and_then(|from| window.get(from..(span.start - base) as usize));
