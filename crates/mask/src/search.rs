@@ -151,13 +151,13 @@ impl<'a> Search<'a> {
         (before, stretch, after)
     }
 
-    /// Searches a text, and the texts that single views read in it. Leaves out the views that read only a few
-    /// characters in a row, or escapes.
+    /// Finds secrets of at least [`LONG`] bytes, whole or begun at the end, in a text and in the texts that single
+    /// views read in it. Leaves out the views that read only a few characters in a row, or escapes.
     pub(crate) fn once(&mut self, text: &Text) {
-        self.find(text, false);
+        self.find_each(text, false, FEW);
         let together = joined(text);
         if uses(View::Joined) {
-            self.find(&together, true);
+            self.find_each(&together, true, FEW);
         }
         if uses(View::Base64) {
             self.base64(&together, None);
@@ -165,7 +165,7 @@ impl<'a> Search<'a> {
         // A long text takes much memory.
         drop(together);
         numbers(text, &mut |bytes| {
-            self.find(&bytes, false);
+            self.find_each(&bytes, false, FEW);
             self.secrets.grams().find(&bytes.bytes, FEW).is_some()
         });
     }
@@ -223,7 +223,8 @@ impl<'a> Search<'a> {
         });
     }
 
-    /// Searches base64, and the texts in it that up to `depth` views read.
+    /// Searches base64, and the texts in it that up to `depth` views read. Without a depth, this finds what
+    /// [`Self::once`] does.
     fn base64(&mut self, joined: &Text, depth: Option<usize>) {
         let mut bytes = Vec::new();
         let mut from = 0;
@@ -243,7 +244,7 @@ impl<'a> Search<'a> {
             let digits = base64(part);
             for alignment in 0..4.min(digits.len()) {
                 digits.bytes(alignment, &mut bytes);
-                let parts = self.parts(&bytes);
+                let parts = self.parts(&bytes, if depth.is_none() { FEW } else { 1 });
                 let is_to_end = parts.last().is_some_and(|last| last.end == bytes.len());
                 for part in parts {
                     self.find(&digits.text(alignment, &bytes, part), false);
@@ -295,16 +296,13 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The stretches of some bytes in which [`Self::find`] finds parts of secrets, with a few bytes around
+    /// The stretches of some bytes in which [`Self::find_each`] finds parts of secrets, with a few bytes around
     /// them.
-    fn parts(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+    fn parts(&self, bytes: &[u8], stride: usize) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
-        while let Some(found) = bytes
-            .get(at..)
-            .and_then(|rest| self.secrets.grams().find(rest, 1))
-        {
-            at += found;
+        while let Some(found) = self.word_from(bytes, at, stride) {
+            at = found;
             let places = word(&bytes[at..])
                 .into_iter()
                 .flat_map(|word| self.secrets.places(word));
@@ -321,15 +319,29 @@ impl<'a> Search<'a> {
         merged(parts)
     }
 
+    /// The first position, at `from` or later, with a word of a secret. Looks at every `stride`th position, and
+    /// at each one near the end, where a secret may begin.
+    fn word_from(&self, bytes: &[u8], from: usize, stride: usize) -> Option<usize> {
+        let grams = self.secrets.grams();
+        let end = bytes.len().saturating_sub(LONG).max(from);
+        let before = bytes.get(from..bytes.len().min(end + LEAST - 1))?;
+        let found = grams.find(before, stride).map(|found| from + found);
+        found.or_else(|| Some(end + grams.find(&bytes[end..], 1)?))
+    }
+
     /// Finds the parts of secrets, of at least [`LEAST`] bytes each, in a text.
     fn find(&mut self, text: &Text, is_joined: bool) {
+        self.find_each(text, is_joined, 1);
+    }
+
+    /// Like [`Self::find`], but leaves out some parts that are shorter than `stride` + [`LEAST`] bytes.
+    fn find_each(&mut self, text: &Text, is_joined: bool, stride: usize) {
         if text.len() < LEAST && !text.goes_on {
             return;
         }
-        let grams = self.secrets.grams();
         let mut at = 0;
-        while let Some(found) = text.bytes.get(at..).and_then(|rest| grams.find(rest, 1)) {
-            at += found;
+        while let Some(found) = self.word_from(&text.bytes, at, stride) {
+            at = found;
             at = match self.around(text, at, is_joined) {
                 Some((place, part)) => {
                     // A part of one secret can contain another, short secret as a whole.
