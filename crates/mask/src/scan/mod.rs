@@ -23,7 +23,9 @@ use crate::{
     secrets::Secrets,
     stream::merged,
     text::Text,
-    views::{ROWS, caret, escape, has_carets, has_characters, is_token_byte, latin, unescaped_bytes},
+    views::{
+        ROWS, caret, escape, has_carets, has_characters, is_token_byte, latin, unescaped_bytes, without_frame,
+    },
 };
 
 /// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
@@ -405,12 +407,16 @@ impl<'a> Scan<'a> {
                     numbers(known, false);
                 }
             }
-            // What looks like the text column of a dump can be numbers.
+            // What looks like the text columns of a dump can be numbers. A short secret can be in two of them.
             let hex = self.bits(Class::Hex);
-            for column in columns {
-                if self.is_short || hex.count(part.start + column.start..part.start + column.end) >= DIGITS {
-                    numbers(&known[column], true);
-                }
+            let is_list = |column: &Range<usize>| {
+                hex.count(part.start + column.start..part.start + column.end) >= DIGITS
+            };
+            if !columns.is_empty() && (self.is_short || columns.iter().any(is_list)) {
+                let columns = columns
+                    .into_iter()
+                    .flat_map(|column| &known[without_frame(known, column)]);
+                numbers(&columns.copied().collect::<Vec<_>>(), true);
             }
             // The forms of a short secret are secrets, also its hexadecimal digits.
             if secrets.least() < LONG {

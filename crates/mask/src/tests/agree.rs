@@ -421,6 +421,29 @@ fn a_short_list_after_blanks_is_masked(#[case] between: &str, #[case] show: fn(u
     }
 }
 
+/// The numbers before the dump merge with those in its lines. Each text column has only a part of the secret.
+#[test]
+fn numbers_of_a_short_secret_in_two_text_columns_are_masked() {
+    for (between, show) in [(" ", octal as fn(u8) -> String), (",", |byte| byte.to_string())] {
+        let list = each("hunter2!", between, show);
+        let lines = list.as_bytes().chunks(16).enumerate().map(|(line, bytes)| {
+            let hex = each_byte(bytes, " ", |byte| format!("{byte:02x}"));
+            format!(
+                "{:06x}: {hex:<47}   {}\n",
+                16 * line,
+                String::from_utf8_lossy(bytes).replace(' ', ".")
+            )
+        });
+        let lines = lines.collect::<String>();
+        let out = agreed("hunter2!", format!("0000000: 3130      10\n0x{lines}").as_bytes());
+        assert!(out.contains(MARK), "{out}");
+    }
+}
+
+fn octal(byte: u8) -> String {
+    format!("{byte:03o}")
+}
+
 /// In the text column of a dump of UTF-16, a dot stands for the zero between two characters. The token has dots
 /// itself.
 #[rstest]

@@ -22,7 +22,7 @@ pub(crate) use escapes::{
 };
 pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{
-    GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers, without_sign,
+    GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers, without_frame, without_sign,
 };
 pub(crate) use table::{columns, table};
 pub(crate) use terminal::{Visible, hidden, visible};

@@ -203,7 +203,7 @@ fn wide_columns(text: &Text, columns: &[Range<usize>]) -> Text {
 }
 
 /// A text column without the blanks and the lines around it.
-fn without_frame(text: &[u8], column: Range<usize>) -> Range<usize> {
+pub(crate) fn without_frame(text: &[u8], column: Range<usize>) -> Range<usize> {
     let bytes = &text[column.clone()];
     let is_frame = |byte: &u8| matches!(byte, b' ' | b'|' | b'>' | b'\r');
     let end = bytes
