@@ -199,9 +199,11 @@ impl Known {
             let between = between.and_then(|between| window.get(between));
             between.is_some_and(|between| between.iter().any(|byte| !is_token_byte(*byte)))
         };
-        // The window may begin within a piece.
+        // The window may begin within a piece. Another view can show the same part again, and that is no rest.
         let is_cut = base > 0 && piece.from < CUT;
-        let is_rest = is_cut && span.start < self.span.end && self.secret == piece.secret && ahead < 0;
+        let is_longer = piece.part.end > self.part.end;
+        let is_rest =
+            is_cut && is_longer && span.start < self.span.end && self.secret == piece.secret && ahead < 0;
         let is_next =
             (is_rest || (-OVERLAP..=0).contains(&ahead) || (0..=LOSS as i64).contains(&ahead) && is_parted())
                 && self.span.start < span.start

@@ -619,6 +619,17 @@ fn logs_of_encoded_tokens_are_masked_alike(#[case] encode: &dyn Fn(&str) -> Stri
     assert!(agreed(&token, log.as_bytes()).contains(MARK));
 }
 
+/// Another token has the same claims. The window begins within them, in the digits of the dump and in its text column.
+#[test]
+fn the_rest_of_claims_does_not_continue_their_text_column() {
+    let (token, other) = (long_jwt(1_790_000_000), long_jwt(1_790_007_777));
+    let list = dump(&each(&other, " ", |byte| format!("{byte:08b}")));
+    for blanks in [0, 1000, 4000, 7000] {
+        let log = format!("{}\n{list}", " ".repeat(blanks));
+        assert_eq!(agreed(&token, log.as_bytes()), log);
+    }
+}
+
 /// The lines of a text, each with `columns` bytes.
 fn fold(text: &str, columns: usize) -> String {
     let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
