@@ -13,8 +13,8 @@ use crate::{
     stream::merged,
     text::Text,
     views::{
-        View, base64, cells, characters, has_carets, has_escapes, hidden, is_text, is_token_byte, joined,
-        latin, literals, numbers, table, uncareted, undecimal, unescaped, uses,
+        View, base64, cells, characters, escape, has_carets, has_escapes, hidden, is_text, is_token_byte,
+        joined, latin, literals, numbers, table, uncareted, undecimal, unescaped, unescaped_bytes, uses,
     },
 };
 
@@ -35,6 +35,9 @@ pub(crate) const LOSS: usize = 2;
 /// The least length of a run of text in the bytes that a view returns. Other views read a shorter run only if
 /// more bytes can follow it.
 const RUN: usize = 8;
+
+/// The greatest number of bytes of an escape for one character.
+const LONGEST_ESCAPE: usize = 12;
 
 /// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
 const TAIL: usize = 96;
@@ -136,7 +139,11 @@ impl<'a> Search<'a> {
             let is_separator = |byte: &u8| !is_token_byte(*byte);
             let is_base64 = |byte: &u8| is_token_byte(*byte) || *byte == b'=';
             let is_number = |byte: &u8| byte.is_ascii_hexdigit() || b" \t,:".contains(byte);
+            // The character that an escape stands for can continue the base64.
+            let is_escape = matches!(after, [b'\\' | b'%' | b'&', ..]);
+            let next = || unescaped_bytes(&after[..after.len().min(LONGEST_ESCAPE)], escape);
             (at == 0 || before.last().is_some_and(is_separator))
+                && !(is_escape && next().first().is_some_and(|byte| is_token_byte(*byte)))
                 && (at + 1 == lines.len() || after.first().is_some_and(is_separator))
                 && !before.last().is_some_and(|byte| b"\\%&#=xXuU".contains(byte))
                 && (line.iter().all(is_base64) || line.iter().all(is_number))

@@ -518,6 +518,18 @@ fn the_byte_after_a_token_stays() {
     assert_eq!(out, format!("Bearer {MARK}=i\n"));
 }
 
+/// The text after the base64 seems to be the line break of `echo`, if its first character is an escape.
+#[rstest]
+#[case("\\Compiling")]
+#[case("%43ompiling")]
+#[case("&#x43;ompiling")]
+#[case("\\nCompiling")]
+fn an_escape_after_base64_is_masked_alike(#[case] after: &str) {
+    let token = long_jwt(1_790_000_000);
+    let log = format!("Bearer {}{after}\n", STANDARD.encode(&token));
+    assert!(agreed(&token, log.as_bytes()).contains(MARK));
+}
+
 /// A terminal shows the token without its first character, which an escape before it may replace.
 #[rstest]
 #[case("162\\145\x1b[", |token: &str| token.into())]
