@@ -84,6 +84,17 @@ impl Pieces {
         } else if self.is_chance(span.start, span.end) {
             return false;
         }
+        // The window may begin within a piece that an earlier window has as a whole.
+        let is_rest = |known: &&Known| {
+            let ends = (known.secret, known.span.end, known.part.end);
+            ends == (piece.secret, span.end, piece.part.end) && known.span.start < span.start
+        };
+        if base > 0
+            && piece.from < CUT
+            && let Some(known) = self.known.iter().find(is_rest)
+        {
+            return known.is_masked;
+        }
         let own = secret.own(from, to);
         let mut before = None;
         // The search leaves out the first bytes of a piece of decoded bytes, but it has found them.
@@ -199,11 +210,9 @@ impl Known {
             let between = between.and_then(|between| window.get(between));
             between.is_some_and(|between| between.iter().any(|byte| !is_token_byte(*byte)))
         };
-        // The window may begin within a piece. Another view can show the same part again, and that is no rest.
+        // The window may begin within a piece.
         let is_cut = base > 0 && piece.from < CUT;
-        let is_longer = piece.part.end > self.part.end;
-        let is_rest =
-            is_cut && is_longer && span.start < self.span.end && self.secret == piece.secret && ahead < 0;
+        let is_rest = is_cut && span.start < self.span.end && self.secret == piece.secret && ahead < 0;
         let is_next =
             (is_rest || (-OVERLAP..=0).contains(&ahead) || (0..=LOSS as i64).contains(&ahead) && is_parted())
                 && self.span.start < span.start
