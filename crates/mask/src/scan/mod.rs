@@ -437,7 +437,9 @@ impl<'a> Scan<'a> {
             let line = start..end;
             start = end + 1;
             let found = hex.count(line.clone());
-            let adds_up = self.is_short || line.start > run.start && line.end < run.end;
+            let is_whole = (line.start > run.start || run.start == 0)
+                && (line.end < run.end || run.end == self.text.len());
+            let adds_up = self.is_short || is_whole;
             together += if adds_up { found } else { 0 };
             found >= DIGITS || together >= DIGITS || found > ADDRESS && has_address(&self.text[line])
         })

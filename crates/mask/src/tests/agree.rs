@@ -140,6 +140,23 @@ fn eleven_characters_in_base64_twice_stay() {
     }
 }
 
+/// Twelve bytes of a signature in three lines. The first one or the last one is at an end of the log.
+#[test]
+fn a_few_short_lines_of_digits_at_an_end_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let piece = &token[token.rfind('.').expect("three parts") + 40..][..12];
+    let lines = piece.as_bytes().chunks(4);
+    let lines = lines.map(|line| each_byte(line, "", |byte| format!("{byte:02X}")));
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    for log in [
+        format!("ready: {lines}   "),
+        format!("{lines}; ready\n"),
+        format!("{lines}\n"),
+    ] {
+        assert!(agreed(&token, log.as_bytes()).contains(MARK), "{log}");
+    }
+}
+
 /// The letters of hexadecimal numbers are not the texts between the numbers of a list.
 #[test]
 fn hexadecimal_words_with_letters_between_are_masked() {
