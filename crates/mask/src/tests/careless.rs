@@ -288,6 +288,10 @@ fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
 #[case::with_the_base(",", |byte, _| format!("16#{byte:X}#"))]
 #[case::with_the_length(", ", |byte, _| format!("8'h{byte:02x}"))]
 #[case::floating_point(", ", |byte, _| format!("{byte}.0"))]
+#[case::a_row_of_a_table(" | ", |byte, _| format!("{byte}"))]
+#[case::a_row_with_even_columns(" | ", |byte, _| format!("{byte:3}"))]
+#[case::a_row_of_hexadecimal_numbers(" | ", |byte, _| format!("{byte:02x}"))]
+#[case::steps(" > ", |byte, _| format!("{byte}"))]
 fn numbers_of_a_signature_are_masked(#[case] between: &str, #[case] number: fn(u8, usize) -> String) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");

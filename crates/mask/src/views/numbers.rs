@@ -748,7 +748,7 @@ fn byte_count(numbers: &[Token], text: &[u8]) -> usize {
 /// Whether `rest` begins with the text column of a dump, after a number with `latest` digits.
 fn is_column(rest: &[u8], latest: usize) -> bool {
     if !rest.starts_with(b"  ") {
-        return matches!(rest, [b' ', b'|' | b'>', ..]);
+        return matches!(rest, [b' ', frame @ (b'|' | b'>'), cell @ ..] if !is_cell(cell, *frame, latest));
     }
     let rest = &rest[..rest.len().min(LINE)];
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -763,6 +763,18 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     let is_hex = word.iter().all(u8::is_ascii_hexdigit);
     let is_decimal = next <= 11 && word.iter().all(u8::is_ascii_digit);
     next == 0 || !(is_hex && next == latest || is_decimal)
+}
+
+/// Whether a text begins with a number of a table's row, such as ` 79 | 45`. `frame` is the byte between two numbers.
+/// `latest` is the number of digits of the number before.
+fn is_cell(text: &[u8], frame: u8, latest: usize) -> bool {
+    let blanks = |text: &[u8]| text.iter().take_while(|byte| **byte == b' ').count();
+    let first = blanks(text);
+    let (number, rest) = text[first..].split_at(hex_digits(&text[first..]));
+    let is_number =
+        number.len() == latest || (1..=3).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
+    let is_end = |byte: &u8| *byte == frame || matches!(byte, b'\r' | b'\n');
+    first > 0 && is_number && rest.get(blanks(rest)).is_none_or(is_end)
 }
 
 /// Whether the rest of a dump's line has as many characters as the line has bytes, and is more than numbers.
