@@ -48,6 +48,7 @@
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; GUIDs; text columns of dumps |
+//! | bits | bits alone or in small groups: `0 1 1 0`, `0110 0101`, the digits of base64 in binary |
 //! | literals | lists of characters, escapes and numbers, such as `'w', '\x8f'` or `od -c` |
 //! | Latin-1 | bytes that a program took for characters of Latin-1 or Windows-1252, once or twice |
 //! | carets | control characters and bytes above 0x7f as `cat -v` and `less` print them |

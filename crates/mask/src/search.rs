@@ -13,8 +13,9 @@ use crate::{
     stream::merged,
     text::Text,
     views::{
-        View, base64, cells, characters, escape, has_carets, has_escapes, hidden, is_text, is_token_byte,
-        joined, latin, literals, numbers, table, uncareted, undecimal, unescaped, unescaped_bytes, uses,
+        View, base64, bits, cells, characters, escape, has_carets, has_escapes, hidden, is_text,
+        is_token_byte, joined, latin, literals, numbers, table, uncareted, undecimal, unescaped,
+        unescaped_bytes, uses,
     },
 };
 
@@ -224,6 +225,7 @@ impl<'a> Search<'a> {
         });
         literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         table(text, &mut |column| self.find(&column, false));
+        bits(text, &mut |bytes| self.find(&bytes, false));
         let secrets = self.secrets;
         cells(text, |word| secrets.may_begin(word), &mut |pieces| {
             self.text(&pieces, depth - 1);

@@ -9,8 +9,9 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        GUID, Kind, Token, Tokens, base64_value, binary_byte, cells, columns, decimal, escape, guid,
-        has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, unescaped_bytes, without_sign,
+        GUID, Kind, Token, Tokens, base64_value, binary_byte, bit_runs, byte, cells, columns, decimal,
+        escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, unescaped_bytes,
+        without_sign,
     },
 };
 
@@ -86,7 +87,11 @@ pub(super) fn base64(look: Look<'_>, run: &[u8], depth: usize, see: &mut dyn FnM
 pub(super) fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     let look = look.in_numbers();
     let Numbers {
-        digits, pairs, bytes, ..
+        digits,
+        pairs,
+        bytes,
+        bits,
+        ..
     } = read;
     let is_seen = Cell::new(false);
     let see = &mut |part| {
@@ -102,6 +107,8 @@ pub(super) fn numbers(look: Look<'_>, read: &mut Numbers, depth: usize, see: &mu
         pairs.extend(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]));
         decoded(look, pairs, depth, see);
     }
+    bits.iter()
+        .for_each(|bytes| words(look.secrets, bytes, look.least, see));
     for (bytes, word) in bytes.iter_mut().zip([1, 1, 2, 4, 8, 1, 1, 1, 1, 1]) {
         if is_seen.get() {
             return;
@@ -127,6 +134,8 @@ pub(super) struct Numbers {
     /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, binary
     /// bytes, numbers of at most two hexadecimal digits, and GUIDs.
     bytes: [Vec<u8>; 10],
+    /// The bytes that runs of bits stand for.
+    bits: Vec<Vec<u8>>,
     /// The bytes that pairs of hexadecimal digits stand for.
     pairs: Vec<u8>,
 }
@@ -153,6 +162,11 @@ impl Numbers {
             self.bytes[8].clear();
         }
         self.tokens = tokens;
+        self.bits.clear();
+        bit_runs(text, false, &mut |run, _, _| {
+            let of_eight = |first: usize| run[first..].chunks_exact(8).map(|places| byte(text, places));
+            self.bits.extend((0..8).map(|first| of_eight(first).collect()));
+        });
     }
 
     fn add(&mut self, token: &Token, digits: &[u8]) {

@@ -267,6 +267,13 @@ fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
     minus.to_owned() + &show(byte.unsigned_abs())
 }
 
+/// The bits of a byte in groups of this size.
+fn bits(byte: u8, size: usize, between: &str) -> String {
+    let bits: Vec<_> = format!("{byte:08b}").chars().collect();
+    let groups: Vec<String> = bits.chunks(size).map(|group| group.iter().collect()).collect();
+    groups.join(between)
+}
+
 /// The output of C, gdb and `od` for the decoded signature, or for the token.
 #[rstest]
 #[case::with_a_sign(" ", |byte, _| format!("{:x}", byte as i8 as i32))]
@@ -288,6 +295,11 @@ fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
 #[case::with_the_base(",", |byte, _| format!("16#{byte:X}#"))]
 #[case::with_the_length(", ", |byte, _| format!("8'h{byte:02x}"))]
 #[case::floating_point(", ", |byte, _| format!("{byte}.0"))]
+#[case::bits_of_an_image(" ", |byte, _| bits(byte, 1, " "))]
+#[case::a_list_of_bits(", ", |byte, _| bits(byte, 1, ", "))]
+#[case::bits_in_two_groups(" ", |byte, _| bits(byte, 4, " "))]
+#[case::bits_in_two_groups_with_a_prefix(" ", |byte, _| format!("0b{}", bits(byte, 4, "_")))]
+#[case::bits_in_lines("\n", |byte, _| bits(byte, 1, " "))]
 #[case::a_row_of_a_table(" | ", |byte, _| format!("{byte}"))]
 #[case::a_row_with_even_columns(" | ", |byte, _| format!("{byte:3}"))]
 #[case::a_row_of_hexadecimal_numbers(" | ", |byte, _| format!("{byte:02x}"))]
@@ -717,4 +729,16 @@ fn a_full_buffer_does_not_wait() {
     std::io::Read::read_exact(&mut log, &mut seen).expect("the masker writes");
     drop(writer.join().expect("written"));
     copier.join().expect("no panic").expect("copied");
+}
+
+/// Python prints the digits of the signature's base64 in binary, six bits each.
+#[test]
+fn binary_digits_of_base64_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let bytes = URL_SAFE_NO_PAD.decode(signature).expect("base64");
+    let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    let digits: Vec<_> = bits.as_bytes().chunks(6).map(String::from_utf8_lossy).collect();
+    let out = text(&Masker::new([&*token]), &digits.join(" "));
+    assert!(out.len() < 40, "{out}");
 }

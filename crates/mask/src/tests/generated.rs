@@ -88,6 +88,9 @@ pub(super) fn encoded(bytes: &[u8], random: &mut Random) -> Vec<u8> {
         }
         7 => bytes.iter().flat_map(|byte| [*byte, 0]).collect(),
         8 => format!("{{\"auth\":\"{}\"}}", STANDARD.encode(bytes)).into(),
+        9 if random.below(2) == 0 => {
+            numbers(bytes, |byte| format!("{:04b} {:04b}", byte >> 4, byte & 15), " ")
+        }
         9 => numbers(bytes, |byte| format!("{byte:08b}"), " "),
         10 => [b"Bearer ".as_slice(), bytes].concat(),
         11 => {

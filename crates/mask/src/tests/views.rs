@@ -149,6 +149,7 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Octal, &|t: &str| each(t, |byte| format!("{byte:03o} ")))]
 #[case(View::OctalWords, &|t: &str| words(t, 2, |word| format!("{word:06o}")))]
 #[case(View::Binary, &|t: &str| each(t, |byte| format!("{byte:08b} ")))]
+#[case(View::Bits, &|t: &str| each(t, |byte| format!("{:04b} {:04b} ", byte >> 4, byte & 15)))]
 #[case(View::Characters, &|t: &str| characters_in_prose(t))]
 #[case(View::Literals, &|t: &str| characters_and_numbers(t))]
 #[case(View::DecimalEscapes, &|t: &str| decimal_escapes(t))]

@@ -1,6 +1,7 @@
 //! The views. Each undoes one change that programs make to a text, such as base64 or colours.
 
 mod base64;
+mod bits;
 mod cells;
 mod characters;
 mod escapes;
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub(crate) use base64::{base64, base64_value};
+pub(crate) use bits::{bit_runs, bits, byte};
 pub(crate) use cells::cells;
 pub(crate) use characters::{ROWS, alone, characters};
 pub(crate) use escapes::{
@@ -45,6 +47,8 @@ pub(crate) enum View {
     Octal,
     OctalWords,
     Binary,
+    /// Bits alone or in small groups.
+    Bits,
     /// The text beside the numbers of a dump.
     Column,
     /// The columns of a table with one byte in each row.
