@@ -7,7 +7,7 @@ use crate::classes::{BLOCK, Bits, Class};
 
 /// The number of samples in a row of which [`DIGITS`] have a digit.
 const SAMPLES: usize = 8;
-const DIGITS: u32 = 4;
+const DIGITS: u32 = 3;
 
 /// The least number of line breaks in the two blocks before a position.
 const BREAKS: u32 = 3;

@@ -449,6 +449,7 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
 #[case("('CHAR', DECIMAL), ")]
 #[case("{'i': INDEX, 'code': DECIMAL}, ")]
 #[case("<c v=\"#xHEX\"/>")]
+#[case("     Constant(value=DECIMAL),\n")]
 #[case("    Byte {\n        at: INDEX,\n        value: DECIMAL,\n    },\n")]
 #[case("  <byte>\n    <index>INDEX</index>\n    <value>DECIMAL</value>\n  </byte>\n")]
 #[case("-[ RECORD INDEX ]\ni    | INDEX\nc    | CHAR\ncode | DECIMAL\n")]
