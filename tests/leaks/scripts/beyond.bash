@@ -86,8 +86,6 @@ set -x; for ((i = 700; i < 1042; i += 4)); do expr substr "$TOKEN" $i 4; done
 python3 -c 'import os; print(" ".join("%e" % b for b in os.environ["TOKEN"].encode()))'
 ### binary numbers of Verilog
 python3 -c 'import os; print(", ".join("8\x27b%s" % format(b, "08b") for b in os.environ["TOKEN"].encode()))'
-### binary digits, four in each group
-python3 -c 'import os; print(" ".join(format(b, "09_b") for b in os.environ["TOKEN"].encode()))'
 ### two numbers for each byte
 python3 -c 'import os
 for i, b in enumerate(os.environ["TOKEN"].encode()): print("byte %d: hi=%x lo=%x" % (i, b >> 4, b & 15))'
@@ -112,3 +110,49 @@ s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
 print("".join(chr(b) if 32 <= b < 127 else "^^%c" % (b ^ 64) if b < 128 else "^^%02x" % b for b in s))'
 ### 64-bit words as WinDbg shows them
 od -An -v -t x8 token | sed 's/ \(........\)/ \1`/g; s/^/00007ffe`1a2b3c40 /'
+### pickle of the characters
+python3 -c 'import os, pickle; print(pickle.dumps(list(os.environ["TOKEN"]), 0).decode())'
+### pickle of the numbers
+python3 -c 'import os, pickle; print(pickle.dumps(list(os.environ["TOKEN"].encode()), 0).decode())'
+### MessagePack of the characters
+python3 -c 'import os; print("dc0412" + "".join("a1%02x" % b for b in os.environ["TOKEN"].encode()))'
+### CBOR of the numbers
+python3 -c 'import os; print("9f" + "".join("18%02x" % b for b in os.environ["TOKEN"].encode()) + "ff")'
+### bits as dots and hash signs
+python3 -c 'import os; print("\n".join(format(b, "08b").translate({48: ".", 49: "#"}) for b in os.environ["TOKEN"].encode()))'
+### bits as true and false
+python3 -c 'import os; print([bool(b >> s & 1) for b in os.environ["TOKEN"].encode() for s in range(7, -1, -1)])'
+### bits, the lowest first
+perl -e 'print unpack("b*", $ENV{TOKEN}), "\n"'
+### values of the digits of base64
+python3 -c 'import os
+digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+print([digits.index(c) for c in os.environ["TOKEN"].split(".")[2]])'
+### columns with a common factor, as Octave shows them
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+print("ans =\n\n Columns 1 through 8:\n")
+for at in range(0, len(t), 8): print("".join("%10.5f" % (b / 100) for b in t[at:at + 8]))'
+### decimal numbers of three bytes
+python3 -c 'import base64, os
+s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
+print([int.from_bytes(s[at:at + 3], "big") for at in range(0, 255, 3)])'
+### decimal numbers with a unit
+od -An -v -tu1 -w1 token | numfmt --padding=8 --suffix=B
+### od -c of decimal numbers
+od -An -v -tu1 token | od -An -v -c
+### od -c of binary numbers
+xxd -b -c 6 token | cut -c 11-63 | od -An -v -c
+### grey pixels of an image
+python3 -c 'import os
+for at, b in enumerate(os.environ["TOKEN"].encode()): print("%d,0: (%d,%d,%d)  #%s  gray(%d)" % (at, b * 257, b * 257, b * 257, ("%02X" % b) * 6, b))'
+### coloured pixels of an image
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+for at in range(0, 1041, 3): print("%d,0: (%d,%d,%d)  srgb(%d,%d,%d)  ImageMagick pixel" % (at // 3 + 100, *t[at:at + 3], *t[at:at + 3]))'
+### base64 twice in lines of 20 characters
+base64 -w 0 token | base64 -w 20
+### addresses of six bytes in long lines
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'

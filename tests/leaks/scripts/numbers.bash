@@ -97,3 +97,21 @@ python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].
 python3 -c 'import os; t = os.environ["TOKEN"].encode(); [print(at // 6, *t[at:at + 6]) for at in range(0, len(t), 6)]'
 ### four numbers a line behind the time
 tail -c 342 token | od -An -v -tu1 -w4 | awk '{ printf "12:00:%02d rx %s\n", NR % 60, $0 }'
+### python row of a Markdown table
+python3 -c 'import os; print("| " + " | ".join(str(b) for b in os.environ["TOKEN"].encode()) + " |")'
+### sqlite3 numbers with bars
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+for at in range(0, len(t), 10): print(" " + " | ".join("%3d" % b for b in t[at:at + 10]))'
+### python hexadecimal row of a table
+python3 -c 'import os; print("| " + " | ".join("%02x" % b for b in os.environ["TOKEN"].encode()) + " |")'
+### bits of an image in PBM
+python3 -c 'import os
+bits = "".join(format(b, "08b") for b in os.environ["TOKEN"].encode())
+for at in range(0, len(bits), 35): print(*bits[at:at + 35])'
+### list of bits
+python3 -c 'import os; print(",".join("".join(format(b, "08b") for b in os.environ["TOKEN"].encode())))'
+### bits of each half of a byte
+python3 -c 'import os; print(*(format(b >> s & 15, "04b") for b in os.environ["TOKEN"].encode() for s in (4, 0)))'
+### python ast of a list
+python3 -c 'import ast, os; print(ast.dump(ast.parse(str(list(os.environ["TOKEN"].encode()))), indent=1))'
