@@ -26,13 +26,15 @@ pub(crate) enum Class {
     /// The first bytes of escapes.
     Escape,
     LineBreak,
+    /// The brackets that end a tuple, a list or an object.
+    Bracket,
     High,
     /// The first bytes of the characters U+0080 to U+00FF in UTF-8.
     Latin,
 }
 
 /// The classes that have only ASCII.
-const ASCII: [Class; 10] = [
+const ASCII: [Class; 11] = [
     Class::Token,
     Class::Part,
     Class::Base64,
@@ -43,6 +45,7 @@ const ASCII: [Class; 10] = [
     Class::Hex,
     Class::Escape,
     Class::LineBreak,
+    Class::Bracket,
 ];
 
 /// The number of classes.
@@ -64,6 +67,7 @@ const fn belongs(byte: u8, class: Class) -> bool {
         Class::Hex => byte.is_ascii_hexdigit(),
         Class::Escape => matches!(byte, b'\\' | b'%' | b'&' | b'=' | b'<' | b'^'),
         Class::LineBreak => byte == b'\n',
+        Class::Bracket => matches!(byte, b')' | b']' | b'}'),
         Class::High => byte >= 0x80,
         Class::Latin => matches!(byte, 0xc2 | 0xc3),
     }

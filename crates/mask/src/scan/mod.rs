@@ -7,6 +7,7 @@
 mod decode;
 mod few;
 mod records;
+mod rows;
 
 use std::{
     cell::{LazyCell, RefCell},
@@ -479,6 +480,7 @@ impl<'a> Scan<'a> {
         let (mut listed_to, mut table_to) = (0, 0);
         let samples = digits.samples(step);
         self.records(&samples, step, see);
+        self.rows(see);
         let often = often(&samples);
         let mut next = 0;
         while let Some(sample) = Bits(&often).first_from(next) {
