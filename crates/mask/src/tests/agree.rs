@@ -157,6 +157,32 @@ fn a_few_short_lines_of_digits_at_an_end_are_masked() {
     }
 }
 
+/// A byte in each row of a table, behind rows with other bytes.
+#[rstest]
+#[case::a_listing(&|at, byte| format!("{at:>6} | {byte:>3} | one byte of the file, with a long description\n"))]
+#[case::csv(&|at, byte| format!("{at},{byte},{},value of the byte in this row\n", at * 7 % 100))]
+#[case::statements(&|at, byte| format!("insert into bytes (n, value, comment) values ({at}, {byte}, 'a byte');\n"))]
+#[case::lines_of_a_log(&|at, byte| format!("12:30:{:02}.{:03} worker-3 INFO read byte {at} = {byte}\n", at % 60, at * 7 % 1000))]
+#[case::xml(&|at, byte| format!("<row id=\"{at}\"><value>{byte}</value><note>ordinary</note></row>\n"))]
+#[case::metrics(&|at, byte| format!("token_byte{{index=\"{at}\"}} {byte}.0\n"))]
+#[case::fields(&|at, byte| format!("token,index={at} value={byte}i 17000000{at:04}000000000\n"))]
+#[case::tuples(&|at, byte| format!("({at}, {byte}, 'a byte of the file, in the order of the file'), "))]
+#[case::calls(&|_, byte| format!("datetime.timedelta(days={byte}), "))]
+#[case::an_array(&|at, byte| format!("{{\"index\":{at},\"value\":{byte},\"comment\":\"a byte of the file\"}}, "))]
+#[case::objects(&|at, byte| format!("{{\n    \"index_in_file\": {at},\n    \"value_of_byte\": {byte},\n    \"comment\": \"none\"\n  }},\n  "))]
+fn rows_of_a_wide_table_are_masked(#[case] row: &dyn Fn(usize, u8) -> String) {
+    let token = long_jwt(1_790_000_000);
+    for secret in ["hunter2!", &token[token.len() - 342..], &token] {
+        for before in [0, 25, 50] {
+            let others = (0..before).map(|at| (at * 37 % 200) as u8);
+            let later = (0..20).map(|at| (at * 53 % 200) as u8);
+            let bytes = others.chain(secret.bytes()).chain(later).enumerate();
+            let log: String = bytes.map(|(at, byte)| row(at, byte)).collect();
+            assert!(agreed(secret, log.as_bytes()).contains(MARK), "{log}");
+        }
+    }
+}
+
 /// The letters of hexadecimal numbers are not the texts between the numbers of a list.
 #[test]
 fn hexadecimal_words_with_letters_between_are_masked() {

@@ -223,10 +223,11 @@ fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
     (rows, cells)
 }
 
-/// Whether a word is a number and a character, such as `12-a`.
+/// Whether a word is a number and a character, such as `12-a`. But `101.0` is one number.
 fn is_numbered(word: &[u8]) -> bool {
     matches!(word, [number @ .., b'-' | b'_' | b'.', _]
         if !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+        && !word.ends_with(b".0")
 }
 
 /// Whether a byte ends a row of a table.
@@ -252,6 +253,7 @@ impl Value {
 /// minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. `None` if the
 /// cell can stand for none of these.
 fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
+    let cell = without_type(cell);
     let is_number = |cell: &[u8]| {
         matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
             && (first.is_ascii_hexdigit() || matches!(first, b'x' | b'U' | b'u' | b'-')))
@@ -300,6 +302,15 @@ fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         number(8, 2..=4),
         number(2, 6..=8),
     ])
+}
+
+/// A decimal number without what tells its type: `101.0`, `101i`, `101u8`, `101L`.
+fn without_type(cell: &[u8]) -> &[u8] {
+    let digits = cell.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match cell.split_at(digits) {
+        ([_, ..], b".0" | b".00" | b"i" | b"u" | b"u8" | b"U" | b"L") => &cell[..digits],
+        _ => cell,
+    }
 }
 
 /// The bytes of pairs of hexadecimal digits with a dash between two pairs.
