@@ -411,13 +411,13 @@ impl<'a> Scan<'a> {
             // What looks like the text columns of a dump can be numbers. A short secret can be in two of them.
             let hex = self.bits(Class::Hex);
             let is_list = |column: &Range<usize>| {
-                hex.count(part.start + column.start..part.start + column.end) >= DIGITS
+                self.is_short || hex.count(part.start + column.start..part.start + column.end) >= DIGITS
             };
-            if !columns.is_empty() && (self.is_short || columns.iter().any(is_list)) {
-                let columns = columns
-                    .into_iter()
-                    .flat_map(|column| &known[without_frame(known, column)]);
-                numbers(&columns.copied().collect::<Vec<_>>(), true);
+            let columns = columns.into_iter().filter(is_list);
+            let columns = columns.flat_map(|column| &known[without_frame(known, column)]);
+            let columns: Vec<_> = columns.copied().collect();
+            if !columns.is_empty() {
+                numbers(&columns, true);
             }
             // The forms of a short secret are secrets, also its hexadecimal digits.
             if secrets.least() < LONG {

@@ -6,6 +6,9 @@ use crate::{LEAST, text::Text};
 /// The numbers of bits in a group. Another view reads groups of whole bytes.
 const GROUPS: [usize; 3] = [1, 4, 6];
 
+/// Every run of [`LEAST`] bytes contains so many characters from a multiple of their number on.
+const CHUNK: usize = 32;
+
 /// The number of bits of a byte.
 const BYTE: usize = 8;
 
@@ -42,7 +45,7 @@ pub(crate) fn bits(text: &Text, emit: &mut dyn FnMut(Text)) {
 pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize], usize, bool)) {
     let least = BYTE * LEAST;
     let is_bit = |byte: &u8| matches!(byte, b'0' | b'1');
-    if !goes_on && text.iter().filter(|byte| is_bit(byte)).count() < least {
+    if !goes_on && !text.chunks(CHUNK).any(has_only_bits) {
         return;
     }
     let (mut run, mut group, mut at) = (Vec::new(), 0, 0);
@@ -73,6 +76,17 @@ pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize]
     if goes_on || run.len() >= least {
         emit(&run, group, true);
     }
+}
+
+/// Whether some bytes have bits, and neither other digits nor words.
+fn has_only_bits(text: &[u8]) -> bool {
+    let is_bit = |byte: u8| (byte == b'0') | (byte == b'1');
+    let is_other = |byte: u8| byte.is_ascii_alphanumeric() & !is_bit(byte) & (byte != b'b');
+    // This has no branch for each byte, so that the compiler can use vectors.
+    let (other, bits) = text.iter().fold((false, false), |(other, bits), byte| {
+        (other | is_other(*byte), bits | is_bit(*byte))
+    });
+    bits && !other
 }
 
 /// The byte of the bits at some positions of a text.
