@@ -115,3 +115,19 @@ python3 -c 'import os; print(",".join("".join(format(b, "08b") for b in os.envir
 python3 -c 'import os; print(*(format(b >> s & 15, "04b") for b in os.environ["TOKEN"].encode() for s in (4, 0)))'
 ### python ast of a list
 python3 -c 'import ast, os; print(ast.dump(ast.parse(str(list(os.environ["TOKEN"].encode()))), indent=1))'
+### sqlite3 insert statements
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("INSERT INTO bytes(position, value, note) VALUES(%d, %d, \x27a byte of the token\x27);" % (i, b))'
+### CSV with a note in each row
+python3 -c 'import csv, os, sys; csv.writer(sys.stdout).writerows([i, b, "this is one byte of the token of the job"] for i, b in enumerate(os.environ["TOKEN"].encode()))'
+### table with a long description
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("%6d | %3d | one byte of the token, in the order of the file" % (i, b))'
+### metrics with a value for each byte
+od -An -v -tu1 -w1 token | awk '{ printf "token_byte{index=\"%d\"} %d.0\n", NR, $1 }'
+### python list of tuples with a note
+python3 -c 'import os; print([(i, b, "a byte of the token, in its order") for i, b in enumerate(os.environ["TOKEN"].encode())])'
+### python list of durations
+python3 -c 'import datetime, os; print([datetime.timedelta(b) for b in os.environ["TOKEN"].encode()])'
+### jq objects with a note
+jq -Rc '[explode | to_entries[] | {position: .key, value, note: "a byte of the token"}]' token
