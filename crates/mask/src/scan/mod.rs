@@ -6,6 +6,7 @@
 
 mod decode;
 mod few;
+mod fields;
 mod records;
 mod rows;
 
@@ -481,6 +482,7 @@ impl<'a> Scan<'a> {
         let samples = digits.samples(step);
         self.records(&samples, step, see);
         self.rows(see);
+        self.fields(see);
         let often = often(&samples);
         let mut next = 0;
         while let Some(sample) = Bits(&often).first_from(next) {

@@ -183,6 +183,45 @@ fn rows_of_a_wide_table_are_masked(#[case] row: &dyn Fn(usize, u8) -> String) {
     }
 }
 
+/// A byte behind the same label each time. The lengths of the texts between them differ.
+#[rstest]
+#[case::one_line(&|at, byte| format!("value={byte}, {}; ", comment(at)))]
+#[case::a_sentence(&|_, byte| format!("{byte}, and then the handler of the connection in the pool reads: "))]
+#[case::objects(&|at, byte| format!("{{\"id\":{at},\"value\":{byte},\"name\":\"{}\"}}, ", comment(at)))]
+#[case::tuples(&|at, byte| format!("({at},{byte},'{}'),", comment(at)))]
+#[case::structs(&|at, byte| format!("#<struct Item index={at}, value={byte}>, "))]
+#[case::cells(&|_, byte| format!("<td class=\"value\">{byte}</td>"))]
+#[case::statements(&|at, byte| format!("INSERT INTO bytes VALUES ({at}, {byte}, '{}');\n", comment(at)))]
+#[case::lines_of_a_log(&|at, byte| format!("12:30:{:02} INFO {} handler.py:{at} value={byte}\n", at % 60, comment(at)))]
+#[case::hexadecimal(&|at, byte| format!("12:30:{:02} INFO {} handler.py:{at} {byte:02x}\n", at % 60, comment(at)))]
+#[case::json_lines(&|at, byte| format!("{{\"time\":\"12:30:{:02}\",\"msg\":\"{}\",\"value\":{byte}}}\n", at % 60, comment(at)))]
+#[case::every_third_line(&|at, byte| format!("{}\nvalue: {byte}\n{}\n", comment(at), comment(at + 3)))]
+#[case::columns(&|at, byte| format!(" {at:>5} | {byte:>5} | {}\n", comment(at)))]
+fn bytes_behind_the_same_label_are_masked(#[case] row: &dyn Fn(usize, u8) -> String) {
+    let token = long_jwt(1_790_000_000);
+    for secret in ["hunter2!", &token[token.len() - 342..]] {
+        for before in [0, 25, 50] {
+            let others = (0..before).map(|at| (at * 37 % 200) as u8);
+            let later = (0..20).map(|at| (at * 53 % 200) as u8);
+            let bytes = others.chain(secret.bytes()).chain(later).enumerate();
+            let log: String = bytes.map(|(at, byte)| row(at, byte)).collect();
+            assert!(agreed(secret, log.as_bytes()).contains(MARK), "{log}");
+        }
+    }
+}
+
+/// Some words of a comment. Their number depends on the row.
+fn comment(row: usize) -> String {
+    let words = [
+        "from", "the", "pool", "of", "a", "worker", "with", "other", "files",
+    ];
+    let count = 1 + row * 7 % 6;
+    let words: Vec<_> = (0..count)
+        .map(|at| words[(row * 5 + at * 2) % words.len()])
+        .collect();
+    words.join(" ")
+}
+
 /// The letters of hexadecimal numbers are not the texts between the numbers of a list.
 #[test]
 fn hexadecimal_words_with_letters_between_are_masked() {

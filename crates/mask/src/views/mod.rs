@@ -26,7 +26,7 @@ pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{
     GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers, without_frame, without_sign,
 };
-pub(crate) use table::{columns, table};
+pub(crate) use table::{columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
 
 /// A view, or another part of the search, that a test can switch off.

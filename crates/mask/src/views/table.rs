@@ -237,13 +237,13 @@ fn ends_row(byte: u8) -> bool {
 
 /// The bytes that a cell stands for.
 #[derive(Clone, Copy)]
-struct Value {
-    value: u64,
-    count: usize,
+pub(crate) struct Value {
+    pub(crate) value: u64,
+    pub(crate) count: usize,
 }
 
 impl Value {
-    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
         let bytes = self.value.to_be_bytes();
         bytes.into_iter().skip(8 - self.count)
     }
@@ -252,7 +252,7 @@ impl Value {
 /// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number, which may have a
 /// minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. `None` if the
 /// cell can stand for none of these.
-fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
+pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     let cell = without_type(cell);
     let is_number = |cell: &[u8]| {
         matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
