@@ -75,8 +75,8 @@
 //! - A part of a secret with fewer than 16 bytes (of random bytes, 12) that continues no other part.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
-//!   columns, if other text is between the lines. The column of a table is masked, if its rows have almost the
-//!   same length.
+//!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table whose
+//!   rows have almost the same length.
 //! - Parts of one or two characters behind a label, if other text is between them.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32, read in another character set.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets

@@ -78,12 +78,13 @@ impl Pieces {
             let stretches = piece.stretches.iter();
             stretches.map(|stretch| base + u64::from(stretch.start)..base + u64::from(stretch.end))
         };
-        if to - from == secret.bytes().len() && to - from >= LONG {
+        let is_whole = to - from == secret.bytes().len() && to - from >= LONG;
+        if is_whole {
             self.whole.extend(stretches());
             self.whole = merged(std::mem::take(&mut self.whole));
-        } else if self.is_chance(span.start, span.end) {
-            return false;
         }
+        // Another secret can begin with this one. So the masker remembers the piece, and the rest continues it.
+        let is_chance = !is_whole && self.is_chance(span.start, span.end);
         // The window may begin within a piece that an earlier window has as a whole.
         let is_rest = |known: &&Known| {
             let ends = (known.secret, known.span.end, known.part.end);
@@ -116,11 +117,12 @@ impl Pieces {
         let begins = secret.starts.iter().any(|start| {
             *start == from || (from..to).contains(start) && lost(secret.own(*start, to)) >= piece_of_any
         });
-        let is_masked = secret.sole(from, to) >= most
+        let is_masked = sole >= most
             || before.is_some() && is_rare && chain >= piece_of_any
             || begins && lost(own) >= piece_of_any
             || sole >= piece_of_any
                 && (begins_line(&window[..piece.from as usize]) || self.follows_mark(&span, window, base));
+        let is_masked = is_masked && !is_chance;
         let new = Known {
             span,
             secret: piece.secret,

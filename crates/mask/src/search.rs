@@ -389,7 +389,7 @@ impl<'a> Search<'a> {
         let secret = self.secrets.get(place.secret);
         let at = place.at as usize;
         let loss = self.loss(text, place.secret);
-        secret.sole(at, at + length) >= secret.need_of_sole()
+        secret.sole(at, at + length) + loss >= secret.need_of_sole()
             || secret.starts.contains(&at) && secret.own(at, at + length) + loss >= secret.need(PIECE)
     }
 

@@ -26,7 +26,7 @@ use crate::{
 /// The number of bytes that the masker searches at once, unless the caller calls `flush` or `pause`. Each
 /// such search ends at a multiple of this number, so that the chunks in which the stream comes make no
 /// difference.
-const SLICE: usize = 32 << 10;
+pub(crate) const SLICE: usize = 32 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next

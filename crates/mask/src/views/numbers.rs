@@ -469,8 +469,8 @@ impl Tokens {
 
 /// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
 /// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`. A dump has none of
-/// these, but every second byte of a text can be equal. In a list of such bytes, the text before each number is
-/// the same.
+/// these. But every second byte of a text can be equal, and a byte between is often the same. Between two such
+/// bytes is the same text.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
         let may_count = token.digits.len() <= INDEX && !token.is_in_dump;
@@ -488,7 +488,14 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
         let step = before
             .zip(count)
             .and_then(|(before, count)| u64::checked_sub(count, before))
-            .filter(|step| *step > 0 || gap(tokens, at) != gap(tokens, at - 1));
+            .filter(|step| {
+                // The value of a counter is not among the numbers between.
+                let mut others = (1..=2 * COUNTERS)
+                    .step_by(2)
+                    .filter_map(|back| at.checked_sub(back));
+                let is_same = |other: usize| text[tokens[other].digits.clone()] == text[token.digits.clone()];
+                *step > 0 || gap(tokens, at) != gap(tokens, at - 1) || !others.any(is_same)
+            });
         let steps = match step {
             Some(_) if step == last => steps + 1,
             Some(_) => 1,

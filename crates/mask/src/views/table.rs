@@ -253,6 +253,8 @@ impl Value {
 /// minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. `None` if the
 /// cell can stand for none of these.
 pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
+    // `12.0` is also the character `0` behind its number.
+    let is_numbered = cell.len() > 2 && cell.ends_with(b".0");
     let cell = without_type(cell);
     let is_number = |cell: &[u8]| {
         matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
@@ -294,7 +296,11 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         count: 1,
     };
     Some([
-        (cell.len() == 1).then(|| character(cell[0])),
+        if is_numbered {
+            Some(character(b'0'))
+        } else {
+            (cell.len() == 1).then(|| character(cell[0]))
+        },
         number(16, if radix.is_some() { 1..=2 } else { 2..=2 })
             .or_else(word)
             .or_else(|| pairs(cell)),
