@@ -37,8 +37,8 @@ const ADDRESS: usize = 4;
 /// The number of bytes before a piece in which the masker looks for the beginning of the line.
 const INDENT: usize = 64;
 
-/// The greatest number of bytes that a piece can have behind a stretch of a whole secret by chance: the first digits
-/// of a dump's next address can continue the text column before them.
+/// The greatest number of bytes that a piece can have behind a stretch of a whole secret by chance: the first
+/// digits of a dump's next address can continue the text column before them.
 const CHANCE: u64 = 4;
 
 /// The latest pieces, by which the masker judges the next ones.
@@ -83,7 +83,8 @@ impl Pieces {
             self.whole.extend(stretches());
             self.whole = merged(std::mem::take(&mut self.whole));
         }
-        // Another secret can begin with this one. So the masker remembers the piece, and the rest continues it.
+        // Another secret can begin with this one. So the masker remembers the piece, and the rest continues
+        // it.
         let is_chance = !is_whole && self.is_chance(span.start, span.end);
         // The window may begin within a piece that an earlier window has as a whole.
         let is_rest = |known: &&Known| {
@@ -161,7 +162,8 @@ impl Pieces {
         *self = Self::default();
     }
 
-    /// Whether a piece begins in a whole secret, and ends there, or a few bytes behind one of the secret's stretches.
+    /// Whether a piece begins in a whole secret, and ends there, or a few bytes behind one of the secret's
+    /// stretches.
     fn is_chance(&self, first: u64, end: u64) -> bool {
         let before = |position: u64| {
             let after = self.whole.partition_point(|whole| whole.start < position);

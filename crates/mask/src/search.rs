@@ -105,8 +105,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The pieces that are secrets of at least [`LONG`] bytes, or the beginnings of such secrets at the end of
-    /// the window: a later search judges those.
+    /// The pieces that are secrets of at least [`LONG`] bytes, or the beginnings of such secrets at the end
+    /// of the window: a later search judges those.
     pub(crate) fn whole(&self) -> Vec<Piece> {
         let is_whole = |piece: &&Piece| {
             let secret = self.secrets.get(piece.secret);
@@ -120,8 +120,8 @@ impl<'a> Search<'a> {
         whole.filter(|piece| self.has_one_view(piece)).cloned().collect()
     }
 
-    /// Whether no other view reads a piece in another way: its lines are long and alike, have separators around
-    /// them, and are base64 or numbers with neither escapes nor prefixes.
+    /// Whether no other view reads a piece in another way: its lines are long and alike, have separators
+    /// around them, and are base64 or numbers with neither escapes nor prefixes.
     fn has_one_view(&self, piece: &Piece) -> bool {
         let lines = &piece.stretches;
         let inner = lines.get(1..lines.len() - 1).unwrap_or_default();
@@ -159,8 +159,8 @@ impl<'a> Search<'a> {
         (before, stretch, after)
     }
 
-    /// Finds secrets of at least [`LONG`] bytes, whole or begun at the end, in a text and in the texts that single
-    /// views read in it. Leaves out the views that read only a few characters in a row, or escapes.
+    /// Finds secrets of at least [`LONG`] bytes, whole or begun at the end, in a text and in the texts that
+    /// single views read in it. Leaves out the views that read only a few characters in a row, or escapes.
     pub(crate) fn once(&mut self, text: &Text) {
         self.find_each(text, false, FEW);
         let together = joined(text);
@@ -305,8 +305,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The stretches of some bytes in which [`Self::find_each`] finds parts of secrets, with a few bytes around
-    /// them.
+    /// The stretches of some bytes in which [`Self::find_each`] finds parts of secrets, with a few bytes
+    /// around them.
     fn parts(&self, bytes: &[u8], stride: usize) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
@@ -328,8 +328,8 @@ impl<'a> Search<'a> {
         merged(parts)
     }
 
-    /// The first position, at `from` or later, with a word of a secret. Looks at every `stride`th position, and
-    /// at each one near the end, where a secret may begin.
+    /// The first position, at `from` or later, with a word of a secret. Looks at every `stride`th position,
+    /// and at each one near the end, where a secret may begin.
     fn word_from(&self, bytes: &[u8], from: usize, stride: usize) -> Option<usize> {
         let grams = self.secrets.grams();
         let end = bytes.len().saturating_sub(LONG).max(from);

@@ -334,9 +334,10 @@ impl Secrets {
     }
 
     /// The longest stretch of `text` around the word at `at` that also stands in a secret or in one of its
-    /// forms. If the stretch is a part of a long secret that the text has whole, this returns the whole secret.
-    /// Returns `None` if no stretch is as long as `least` or as the shortest piece. If the word is part of a
-    /// signature or of decoded bytes, a stretch of any length counts: no other text has such a word by chance.
+    /// forms. If the stretch is a part of a long secret that the text has whole, this returns the whole
+    /// secret. Returns `None` if no stretch is as long as `least` or as the shortest piece. If the word is
+    /// part of a signature or of decoded bytes, a stretch of any length counts: no other text has such a word
+    /// by chance.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
         let first = self.words.partition_point(|(known, _)| *known < word);

@@ -33,8 +33,8 @@ pub(crate) const SLICE: usize = 32 << 10;
 /// slice finds it. So the masker need not read the end of a slice with views.
 const HELD: u64 = 1024;
 
-/// Like [`HELD`], if the slice ends in numbers that stand for numbers. One byte of a secret has up to 60 bytes
-/// there, and the first look does not know the header and the first claims of a JWT.
+/// Like [`HELD`], if the slice ends in numbers that stand for numbers. One byte of a secret has up to 60
+/// bytes there, and the first look does not know the header and the first claims of a JWT.
 const HELD_OF_NUMBERS: u64 = 16 << 10;
 
 /// The number of decided bytes that the masker keeps in the window, so that views can read the text before a
@@ -248,7 +248,8 @@ impl Masker {
                 self.base + u64::from(search.open),
                 self.base + u64::from(search.firm),
             );
-            // More text can contradict a secret that has only begun, also where an earlier search has decided.
+            // More text can contradict a secret that has only begun, also where an earlier search has
+            // decided.
             whole.shift(0, search.open);
             found = search.pieces;
         }
@@ -421,8 +422,8 @@ fn tail(seen: &Visible<'_>, end: usize) -> usize {
     seen.position(tail).min(end.saturating_sub(TAIL))
 }
 
-/// The long secrets that the window shows whole and unencoded, and that the terminal shows as they are. Removes
-/// the stretches in them from `sights`, because no view finds more there.
+/// The long secrets that the window shows whole and unencoded, and that the terminal shows as they are.
+/// Removes the stretches in them from `sights`, because no view finds more there.
 fn plain(
     search: &Search<'_>,
     sights: &mut Vec<Range<usize>>,
@@ -442,8 +443,8 @@ fn plain(
     whole
 }
 
-/// Whether the first look finds words of secrets other than `whole` in an island. Then all views read all of the
-/// island, because a short part of a secret can be beside a whole one.
+/// Whether the first look finds words of secrets other than `whole` in an island. Then all views read all of
+/// the island, because a short part of a secret can be beside a whole one.
 fn has_rest(secrets: &Secrets, views: &[&Visible<'_>], island: &Range<usize>, whole: &Whole) -> bool {
     views.iter().any(|seen| {
         let zone = seen.index(island.start)..seen.index(island.end);

@@ -93,8 +93,8 @@ impl Text {
         self.push(byte, text.from(first), text.to(last), is_parted);
     }
 
-    /// Adds [`BREAK`] at the end, unless the text is empty or ends with one. No piece spans it, unless the secret
-    /// itself has a line break there.
+    /// Adds [`BREAK`] at the end, unless the text is empty or ends with one. No piece spans it, unless the
+    /// secret itself has a line break there.
     pub(crate) fn cut(&mut self) {
         if let (Some(last), Some(place)) = (self.bytes.last(), self.places.last())
             && *last != BREAK

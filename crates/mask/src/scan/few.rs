@@ -26,8 +26,8 @@ const GUID_DIGITS: u64 = {
 const GUID_LENGTH: usize = 36;
 
 /// Numbers of which no list, table or dump consists. They stand for eight bytes only if all of their digits
-/// together do, or if one of them is a word of eight bytes. The last eight bytes of a GUID are in the order of
-/// its digits.
+/// together do, or if one of them is a word of eight bytes. The last eight bytes of a GUID are in the order
+/// of its digits.
 pub(super) struct Few {
     /// One bit for each hexadecimal digit of the text, and for each decimal one.
     hex: u64,
@@ -81,7 +81,8 @@ fn is_regular(text: &[u8], starts: u64) -> bool {
         equal += usize::from(separator.is_some() && latest.contains(&separator));
         latest = [latest[1], separator];
     }
-    // A list of eight bytes has seven separators. If they alternate, the first two of them have no equal before.
+    // A list of eight bytes has seven separators. If they alternate, the first two of them have no equal
+    // before.
     equal + 3 >= LEAST
 }
 

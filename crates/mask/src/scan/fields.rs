@@ -1,5 +1,5 @@
-//! Looks at numbers and characters that stand behind the same few bytes, however long the text between them is:
-//! `value=101` in some lines, `<td>101</td>`, `(7, 101, 'comment'),`.
+//! Looks at numbers and characters that stand behind the same few bytes, however long the text between them
+//! is: `value=101` in some lines, `<td>101</td>`, `(7, 101, 'comment'),`.
 
 use std::ops::Range;
 

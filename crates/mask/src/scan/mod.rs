@@ -37,8 +37,8 @@ pub(crate) const SEEN: usize = 12;
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;
 
-/// The distance between two short words that the look reads in a text. Every stretch of [`SEEN`] bytes has one
-/// of these words.
+/// The distance between two short words that the look reads in a text. Every stretch of [`SEEN`] bytes has
+/// one of these words.
 const GRID: usize = SEEN + 1 - SHORT_WORD;
 
 /// The bits of every ninth byte of a block. A block has one byte more than a multiple of nine.
@@ -51,12 +51,12 @@ const LONG: usize = 64;
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
 
-/// The least length of a run of base64 that the look decodes (for short secrets, it is less): twelve characters
-/// of a signature, encoded twice.
+/// The least length of a run of base64 that the look decodes (for short secrets, it is less): twelve
+/// characters of a signature, encoded twice.
 const RUN: usize = 22;
 
-/// The least number of capitals in a run of base64, because paths and words have few. Also the least number of
-/// capitals and of small letters in escaped text.
+/// The least number of capitals in a run of base64, because paths and words have few. Also the least number
+/// of capitals and of small letters in escaped text.
 const LETTERS: usize = 3;
 
 /// The length of a run of base64 from which on [`LETTERS`] capitals are enough. Between [`RUN`] and this
@@ -409,7 +409,8 @@ impl<'a> Scan<'a> {
                     numbers(known, false);
                 }
             }
-            // What looks like the text columns of a dump can be numbers. A short secret can be in two of them.
+            // What looks like the text columns of a dump can be numbers. A short secret can be in two of
+            // them.
             let hex = self.bits(Class::Hex);
             let is_list = |column: &Range<usize>| {
                 self.is_short || hex.count(part.start + column.start..part.start + column.end) >= DIGITS
@@ -492,8 +493,8 @@ impl<'a> Scan<'a> {
             }
             if at >= listed_to {
                 let part = self.around(2 * AROUND, at, 2 * AROUND);
-                // A log can be full of digits, so this skips some text. A list of a whole long secret is longer
-                // than the skipped text.
+                // A log can be full of digits, so this skips some text. A list of a whole long secret is
+                // longer than the skipped text.
                 listed_to = part.end + if self.is_short { 0 } else { 2 * OVERLAP };
                 if self.is_list(part.clone()) {
                     let part = part.start..self.text.len().min(part.start + PART);
@@ -615,7 +616,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The words of a block that have a capital among their first characters, but not a word at its beginning.
+    /// The words of a block that have a capital among their first characters, but not a word at its
+    /// beginning.
     fn capitalised(&self, block: usize) -> impl Iterator<Item = usize> {
         let (tokens, capitals) = (self.bits(Class::Token), self.bits(Class::Capital));
         let token = tokens.block(block);
@@ -623,8 +625,8 @@ impl<'a> Scan<'a> {
         positions(words).map(move |at| block * BLOCK + at)
     }
 
-    /// Whether another word soon after a position may also begin a piece of a secret. A word of other text can do
-    /// so by chance, and the text can have this word often.
+    /// Whether another word soon after a position may also begin a piece of a secret. A word of other text
+    /// can do so by chance, and the text can have this word often.
     fn has_other_piece(&self, at: usize) -> bool {
         let first = &self.text[at..][..SHORTEST_PIECE];
         let blocks = at / BLOCK..self.bits(Class::Token).blocks().min((at + 2 * OVERLAP) / BLOCK);

@@ -1,5 +1,5 @@
-//! Looks at tables with a byte, or a few, in each row, where a row is a long line, tuple or object: a listing with
-//! comments, CSV, the statements of a database, an array of objects.
+//! Looks at tables with a byte, or a few, in each row, where a row is a long line, tuple or object: a listing
+//! with comments, CSV, the statements of a database, an array of objects.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use crate::{
     text::LONGEST_GAP,
 };
 
-/// The lengths of rows. The look finds tables with shorter rows by their many digits, and no view reads longer
-/// rows.
+/// The lengths of rows. The look finds tables with shorter rows by their many digits, and no view reads
+/// longer rows.
 const LENGTHS: Range<usize> = 16..LONGEST_GAP as usize;
 
 /// The greatest difference between the lengths of two rows that follow each other: their numbers have up to
@@ -69,8 +69,8 @@ impl Rows {
 }
 
 impl Scan<'_> {
-    /// Tables whose rows have almost the same length. Most lines of other logs differ more. A row ends with its
-    /// line, or with a bracket.
+    /// Tables whose rows have almost the same length. Most lines of other logs differ more. A row ends with
+    /// its line, or with a bracket.
     pub(super) fn rows(&self, see: &mut dyn FnMut(Range<usize>)) {
         for ends in [Class::LineBreak, Class::Bracket] {
             let ends = self.bits(ends);

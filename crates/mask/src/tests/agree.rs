@@ -145,8 +145,8 @@ fn a_few_short_lines_of_digits_at_an_end_are_masked() {
     }
 }
 
-/// The bytes of a text with a constant between them, such as the zeros of UTF-16. The constant is no counter that
-/// stands for the text.
+/// The bytes of a text with a constant between them, such as the zeros of UTF-16. The constant is no counter
+/// that stands for the text.
 #[rstest]
 fn numbers_with_a_constant_between_are_masked(
     #[values("0", "1", "255")] constant: &str,
@@ -280,7 +280,8 @@ fn decimal_numbers_that_begin_in_a_control_sequence_are_masked(
     assert!(out.contains(MARK), "{out}");
 }
 
-/// The terminal shows the first or the last number and the word on the other side of the sequence as one word.
+/// The terminal shows the first or the last number and the word on the other side of the sequence as one
+/// word.
 #[rstest]
 fn numbers_beside_a_control_sequence_and_a_word_are_masked(
     #[values("\x1b[C", "\x1b[0m", "\u{200b}", "\0")] sequence: &str,
@@ -481,7 +482,8 @@ fn escapes_of_a_short_secret_are_masked(
     }
 }
 
-/// A list of the characters of binary digits has only two different numbers, and often every second one is equal.
+/// A list of the characters of binary digits has only two different numbers, and often every second one is
+/// equal.
 #[rstest]
 fn numbers_of_binary_digits_are_masked(
     #[values("\\u00", "0x", "&#x", "%", "")] before: &str,
@@ -512,8 +514,8 @@ fn numbers_of_a_short_secret_after_escapes_are_masked() {
     }
 }
 
-/// The blanks before the list look like those before the text column of a dump. The list has only a part of the
-/// signature.
+/// The blanks before the list look like those before the text column of a dump. The list has only a part of
+/// the signature.
 #[rstest]
 #[case(" ", |byte: u8| byte.to_string())]
 #[case(" ", |byte: u8| format!("{byte:02x}"))]
@@ -554,8 +556,8 @@ fn octal(byte: u8) -> String {
     format!("{byte:03o}")
 }
 
-/// In the text column of a dump of UTF-16, a dot stands for the zero between two characters. The token has dots
-/// itself.
+/// In the text column of a dump of UTF-16, a dot stands for the zero between two characters. The token has
+/// dots itself.
 #[rstest]
 fn a_text_column_of_utf_16_is_masked(
     #[values("correct-horse-battery-staple", "")] secret: &str,
@@ -678,7 +680,8 @@ fn claims_after_a_pause_are_masked() {
     assert_eq!(String::from_utf8_lossy(&out), agreed(&token, log.as_bytes()));
 }
 
-/// The text after `\x1b^` is hidden up to its end, but another sequence is in it. So the terminal shows all of it.
+/// The text after `\x1b^` is hidden up to its end, but another sequence is in it. So the terminal shows all
+/// of it.
 #[test]
 fn a_string_that_is_no_string_is_masked_before_a_pause() {
     let token = long_jwt(1_790_000_000);
@@ -741,7 +744,8 @@ fn logs_of_encoded_tokens_are_masked_alike(#[case] encode: &dyn Fn(&str) -> Stri
     assert!(agreed(&token, log.as_bytes()).contains(MARK));
 }
 
-/// Another token has the same claims. The window begins within them, in the digits of the dump and in its text column.
+/// Another token has the same claims. The window begins within them, in the digits of the dump and in its
+/// text column.
 #[test]
 fn the_rest_of_claims_does_not_continue_their_text_column() {
     let (token, other) = (long_jwt(1_790_000_000), long_jwt(1_790_007_777));

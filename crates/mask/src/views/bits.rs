@@ -39,9 +39,9 @@ pub(crate) fn bits(text: &Text, emit: &mut dyn FnMut(Text)) {
     });
 }
 
-/// Calls `emit` with the positions of the bits in each run of groups that all have the same number of bits. Leaves
-/// out runs of fewer than [`LEAST`] bytes. If the text goes on, a shorter run can be at its end. Also tells
-/// the number of bits in a group, and whether a run is the last one.
+/// Calls `emit` with the positions of the bits in each run of groups that all have the same number of bits.
+/// Leaves out runs of fewer than [`LEAST`] bytes. If the text goes on, a shorter run can be at its end. Also
+/// tells the number of bits in a group, and whether a run is the last one.
 pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize], usize, bool)) {
     let least = BYTE * LEAST;
     let is_bit = |byte: &u8| matches!(byte, b'0' | b'1');

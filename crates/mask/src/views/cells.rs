@@ -1,5 +1,5 @@
-//! Pieces behind the same label: `data: {"delta":"eyJh"}` in each line, `[0]="eyJh" [1]="bGci"`, a column of a
-//! table.
+//! Pieces behind the same label: `data: {"delta":"eyJh"}` in each line, `[0]="eyJh" [1]="bGci"`, a column of
+//! a table.
 
 use std::ops::Range;
 
@@ -55,7 +55,8 @@ pub(crate) fn cells(text: &Text, may_begin: impl Fn(&[u8]) -> bool, emit: &mut d
     }
 }
 
-/// The label of a piece: the word before the piece, the separators on both sides, and whether the piece is short.
+/// The label of a piece: the word before the piece, the separators on both sides, and whether the piece is
+/// short.
 type Label<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
 
 /// The words that may be pieces, by their label.

@@ -111,8 +111,8 @@ const WINDOWS: [char; 32] = [
     '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
 ];
 
-/// The text with each character of Latin-1 or Windows-1252 above 0x7f replaced by its byte. Some programs take
-/// bytes for these characters, and print them in UTF-8.
+/// The text with each character of Latin-1 or Windows-1252 above 0x7f replaced by its byte. Some programs
+/// take bytes for these characters, and print them in UTF-8.
 pub(crate) fn latin(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
     let mut at = 0;

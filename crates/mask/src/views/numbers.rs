@@ -15,8 +15,8 @@ const FEW: usize = 4;
 const PREFIX: usize = 16;
 const PREFIX_DIGITS: usize = 40;
 
-/// The greatest distance, in bytes of the log, between a text column and the numbers and the address to which it belongs.
-/// The masker may not know more of a long line.
+/// The greatest distance, in bytes of the log, between a text column and the numbers and the address to which
+/// it belongs. The masker may not know more of a long line.
 const LINE: usize = 1024;
 
 /// The greatest number of digits of an index.
@@ -468,9 +468,9 @@ impl Tokens {
 }
 
 /// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
-/// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`. A dump has none of
-/// these. But every second byte of a text can be equal, and a byte between is often the same. Between two such
-/// bytes is the same text.
+/// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`. A dump has none
+/// of these. But every second byte of a text can be equal, and a byte between is often the same. Between two
+/// such bytes is the same text.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
     let count = |token: &Token| {
         let may_count = token.digits.len() <= INDEX && !token.is_in_dump;
@@ -612,8 +612,8 @@ pub(crate) fn hex_value(byte: u8) -> Option<u8> {
     Some(VALUES[usize::from(byte)]).filter(|value| *value != NONE)
 }
 
-/// The byte of a number of one or two hexadecimal digits. C and Java print a negative byte as an integer of 32
-/// or 64 bits: `ffffff8f`.
+/// The byte of a number of one or two hexadecimal digits. C and Java print a negative byte as an integer of
+/// 32 or 64 bits: `ffffff8f`.
 pub(crate) fn hex_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
     let digits = match digits.len() {
         8 | 16 => {
@@ -672,8 +672,8 @@ fn letter(word: &[u8]) -> Option<u8> {
     }
 }
 
-/// Whether the number that begins at `start` is the index of a list: `[7]=>` of PHP, `[7]="` of a shell, `"7":`
-/// of JSON, `[0x7] =` of gdb.
+/// Whether the number that begins at `start` is the index of a list: `[7]=>` of PHP, `[7]="` of a shell,
+/// `"7":` of JSON, `[0x7] =` of gdb.
 fn is_index(text: &[u8], start: usize, digits: &Range<usize>) -> bool {
     let begins_with = |byte| start > 0 && text[start - 1] == byte;
     let is_decimal = || text[digits.clone()].iter().all(u8::is_ascii_digit);
@@ -772,8 +772,8 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     next == 0 || !(is_hex && next == latest || is_decimal)
 }
 
-/// Whether a text begins with a number of a table's row, such as ` 79 | 45`. `frame` is the byte between two numbers.
-/// `latest` is the number of digits of the number before.
+/// Whether a text begins with a number of a table's row, such as ` 79 | 45`. `frame` is the byte between two
+/// numbers. `latest` is the number of digits of the number before.
 fn is_cell(text: &[u8], frame: u8, latest: usize) -> bool {
     let blanks = |text: &[u8]| text.iter().take_while(|byte| **byte == b' ').count();
     let first = blanks(text);
@@ -869,8 +869,8 @@ fn decimal_word(digits: &[u8], token: &Token, count: usize) -> Option<([u8; 8], 
 /// The numbers of digits of the numbers in a GUID.
 pub(crate) const GUID: [usize; 5] = [8, 4, 4, 4, 12];
 
-/// The bytes of a GUID as Windows stores it, each with the index of its number: in the first three numbers, the
-/// last byte comes first. `None` if the numbers are not a GUID.
+/// The bytes of a GUID as Windows stores it, each with the index of its number: in the first three numbers,
+/// the last byte comes first. `None` if the numbers are not a GUID.
 pub(crate) fn guid(numbers: &[Token], text: &[u8]) -> Option<Vec<(usize, u8)>> {
     let touch = |pair: &[Token]| pair[0].digits.end + 1 == pair[1].digits.start;
     let is_guid = numbers.iter().map(|number| number.digits.len()).eq(GUID) && numbers.windows(2).all(touch);

@@ -1,6 +1,6 @@
-//! Tables with one byte in each row: its number, its character, or both, with or without an index. Also tables
-//! with a few bytes in each row: a number of some bytes, or a list of numbers. Also numbers and characters behind
-//! the same label: records with one field in each line.
+//! Tables with one byte in each row: its number, its character, or both, with or without an index. Also
+//! tables with a few bytes in each row: a number of some bytes, or a list of numbers. Also numbers and
+//! characters behind the same label: records with one field in each line.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -51,8 +51,8 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
     });
 }
 
-/// Calls `emit` with the cells of each column of a table and with the bytes that they stand for. Does the same
-/// for the longest list of numbers in each row, and for the cells behind each label.
+/// Calls `emit` with the cells of each column of a table and with the bytes that they stand for. Does the
+/// same for the longest list of numbers in each row, and for the cells behind each label.
 pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell])) {
     let (rows, cells) = rows(text, goes_on);
     labelled(text, &cells, emit);
@@ -60,7 +60,8 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
         return;
     }
     lists(text, &rows, &cells, emit);
-    // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of their cells.
+    // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of
+    // their cells.
     let is_even = rows
         .iter()
         .all(|row| row.cells.len() == rows[0].cells.len() && row.cells.len() <= FIRST);
@@ -123,9 +124,9 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
     lists.flat_map(|(found, _)| found).for_each(|cells| emit(cells));
 }
 
-/// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that begins
-/// with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`. All words with digits
-/// are the same label, because the digits can count.
+/// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
+/// begins with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`. All words
+/// with digits are the same label, because the digits can count.
 fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
     let mut labels = FxHashMap::<(&[u8], &[u8]), Ways>::default();
     for pair in cells.windows(2) {
@@ -249,9 +250,9 @@ impl Value {
     }
 }
 
-/// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number, which may have a
-/// minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. `None` if the
-/// cell can stand for none of these.
+/// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number, which may
+/// have a minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`.
+/// `None` if the cell can stand for none of these.
 pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     // `12.0` is also the character `0` behind its number.
     let is_numbered = cell.len() > 2 && cell.ends_with(b".0");
