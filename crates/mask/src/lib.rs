@@ -77,6 +77,8 @@
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table whose
 //!   rows have almost the same length.
+//! - A part of a secret of at least 64 bytes with one byte in each row, if it has fewer rows than a quarter of
+//!   the secret. The masker reads only some rows of such text.
 //! - Parts of one or two characters behind a label, if other text is between them.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32, read in another character set.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets

@@ -31,10 +31,10 @@ const LABEL: usize = 6;
 const LABELS: usize = 128;
 const PLACES: usize = 4;
 
-/// The label of all numbers of a short secret.
+/// The label of all numbers, whatever is before them. Only short secrets have it.
 const ANY: u64 = u64::MAX;
 
-/// What the label of the numbers of a list differs in from that of its first number.
+/// The bits by which the label of a list differs from the label of its first number.
 const LIST: u64 = 0xff << 56;
 
 /// The greatest length of the text of a number.
