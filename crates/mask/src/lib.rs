@@ -75,8 +75,8 @@
 //! - A part of a secret with fewer than 16 bytes (of random bytes, 12) that continues no other part.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
-//!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table whose
-//!   rows have almost the same length.
+//!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table
+//!   whose rows have almost the same length.
 //! - A part of a secret of at least 64 bytes with one byte in each row, if it has fewer rows than a quarter of
 //!   the secret. The masker reads only some rows of such text.
 //! - Parts of one or two characters behind a label, if other text is between them.

@@ -188,7 +188,6 @@ impl Fields {
 
 impl Scan<'_> {
     /// Numbers and characters behind the same label.
-    #[inline(never)]
     pub(super) fn fields(&self, see: &mut dyn FnMut(Range<usize>)) {
         if self.text.len() < SHORTEST || self.depth + 1 < DEPTH {
             return;

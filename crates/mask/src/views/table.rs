@@ -254,9 +254,10 @@ impl Value {
 /// have a minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`.
 /// `None` if the cell can stand for none of these.
 pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
+    let untyped = without_type(cell);
     // `12.0` is also the character `0` behind its number.
-    let is_numbered = cell.len() > 2 && cell.ends_with(b".0");
-    let cell = without_type(cell);
+    let is_numbered = untyped.len() < cell.len() && cell.ends_with(b".0");
+    let cell = untyped;
     let is_number = |cell: &[u8]| {
         matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
             && (first.is_ascii_hexdigit() || matches!(first, b'x' | b'U' | b'u' | b'-')))
