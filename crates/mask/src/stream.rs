@@ -19,7 +19,7 @@ use crate::{
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
     text::Text,
-    views::{Visible, visible},
+    views::{Visible, is_token_byte, visible},
     whole::Whole,
 };
 
@@ -33,8 +33,13 @@ pub(crate) const SLICE: usize = 32 << 10;
 /// slice finds it. So the masker need not read the end of a slice with views.
 const HELD: u64 = 1024;
 
-/// Like [`HELD`], if the slice ends in numbers that stand for numbers. One byte of a secret has up to 60
-/// bytes there, and the first look does not know the header and the first claims of a JWT.
+/// Like [`HELD`], if the slice ends in numbers. One byte of a secret has up to 10 bytes there, and the first
+/// look does not know the header and the first claims of a JWT.
+const HELD_IN_NUMBERS: u64 = 4 << 10;
+
+/// Like [`HELD_IN_NUMBERS`], if the numbers stand for numbers, and the window is full. Then one byte of a secret
+/// has up to 60 bytes. While the window is not full, the masker holds all of it back: such numbers can be lines
+/// or dumps in the text that they stand for, so views read them best from their beginning on.
 const HELD_OF_NUMBERS: u64 = 16 << 10;
 
 /// The number of decided bytes that the masker keeps in the window, so that views can read the text before a
@@ -59,6 +64,9 @@ const TAIL_OF_NUMBERS: usize = 1024;
 /// whole line. From the middle of a line on, a view can take the text column of a dump for numbers, or the
 /// title of a terminal for text that it shows.
 const LINE: usize = 1024;
+
+/// The greatest number of bytes of a number or word before a stretch that the masker also reads.
+const WORD: usize = 64;
 
 /// If the window has more undecided bytes than this, the masker decides about all of them.
 const MOST: usize = 4 * SLICE;
@@ -254,12 +262,7 @@ impl Masker {
             found = search.pieces;
         }
         if next == Next::Slice {
-            let last = self.window.len().saturating_sub(2 * TAIL);
-            let held = if is_of_numbers(&self.window[last..]) {
-                HELD_OF_NUMBERS
-            } else {
-                HELD
-            };
+            let held = held(&self.window);
             open = open.min(end.saturating_sub(held)).max(self.decided);
             firm = end;
         }
@@ -409,6 +412,19 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
     (search, whole)
 }
 
+/// The number of bytes at the end of a slice that the masker holds back.
+fn held(window: &[u8]) -> u64 {
+    let last = &window[window.len().saturating_sub(2 * TAIL)..];
+    let digits = last.iter().filter(|byte| byte.is_ascii_digit()).count();
+    match () {
+        _ if is_of_numbers(last) && window.len() + SLICE <= MOST => MOST as u64,
+        _ if is_of_numbers(last) => HELD_OF_NUMBERS,
+        // The lines of most logs have fewer digits, also with the time in each.
+        _ if digits > last.len() / 3 => HELD_IN_NUMBERS,
+        _ => HELD,
+    }
+}
+
 /// The beginning of the text at the end of the window that the masker reads with views in any case. `seen` is
 /// the text that a terminal shows, because overstruck text has three bytes for each of these.
 fn tail(seen: &Visible<'_>, end: usize) -> usize {
@@ -521,12 +537,22 @@ pub(crate) fn merged<P: Copy + Ord>(mut stretches: Vec<Range<P>>) -> Vec<Range<P
     stretches
 }
 
-/// The beginning of the line around a position. If that is more than [`LINE`] bytes before, the
-/// position itself.
+/// The beginning of the line around a position. If that is more than [`LINE`] bytes before, the beginning of
+/// the number or word around the position, or the position itself.
 fn line_start(text: &[u8], position: usize) -> usize {
     let from = position.saturating_sub(LINE);
-    memchr::memrchr(b'\n', &text[from..position])
-        .map_or(if from == 0 { 0 } else { position }, |before| from + before + 1)
+    let before = &text[from..position];
+    match memchr::memrchr(b'\n', before) {
+        Some(last) => from + last + 1,
+        None if from == 0 => 0,
+        // From the middle of a number on, a view can read all following digits in other pairs.
+        None => before
+            .iter()
+            .rev()
+            .take(WORD)
+            .position(|byte| !is_token_byte(*byte))
+            .map_or(position, |back| position - back),
+    }
 }
 
 /// A zone of the visible bytes as a text, from the beginning of the zone's first line. `is_last` tells that
