@@ -29,7 +29,7 @@ const MOST: usize = 512;
 
 /// If the window begins within a piece, a view finds only the rest of the piece. The rest begins less than
 /// this many bytes after the beginning of the window.
-const CUT: u32 = 64;
+const CUT: u32 = 256;
 
 /// The least number of hexadecimal digits of the address at the start of a dump's line.
 const ADDRESS: usize = 4;
@@ -86,10 +86,13 @@ impl Pieces {
         // Another secret can begin with this one. So the masker remembers the piece, and the rest continues
         // it.
         let is_chance = !is_whole && self.is_chance(span.start, span.end);
-        // The window may begin within a piece that an earlier window has as a whole.
+        // The window may begin within a piece that an earlier window has as a whole. A view can find the same
+        // part in another way, with other stretches.
+        let ends: Vec<_> = stretches().map(|stretch| stretch.end).collect();
         let is_rest = |known: &&Known| {
-            let ends = (known.secret, known.span.end, known.part.end);
-            ends == (piece.secret, span.end, piece.part.end) && known.span.start < span.start
+            (known.secret, known.part.end) == (piece.secret, piece.part.end)
+                && known.span.start < span.start
+                && known.ends.ends_with(&ends)
         };
         if base > 0
             && piece.from < CUT
@@ -131,7 +134,7 @@ impl Pieces {
             own: chain,
             is_rare,
             is_masked,
-            ends: stretches().map(|stretch| stretch.end).collect(),
+            ends,
         };
         // The masker judges a piece again as long as its end is undecided.
         if let Some(known) = self.known.iter_mut().find(|known| known.is_same(&new)) {
