@@ -342,10 +342,15 @@ impl<'a> Scan<'a> {
         let (mut numbers, mut read) = (Numbers::default(), Vec::new());
         let mut decode = |run: Option<Range<usize>>| {
             let run = run.map(|run| {
+                if !self.is_short {
+                    return run;
+                }
+                // The end of a word, such as `hunter2`, is no number.
+                let word = self.text[..run.start].iter().rev().take(FRAME);
+                let word = word.take_while(|byte| byte.is_ascii_alphanumeric()).count();
                 // A fold can put the last numbers of a short secret into a line of their own.
-                let ends_line =
-                    self.is_short && self.text[self.around(FRAME, run.end, FRAME)].contains(&b'\n');
-                self.around(0, run.start, run.len() + if ends_line { COLUMN } else { 0 })
+                let ends_line = self.text[self.around(FRAME, run.end, FRAME)].contains(&b'\n');
+                self.around(word, run.start, run.len() + if ends_line { COLUMN } else { 0 })
             });
             self.decode(run.into_iter(), &mut numbers, see);
         };

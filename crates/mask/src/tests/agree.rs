@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use super::*;
+use crate::stream::SLICE;
 
 /// Asserts that a masker gives the same output as the definition, and returns this output.
 fn agreed(secret: &str, log: &[u8]) -> String {
@@ -30,7 +31,7 @@ fn a_slice_ends_within_characters_that_stand_alone() {
     for more in 0..3 {
         let log = format!(
             "{}\n{}\n",
-            " ".repeat(crate::stream::SLICE - 2000 + more),
+            " ".repeat(SLICE - 2000 + more),
             each(&token, ", ", |byte| char::from(byte).into())
         );
         assert_eq!(agreed(&token, log.as_bytes()).trim(), MARK, "{more}");
@@ -385,6 +386,103 @@ fn a_text_column_is_near_its_numbers() {
         ] {
             agreed(&token, format!("{bits}{}{text}\n", " ".repeat(275)).as_bytes());
         }
+    }
+}
+
+/// A slice ends within the escapes of the header, which have more bytes than the masker holds back of other
+/// text. The first look does not know the header.
+#[test]
+fn a_slice_ends_within_the_escapes_of_a_header() {
+    let token = long_jwt(1_790_000_000);
+    let list = each(&token, ", ", |byte| format!("\\u{byte:04x}"));
+    let log = format!("{}\n{list}\n", " ".repeat(SLICE - 1330));
+    assert_eq!(agreed(&token, log.as_bytes()).trim(), MARK);
+}
+
+/// A slice ends within numbers that stand for lines of a dump. Such a line must be read from its address on.
+#[rstest]
+#[case(|byte| format!("{byte:08b} "))]
+#[case(|byte| format!("{byte}, "))]
+fn a_slice_ends_within_a_dump_in_numbers(#[case] show: fn(u8) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let numbers = each(&dump(&STANDARD.encode(&token)), "", show);
+    let log = format!("{}{numbers}", " ".repeat(9500));
+    assert!(log.len() > SLICE);
+    assert!(agreed(&token, log.as_bytes()).contains(MARK));
+}
+
+/// Two views read the same part, one of them without its first character. The rest of both begins in the next
+/// slice.
+#[test]
+fn a_slice_ends_within_a_dump_of_escapes() {
+    let token = long_jwt(1_790_000_000);
+    let escapes = each(&token, "", |byte| format!("&#x{byte:02x};"));
+    for more in [8000, 14_000] {
+        let log = format!("{}\n{}", " ".repeat(more), dump(&escapes));
+        assert!(log.len() > SLICE);
+        agreed(&token, log.as_bytes());
+    }
+}
+
+/// The text that the masker reads begins within the long line of binary digits, and must not begin within a
+/// number.
+#[test]
+fn numbers_after_a_long_line_of_numbers_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let numbers = each(&"other ".repeat(400), " ", |byte| format!("{byte:08b}"));
+    let list = each(&each(&token, ", ", |byte| byte.to_string()), "", |byte| {
+        format!("{byte:02X}")
+    });
+    for more in 0..9 {
+        let log = format!("{numbers}{}{}", " ".repeat(300 + more), fold(&list, 8));
+        let out = agreed(&token, log.as_bytes());
+        assert!(!out.contains("3130"), "{out}");
+    }
+}
+
+/// The text ends within the last byte of a long number.
+#[test]
+fn a_long_number_with_half_a_byte_is_masked() {
+    let token = long_jwt(1_790_000_000);
+    let base64 = STANDARD.encode(&token);
+    let hex = each(&base64[1..], "", |byte| format!("{byte:02x}"));
+    let log = format!("0x{:02x}0x{hex}0\n", base64.as_bytes()[0]);
+    assert_eq!(agreed(&token, log.as_bytes()), format!("0x{MARK}0\n"));
+}
+
+/// Before the numbers is the end of a word, or after them the beginning of another list.
+#[rstest]
+#[case(
+    "nter2!\\000000: 3130 3420 3131 3720 3131 3020 3131 3620   104.117.110.116.\n000010: 3130 3120 3131 3420 3530 2033 33          101.114.50.33\n"
+)]
+#[case(
+    "6\08\0-\07\05\0-\06\0e\0-\07\04\0-\06\05\0-\07\02\0-\03\02\0-\02\01\00x55, 0x39, 0x70, 0x53, 0x6d, 0x70, 0x68"
+)]
+fn numbers_beside_a_word_are_masked(#[case] log: &str) {
+    let out = agreed("hunter2!", log.as_bytes());
+    assert!(out.contains(MARK) && !out.contains("117"), "{out}");
+}
+
+/// The letter ends other text.
+#[test]
+fn binary_numbers_after_a_letter_are_masked() {
+    let bits = each("correct-horse-battery-staple", " ", |byte| format!("{byte:08b}"));
+    assert_eq!(
+        agreed("correct-horse-battery-staple", format!("r{bits}\n").as_bytes()),
+        format!("r{MARK}\n")
+    );
+}
+
+/// The first and the last digit of each escape are the same, as if every second number were a counter.
+#[test]
+fn octal_numbers_of_equal_digits_in_escapes_are_masked() {
+    let secret = "Tr0ub4dor-aqiyIQYaqiyIQ-and-more";
+    let escapes = each(secret, "", |byte| format!("\\{byte:03o}"));
+    for log in [
+        each(&escapes, " ", |byte| format!("{byte:03o}")),
+        each(&escapes, ", ", |byte| byte.to_string()),
+    ] {
+        assert_eq!(agreed(secret, log.as_bytes()), MARK);
     }
 }
 

@@ -256,7 +256,8 @@ impl Reader<'_> {
                 range.start += 2;
             }
             range.start = range.end - without_sign(&self.text.bytes[range.clone()]).len();
-            if token.kind == Kind::Prefixed && range.len() % 2 == 1 {
+            // A long number is many bytes, of which the last one can be cut.
+            if token.kind == Kind::Prefixed && range.len() % 2 == 1 && range.len() < LONG {
                 digits.values.push(0);
                 digits.at.push(range.start as u32);
             }
@@ -408,8 +409,11 @@ impl Tokens {
                     let end = length.map_or(text.len(), |length| at + length);
                     let end = end.min(at + column_width(near, text));
                     columns.push(at..end);
-                    let line = &mut tokens[before..];
-                    line.iter_mut().for_each(|token| token.is_in_dump = has_address);
+                    // Other numbers can be far before the dump in its line.
+                    let far = tokens.len() - near.len();
+                    tokens[far..]
+                        .iter_mut()
+                        .for_each(|token| token.is_in_dump = has_address);
                     // The next line of the dump can follow in the same line of the log.
                     (begins_line, has_address, latest, before) = (true, false, 0, tokens.len());
                     at = end;
@@ -489,12 +493,14 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
             .zip(count)
             .and_then(|(before, count)| u64::checked_sub(count, before))
             .filter(|step| {
-                // The value of a counter is not among the numbers between.
-                let mut others = (1..=2 * COUNTERS)
-                    .step_by(2)
-                    .filter_map(|back| at.checked_sub(back));
-                let is_same = |other: usize| text[tokens[other].digits.clone()] == text[token.digits.clone()];
-                *step > 0 || gap(tokens, at) != gap(tokens, at - 1) || !others.any(is_same)
+                // The value of a counter is not among the numbers between. In a list of escapes, every
+                // second one of these numbers is the backslash.
+                let other = |back: usize| Some(&text[tokens[at.checked_sub(back)?].digits.clone()]);
+                let is_same = |back: usize| other(back) == other(0);
+                let alternate = |back: usize| other(back).is_some() && other(back) == other(back + 4);
+                *step > 0
+                    || gap(tokens, at) != gap(tokens, at - 1)
+                    || !((1..=2 * COUNTERS).step_by(2).any(is_same) || alternate(1) || alternate(3))
             });
         let steps = match step {
             Some(_) if step == last => steps + 1,
@@ -556,13 +562,27 @@ fn word_length(text: &[u8]) -> usize {
         if !byte.is_ascii_alphanumeric() {
             return at;
         }
-        // The text may begin within numbers that touch.
-        if at > 0
-            && matches!(
-                text[at..],
-                [b'0', b'x', _, b'0', b'x', ..] | [b'0', b'x', _, _, b'0', b'x', ..]
-            )
-        {
+        // The text may begin within numbers that touch. One such number may follow others: `21-0f0x55`.
+        let is_end = |byte: Option<&u8>| !byte.is_some_and(u8::is_ascii_alphanumeric);
+        let is_number = match &text[at..] {
+            _ if at == 0 => false,
+            [b'0', b'x', _, b'0', b'x', ..] | [b'0', b'x', _, _, b'0', b'x', ..] => true,
+            [b'0', b'x', pair @ ..] if at == 2 => {
+                hex_digits(&text[..2]) == 2 && hex_digits(pair) == 2 && is_end(pair.get(2))
+            }
+            // A letter can be right before a list of binary numbers.
+            [b'0' | b'1', ..] => {
+                hex_value(text[at - 1]).is_none()
+                    && text[at..]
+                        .iter()
+                        .take_while(|byte| matches!(byte, b'0' | b'1'))
+                        .count()
+                        == BITS
+                    && is_end(text.get(at + BITS))
+            }
+            _ => false,
+        };
+        if is_number {
             return at;
         }
         run = if byte.is_ascii_hexdigit() { run + 1 } else { 0 };
