@@ -14,7 +14,7 @@ use crate::{
     text::Text,
     views::{
         View, base64, bits, cells, characters, escape, has_carets, has_escapes, hidden, is_text,
-        is_token_byte, joined, latin, literals, numbers, table, uncareted, undecimal, unescaped,
+        is_token_byte, joined, latin, literals, narrow, numbers, table, uncareted, undecimal, unescaped,
         unescaped_bytes, uses,
     },
 };
@@ -193,6 +193,9 @@ impl<'a> Search<'a> {
         if uses(View::Characters) {
             characters(text, &mut |alone| self.find(&alone, true));
         }
+        if uses(View::Terminal) && text.bytes.contains(&0) {
+            self.find(&narrow(text), false);
+        }
         if uses(View::Latin) && memchr::memchr2(0xc2, 0xc3, &text.bytes).is_some() {
             let bytes = latin(text);
             self.find(&bytes, false);
@@ -273,6 +276,9 @@ impl<'a> Search<'a> {
     /// Searches the bytes that a view has read.
     fn bytes(&mut self, text: &Text, depth: usize) {
         self.find(text, false);
+        if text.bytes.contains(&0) {
+            self.find(&narrow(text), false);
+        }
         let sure;
         let text = if text.goes_on && text.unsure.is_some() {
             sure = text.part_that_is_sure();

@@ -10,8 +10,8 @@ use crate::{
     text::Text,
     views::{
         GUID, Kind, Token, Tokens, base64_value, binary_byte, bit_runs, byte, cells, columns, decimal,
-        escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, unescaped_bytes,
-        without_sign,
+        escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, negative,
+        unescaped_bytes, without_sign,
     },
 };
 
@@ -51,8 +51,14 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
         }
     }
     // The characters of UTF-16 have zeros between them.
-    let zeros = memchr::memchr_iter(0, bytes).count();
-    if zeros > bytes.len() / 3 {
+    let (mut zeros, mut in_a_row, mut latest) = (0, 0, 0);
+    let mut is_wide = false;
+    for at in memchr::memchr_iter(0, bytes) {
+        in_a_row = if at == latest + 2 { in_a_row + 1 } else { 1 };
+        (zeros, latest) = (zeros + 1, at);
+        is_wide |= in_a_row >= LEAST - 1;
+    }
+    if is_wide || zeros > bytes.len() / 3 {
         let visible = only(bytes, |byte| byte != 0);
         scan(look, &visible, depth, &mut |part| {
             see(part.start..bytes.len());
@@ -211,13 +217,21 @@ impl Numbers {
             0x1_0000..0x1_0000_0000 => add(3, signed(decimal), 4),
             _ => add(4, signed(decimal), 8),
         }
+        if most < 10
+            && length <= 20
+            && let Some(byte) = negative(decimal)
+        {
+            add(1, byte, 1);
+        }
         match length {
             _ if most > 7 => {}
-            1..=4 if octal < 0x100 => add(5, signed(octal), 1),
             6 => add(6, octal, 2),
             11 => add(6, octal, 4),
             22 => add(6, octal, 8),
             _ => {}
+        }
+        if most < 8 && length < 22 && octal < 0x100 {
+            add(5, signed(octal), 1);
         }
         if most < 2
             && let Some((byte, _)) = binary_byte(digits, token)

@@ -51,9 +51,9 @@ const LONG: usize = 64;
 const SAMPLE: usize = 16;
 const COUNTED: usize = 8;
 
-/// The least length of a run of base64 that the look decodes (for short secrets, it is less): twelve
-/// characters of a signature, encoded twice.
-const RUN: usize = 22;
+/// The least length of a run of base64 that the look decodes (for short secrets, it is less): ten characters
+/// of a signature, encoded twice. Base64 may have lost two more at its ends.
+const RUN: usize = 19;
 
 /// The least number of capitals in a run of base64, because paths and words have few. Also the least number
 /// of capitals and of small letters in escaped text.
@@ -794,6 +794,10 @@ impl<'a> Scan<'a> {
             if self.is_short && (is_of_digits(part.clone()) || is_of_digits(end)) {
                 part.end = self.text.len().min(at + PART + 2 * OVERLAP);
                 next = (at + PART).div_ceil(step);
+            }
+            // The escape can also be the last one.
+            if self.is_short && is_of_digits(self.around(AROUND, at, 0)) {
+                part.start = at.saturating_sub(2 * OVERLAP);
             }
             // Escapes have digits, or they stand for bytes between the letters of a secret.
             let count = |class| self.bits(class).count(part.clone());

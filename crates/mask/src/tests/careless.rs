@@ -261,6 +261,82 @@ fn numbers_before_a_control_sequence_are_masked() {
 }
 
 /// A byte as a signed number.
+/// Numbers of a table, whatever is between its columns: `column -t`, `pr -8`, `printf '%6s'`, a debugger. Each
+/// row has eight of them, or also an address.
+#[rstest]
+fn numbers_in_columns_are_masked(
+    #[values(" ", "  ", "   ", "      ", "\t", ", ", ",  ", " | ", " - ")] between: &str,
+    #[values(
+        |byte| format!("0x{byte:02x}"),
+        |byte| format!("{byte:#x}"),
+        |byte| format!("${byte:02x}"),
+        |byte| format!("<{byte:02x}>"),
+        |byte| format!("'{byte:02x}'"),
+        |byte| format!("\\x{byte:02x}"),
+        |byte| format!("%{byte:02X}"),
+        |byte| format!("U+{byte:04X}"),
+        |byte| format!("0b{byte:08b}"),
+        |byte| format!("{byte:04}"),
+        |byte| format!("{byte:010}"),
+        |byte| format!("{byte:05o}"),
+        |byte| format!("{byte:05x}"),
+        |byte| format!("{byte:04x}"),
+        |byte| format!("0x{byte:08x}"),
+        |byte| format!("{byte}.0"),
+        |byte| format!("{byte}u8"),
+    )]
+    show: fn(u8) -> String,
+    #[values(false, true)] has_address: bool,
+) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("it has three parts");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("it is base64");
+    for bytes in [token.as_bytes(), &signature] {
+        let rows = bytes.chunks(8).enumerate().map(|(at, row)| {
+            let row: Vec<_> = row.iter().map(|byte| show(*byte)).collect();
+            let address = if has_address {
+                format!("{:06x}: ", 8 * at)
+            } else {
+                String::new()
+            };
+            format!("{address}{}\n", row.join(between))
+        });
+        let out = text(&Masker::new([&*token]), &rows.collect::<String>());
+        // The header and the first claims stay.
+        let left = bytes[bytes.len() - 200..].windows(3).filter(|three| {
+            let three: Vec<_> = three.iter().map(|byte| show(*byte)).collect();
+            out.contains(&three.join(between))
+        });
+        assert_eq!(left.count(), 0, "{out}");
+    }
+}
+
+/// A program prints a negative byte as an integer with more bytes.
+#[rstest]
+fn negative_bytes_in_larger_integers_are_masked(
+    #[values(
+        |byte| format!("{:x}", byte as i8 as i16),
+        |byte| format!("{:x}", byte as i8 as i64),
+        |byte| (byte as i8 as u32).to_string(),
+        |byte| (byte as i8 as u64).to_string(),
+    )]
+    show: fn(u8) -> String,
+    #[values(" ", "\n", ", ")] between: &str,
+) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("it has three parts");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("it is base64");
+    let list: Vec<_> = signature.iter().map(|byte| show(*byte)).collect();
+    let out = text(&Masker::new([&*token]), &format!("sum: {}\n", list.join(between)));
+    let shown = out
+        .replace(MARK, "")
+        .bytes()
+        .filter(u8::is_ascii_hexdigit)
+        .count();
+    // The first two bytes stay.
+    assert!(shown < 50, "{out}");
+}
+
 fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
     let byte = byte.cast_signed();
     let minus = if byte < 0 { "-" } else { "" };

@@ -24,7 +24,8 @@ pub(crate) use escapes::{
 };
 pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{
-    GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, numbers, without_frame, without_sign,
+    GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, negative, numbers, without_frame,
+    without_sign,
 };
 pub(crate) use table::{columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
@@ -142,6 +143,19 @@ fn windows(text: &[u8]) -> (usize, u8) {
         Some(at) => (WINDOWS[at].len_utf8(), 0x80 + at as u8),
         None => (1, text[0]),
     }
+}
+
+/// The text without the zeros of UTF-16.
+pub(crate) fn narrow(text: &Text) -> Text {
+    let mut out = Text::with_room(text.len());
+    for (at, byte) in text.bytes.iter().enumerate().filter(|(_, byte)| **byte != 0) {
+        out.push_from(*byte, text, at, at);
+    }
+    out.parted_at_end = text.parted_at_end;
+    out.unsure = text.unsure;
+    out.is_padded = text.is_padded;
+    out.goes_on = text.goes_on;
+    out
 }
 
 /// The text without its separators.

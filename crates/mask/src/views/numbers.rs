@@ -19,6 +19,9 @@ const PREFIX_DIGITS: usize = 40;
 /// it belongs. The masker may not know more of a long line.
 const LINE: usize = 1024;
 
+/// The greatest length of a number and the bytes around it, in a table.
+const CELL: usize = 24;
+
 /// The greatest number of digits of an index.
 const INDEX: usize = 5;
 
@@ -102,7 +105,7 @@ type Rule = (View, u8, RangeInclusive<usize>, Way);
 const WAYS: [Rule; 12] = [
     (View::Hexadecimal, 15, 1..=16, hex_byte),
     (View::LittleEndian, 15, 4..=16, little_endian),
-    (View::Decimal, 9, 1..=3, decimal),
+    (View::Decimal, 9, 1..=LENGTHS, decimal),
     (View::DecimalWords, 9, 3..=LENGTHS, |digits, token| {
         decimal_word(digits, token, 2)
     }),
@@ -121,7 +124,7 @@ const WAYS: [Rule; 12] = [
     (View::DecimalWords, 9, 10..=LENGTHS, |digits, token| {
         big_endian(decimal_word(digits, token, 8)?)
     }),
-    (View::Octal, 7, 1..=4, octal_byte),
+    (View::Octal, 7, 1..=LENGTHS, octal_byte),
     (View::OctalWords, 7, 6..=22, |digits, _| {
         let words = [(6, 2), (11, 4), (22, 8)];
         words
@@ -402,7 +405,7 @@ impl Tokens {
                     && latest > 0
                     && (has_address || tokens.len() >= before + FEW)
                     && let near = near(&tokens[before..], at, &place)
-                    && (is_column(&text[at..], latest) || has_address && fills_line(&text[at..], near, text))
+                    && (is_column(text, at, latest) || has_address && fills_line(at, near, text))
                     && (has_address && place(address_to) + LINE >= place(at) || near.len() >= FEW)
                 {
                     let length = memchr::memchr(b'\n', &text[at..]);
@@ -529,6 +532,10 @@ fn word_length(text: &[u8]) -> usize {
     if first >= 2 * BITS && text[..2 * BITS].iter().all(|byte| matches!(byte, b'0' | b'1')) {
         return BITS;
     }
+    if first == LONG && is_wide_sign(&text[..LONG]) && !text.get(LONG).is_some_and(u8::is_ascii_alphanumeric)
+    {
+        return LONG;
+    }
     if first == LONG
         && let Some(at) = sign(&text[..text.len().min(LONG + SIGNED)])
     {
@@ -605,6 +612,12 @@ fn sign(digits: &[u8]) -> Option<usize> {
     found.map(|at| 2 * at)
 }
 
+/// Whether 16 hexadecimal digits are a negative byte as an integer of 64 bits.
+fn is_wide_sign(digits: &[u8]) -> bool {
+    let (sign, byte) = digits.split_at(LONG - 2);
+    byte[0] >= b'8' && sign.iter().all(|digit| matches!(digit, b'f' | b'F'))
+}
+
 /// The digits of a byte whose sign C printed. Other digits stay.
 pub(crate) fn without_sign(digits: &[u8]) -> &[u8] {
     let is_signed = digits.len() == SIGNED && sign(digits).is_some();
@@ -632,21 +645,15 @@ pub(crate) fn hex_value(byte: u8) -> Option<u8> {
     Some(VALUES[usize::from(byte)]).filter(|value| *value != NONE)
 }
 
-/// The byte of a number of one or two hexadecimal digits. C and Java print a negative byte as an integer of
-/// 32 or 64 bits: `ffffff8f`.
+/// The byte of a number of one or two hexadecimal digits, and zeros before them. C and Java print a negative
+/// byte as an integer of 16, 32 or 64 bits: `ffffff8f`.
 pub(crate) fn hex_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
-    let digits = match digits.len() {
-        8 | 16 => {
-            let (sign, byte) = digits.split_at(digits.len() - 2);
-            let is_negative = byte[0] >= b'8' && sign.iter().all(|digit| matches!(digit, b'f' | b'F'));
-            byte.get(..).filter(|_| is_negative)?
-        }
-        _ => digits,
-    };
-    if digits.len() > 2 {
-        return None;
-    }
-    byte(value(digits, 16)?, token)
+    let (before, byte) = digits.split_at(digits.len().saturating_sub(2));
+    let all = |digit: u8| before.iter().all(|byte| byte.to_ascii_lowercase() == digit);
+    let is_negative = matches!(digits.len(), 4 | 8 | 16) && byte[0] >= b'8' && all(b'f');
+    (is_negative || all(b'0'))
+        .then(|| self::byte(value(byte, 16)?, token))
+        .flatten()
 }
 
 /// The place of a number's digits in a word, and the kind of the word. `letters` are the letters before the
@@ -718,7 +725,8 @@ fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
 
 /// Whether a number looks like the address of a dump, by its length and by the text after it.
 fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
-    if !ADDRESS.contains(&digits.len()) {
+    // `U+0065` is a character.
+    if !ADDRESS.contains(&digits.len()) || text[..digits.start].ends_with(b"+") {
         return false;
     }
     match &text[digits.end..] {
@@ -733,13 +741,14 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
                 .iter()
                 .take_while(|byte| byte.is_ascii_alphanumeric())
                 .count();
-            // Words of a dump can all have the prefix `0x`.
-            let prefix = if matches!(text[..digits.start], [.., b'0', b'x' | b'X']) {
+            // Numbers can all have the same prefix.
+            let prefix = if matches!(text[..digits.start], [.., b'0', b'x' | b'X' | b'b' | b'B' | b'o']) {
                 2
             } else {
                 0
             };
-            blanks > 0 && next > 0 && next != prefix + digits.len()
+            let is_negative = text[digits.clone()].starts_with(b"ffffff");
+            blanks > 0 && next > 0 && next != prefix + digits.len() && !is_negative
         }
     }
 }
@@ -772,12 +781,18 @@ fn byte_count(numbers: &[Token], text: &[u8]) -> usize {
     digits.div_ceil(2)
 }
 
-/// Whether `rest` begins with the text column of a dump, after a number with `latest` digits.
-fn is_column(rest: &[u8], latest: usize) -> bool {
-    if !rest.starts_with(b"  ") {
-        return matches!(rest, [b' ', frame @ (b'|' | b'>'), cell @ ..] if !is_cell(cell, *frame, latest));
-    }
+/// Whether the text column of a dump begins at a position, after a number with `latest` digits.
+fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
+    let (before, rest) = text.split_at(at);
     let rest = &rest[..rest.len().min(LINE)];
+    if !rest.starts_with(b"  ") {
+        return match rest {
+            [b' ', frame @ (b'|' | b'>'), cell @ ..] => {
+                !is_cell(cell, *frame, latest) && !are_alike(before, cell)
+            }
+            _ => false,
+        };
+    }
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Some(first) = line.iter().position(|byte| !matches!(byte, b' ' | b'-')) else {
         return false;
@@ -789,7 +804,38 @@ fn is_column(rest: &[u8], latest: usize) -> bool {
     let word = &line[first..first + next];
     let is_hex = word.iter().all(u8::is_ascii_hexdigit);
     let is_decimal = next <= 11 && word.iter().all(u8::is_ascii_digit);
-    next == 0 || !(is_hex && next == latest || is_decimal)
+    let is_number = next > 0 && (is_hex && next == latest || is_decimal);
+    !is_number && !are_alike(before, line)
+}
+
+/// Whether the last cell of a text and the first one of another text have the same bytes around their digits,
+/// such as `0x8f,` and `0x76`. Then both are numbers of a table.
+fn are_alike(before: &[u8], after: &[u8]) -> bool {
+    let is_blank = |byte: &u8| *byte == b' ';
+    let is_end = |byte: &u8| matches!(byte, b' ' | b'\n');
+    let end = before
+        .iter()
+        .rposition(|byte| !is_blank(byte))
+        .map_or(0, |last| last + 1);
+    let cell = &before[end.saturating_sub(CELL)..end];
+    let cell = cell.rsplit(is_end).next().unwrap_or_default();
+    let first = after.iter().take_while(|byte| is_blank(byte)).count();
+    let next = after[first..].split(is_end).next().unwrap_or_default();
+    next.len() <= CELL && frame(cell).len() > 1 && frame(cell) == frame(next)
+}
+
+/// The bytes of a table's cell, with a zero in place of each number.
+fn frame(cell: &[u8]) -> Vec<u8> {
+    let mut frame = cell.to_vec();
+    while frame.pop_if(|last| matches!(last, b',' | b';' | b'\r')).is_some() {}
+    let is_binary = frame.len() == 2 + BITS && frame.starts_with(b"0b");
+    frame
+        .iter_mut()
+        .skip(if is_binary { 2 } else { 0 })
+        .filter(|byte| byte.is_ascii_hexdigit())
+        .for_each(|byte| *byte = b'0');
+    frame.dedup_by(|next, last| *next == b'0' && *last == b'0');
+    frame
 }
 
 /// Whether a text begins with a number of a table's row, such as ` 79 | 45`. `frame` is the byte between two
@@ -806,7 +852,8 @@ fn is_cell(text: &[u8], frame: u8, latest: usize) -> bool {
 
 /// Whether the rest of a dump's line has as many characters as the line has bytes, and is more than numbers.
 /// The text column of such a line can begin with a number: `37;&#x63;&#x69`.
-fn fills_line(rest: &[u8], numbers: &[Token], text: &[u8]) -> bool {
+fn fills_line(at: usize, numbers: &[Token], text: &[u8]) -> bool {
+    let (before, rest) = text.split_at(at);
     let [first, inner @ ..] = numbers else {
         return false;
     };
@@ -815,7 +862,7 @@ fn fills_line(rest: &[u8], numbers: &[Token], text: &[u8]) -> bool {
     let (group, latest) = (first.digits.len(), last.digits.len());
     let is_regular =
         || group % 2 == 0 && latest <= group && inner.iter().all(|token| token.digits.len() == group);
-    if !rest.starts_with(b"  ") || !is_regular() {
+    if !rest.starts_with(b"  ") || !is_regular() || are_alike(before, rest) {
         return false;
     }
     let rest = &rest[..rest.len().min(LINE)];
@@ -830,7 +877,10 @@ fn fills_line(rest: &[u8], numbers: &[Token], text: &[u8]) -> bool {
     let (blanks, column) = line.split_at(blanks);
     let mut words = column.split(|byte| *byte == b' ');
     let is_number = |word: &[u8]| word.len() == latest && word.iter().all(u8::is_ascii_hexdigit);
-    blanks.iter().all(|byte| *byte == b' ') && !words.all(is_number)
+    // Text seldom has two blanks between numbers.
+    let is_table = memchr::memmem::find(column, b"  ").is_some();
+    let is_list = words.all(|word| is_number(word) || is_table && word.is_empty());
+    blanks.iter().all(|byte| *byte == b' ') && !is_list
 }
 
 /// The value of a number. `None` if it does not fit into 64 bits, or has other digits.
@@ -856,8 +906,18 @@ fn little_endian(digits: &[u8], _: &Token) -> Option<([u8; 8], usize)> {
         .flatten()
 }
 
+/// Reads a decimal byte, with or without zeros before it. Programs print a negative byte also as an unsigned
+/// integer of 32 or 64 bits.
 fn decimal(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
-    byte(value(digits, 10).filter(|_| digits.len() <= 3)?, token)
+    let value = value(digits, 10)?;
+    byte(negative(value).unwrap_or(value), token)
+}
+
+/// The byte of an integer of 32 or 64 bits that is negative, if it were signed.
+pub(crate) fn negative(value: u64) -> Option<u64> {
+    const LAST: u64 = u32::MAX as u64;
+    let is_negative = matches!(value, 0xffff_ff80..=LAST | 0xffff_ffff_ffff_ff80..);
+    is_negative.then_some(value & 0xff)
 }
 
 /// The byte of a number, which may have a minus sign. `None` if it does not fit into a byte.
@@ -918,7 +978,7 @@ fn octal(digits: &[u8], length: usize, count: usize) -> Option<([u8; 8], usize)>
 
 /// Reads an octal byte, such as `\0145`, `0o61`, or `61` from `printf %o`.
 fn octal_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
-    byte(value(digits, 8).filter(|_| digits.len() <= 4)?, token)
+    byte(value(digits, 8)?, token)
 }
 
 /// Reads a byte in binary. Without a prefix, a short number is rather a decimal one.

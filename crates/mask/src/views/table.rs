@@ -303,11 +303,12 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         } else {
             (cell.len() == 1).then(|| character(cell[0]))
         },
-        number(16, if radix.is_some() { 1..=2 } else { 2..=2 })
+        // The numbers may have zeros before them.
+        number(16, if radix.is_some() { 1..=8 } else { 2..=3 })
             .or_else(word)
             .or_else(|| pairs(cell)),
-        number(10, 1..=3),
-        number(8, 2..=4),
+        number(10, 1..=10),
+        number(8, 2..=10),
         number(2, 6..=8),
     ])
 }
