@@ -193,9 +193,6 @@ impl<'a> Search<'a> {
         if uses(View::Characters) {
             characters(text, &mut |alone| self.find(&alone, true));
         }
-        if uses(View::Terminal) && text.bytes.contains(&0) {
-            self.find(&narrow(text), false);
-        }
         if uses(View::Latin) && memchr::memchr2(0xc2, 0xc3, &text.bytes).is_some() {
             let bytes = latin(text);
             self.find(&bytes, false);
@@ -267,7 +264,9 @@ impl<'a> Search<'a> {
                 }
                 let Some(depth) = depth else { continue };
                 for run in self.runs(&bytes, part.goes_on, depth) {
-                    self.inner(&digits.text(alignment, &bytes, run), depth);
+                    let text = digits.text(alignment, &bytes, run);
+                    self.wide(&text);
+                    self.inner(&text, depth);
                 }
             }
         }
@@ -276,9 +275,7 @@ impl<'a> Search<'a> {
     /// Searches the bytes that a view has read.
     fn bytes(&mut self, text: &Text, depth: usize) {
         self.find(text, false);
-        if text.bytes.contains(&0) {
-            self.find(&narrow(text), false);
-        }
+        self.wide(text);
         let sure;
         let text = if text.goes_on && text.unsure.is_some() {
             sure = text.part_that_is_sure();
@@ -288,6 +285,13 @@ impl<'a> Search<'a> {
         };
         for run in self.runs(&text.bytes, text.goes_on, depth) {
             self.inner(&text.part(run), depth);
+        }
+    }
+
+    /// Searches the characters of UTF-16, or of larger integers, in bytes that a view has read.
+    fn wide(&mut self, text: &Text) {
+        if uses(View::Terminal) && text.bytes.contains(&0) {
+            self.find(&narrow(text), false);
         }
     }
 

@@ -414,7 +414,8 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
 
 /// The number of bytes at the end of a slice that the masker holds back.
 fn held(window: &[u8]) -> u64 {
-    let last = &window[window.len().saturating_sub(2 * TAIL)..];
+    // A line of a dump in binary digits has some 600 bytes, a quarter of them for its text column.
+    let last = &window[window.len().saturating_sub(TAIL_OF_NUMBERS)..];
     let digits = last.iter().filter(|byte| byte.is_ascii_digit()).count();
     match () {
         _ if is_of_numbers(last) && window.len() + SLICE <= MOST => MOST as u64,

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ops::Range};
 
-use super::{DIGITS, LONG_RUN, Look, SEEN_IN_NUMBERS, only, scan, words};
+use super::{DIGITS, LONG, LONG_RUN, Look, SEEN_IN_NUMBERS, only, scan, words};
 use crate::{
     LEAST,
     grams::{SHORT_WORD, word},
@@ -58,14 +58,19 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
         (zeros, latest) = (zeros + 1, at);
         is_wide |= in_a_row >= LEAST - 1;
     }
+    if zeros == 0 {
+        return;
+    }
+    let visible = only(bytes, |byte| byte != 0);
     if is_wide || zeros > bytes.len() / 3 {
-        let visible = only(bytes, |byte| byte != 0);
         scan(look, &visible, depth, &mut |part| {
             see(part.start..bytes.len());
         });
         // Each fold can leave a number of its prefix between the characters.
         let joined = only(&visible, is_token_byte);
         words(look.secrets, &joined, look.least, &mut |_| see(0..bytes.len()));
+    } else if look.secrets.least() < LONG {
+        words(look.secrets, &visible, look.least, &mut |_| see(0..bytes.len()));
     }
 }
 
@@ -243,8 +248,13 @@ impl Numbers {
 
 /// Whether the numbers of a text stand for text that is itself numbers, in one of the ways to read them.
 pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
+    let is_listed = |text: &[u8]| {
+        let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n".contains(byte);
+        text.iter().filter(is_of_list).count() > text.len() / 4 * 3
+    };
     // The letters of `&#x6c, ` are not decimal digits.
-    if text.iter().filter(|byte| byte.is_ascii_digit()).count() < text.len() / 5 {
+    let has_digits = || text.iter().filter(|byte| byte.is_ascii_digit()).count() >= text.len() / 5;
+    if !has_digits() || !is_listed(text) {
         return false;
     }
     let mut numbers = Numbers::default();
@@ -257,11 +267,10 @@ pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
             .map(|pair| pair[0] << 4 | pair[1])
             .collect()
     };
-    let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n".contains(byte);
-    bytes.into_iter().chain([pairs(0), pairs(1)]).any(|bytes| {
-        let listed = bytes.iter().filter(is_of_list).count();
-        bytes.len() >= DIGITS && listed > bytes.len() / 4 * 3
-    })
+    bytes
+        .into_iter()
+        .chain([pairs(0), pairs(1)])
+        .any(|bytes| bytes.len() >= DIGITS && is_listed(&bytes))
 }
 
 /// Looks up words of the bytes that the columns of a table stand for.

@@ -24,8 +24,10 @@ const PERIOD: usize = 8 << 10;
 /// The number of bytes that the look also reads after five bytes that may belong to a secret.
 const MORE: usize = 4 << 10;
 
-/// The number of bytes before a number that make its label.
+/// The least and the greatest number of bytes before a number that make its label. Some labels differ only at
+/// the beginning of a word: `'old_value': 101, 'new_value': 121`.
 const LABEL: usize = 6;
+const LONGEST_LABEL: usize = 20;
 
 /// The number of labels that the look knows at once, and the number of places that one label can have.
 const LABELS: usize = 128;
@@ -263,15 +265,22 @@ impl Scan<'_> {
         }
     }
 
-    /// The bytes before a number, from the latest digit or the beginning of the line on.
+    /// The bytes before a number, with all of the word among them, from the latest digit or the beginning of
+    /// the line on.
     #[inline]
     fn label(&self, at: usize) -> u64 {
         let digits = self.bits(Class::Digit).before(at);
         let breaks = self.bits(Class::LineBreak).before(at);
-        let length = ((digits | breaks).leading_zeros() as usize).min(LABEL).min(at);
+        let words = self.bits(Class::Token).before(at);
+        let gap = words.leading_zeros();
+        let word = words.checked_shl(gap).unwrap_or(0).leading_ones();
+        let longest = ((gap + word) as usize).clamp(LABEL, LONGEST_LABEL);
+        let length = ((digits | breaks).leading_zeros() as usize).min(longest).min(at);
         let is_first = breaks.leading_zeros() as usize == length;
         let bytes = &self.text[at - length..at];
-        let label = bytes.iter().fold(0, |label, byte| label << 8 | u64::from(*byte));
+        let label = bytes
+            .iter()
+            .fold(0_u64, |label, byte| label.rotate_left(7) ^ u64::from(*byte));
         label << 1 | u64::from(is_first)
     }
 }

@@ -226,6 +226,8 @@ fn rows_are_masked(secret: &str, row: &dyn Fn(usize, u8) -> String) {
 #[case::objects(&|at, byte| format!("{{\"id\":{at},\"value\":{byte},\"name\":\"{}\"}}, ", comment(at)))]
 #[case::tuples(&|at, byte| format!("({at},{byte},'{}'),", comment(at)))]
 #[case::structs(&|at, byte| format!("#<struct Item index={at}, value={byte}>, "))]
+#[case::two_values(&|at, byte| format!("'root[{at}]': {{'new_value': {byte}, 'old_value': {}}}, ", at * 31 % 256))]
+#[case::the_end_of_a_sentence(&|at, byte| format!("Value of root[{at}] changed from {} to {byte}.\n", at * 31 % 256))]
 #[case::cells(&|_, byte| format!("<td class=\"value\">{byte}</td>"))]
 #[case::statements(&|at, byte| format!("INSERT INTO bytes VALUES ({at}, {byte}, '{}');\n", comment(at)))]
 #[case::lines_of_a_log(&|at, byte| format!("12:30:{:02} INFO {} handler.py:{at} value={byte}\n", at % 60, comment(at)))]

@@ -819,16 +819,24 @@ fn are_alike(before: &[u8], after: &[u8]) -> bool {
         .map_or(0, |last| last + 1);
     let cell = &before[end.saturating_sub(CELL)..end];
     let cell = cell.rsplit(is_end).next().unwrap_or_default();
+    // Most dumps have bare digits.
+    if cell.iter().all(u8::is_ascii_hexdigit) && !is_prefixed_binary(cell) {
+        return false;
+    }
     let first = after.iter().take_while(|byte| is_blank(byte)).count();
     let next = after[first..].split(is_end).next().unwrap_or_default();
-    next.len() <= CELL && frame(cell).len() > 1 && frame(cell) == frame(next)
+    next.len() <= CELL && frame(cell) == frame(next)
+}
+
+fn is_prefixed_binary(cell: &[u8]) -> bool {
+    cell.len() == 2 + BITS && cell.starts_with(b"0b")
 }
 
 /// The bytes of a table's cell, with a zero in place of each number.
 fn frame(cell: &[u8]) -> Vec<u8> {
     let mut frame = cell.to_vec();
     while frame.pop_if(|last| matches!(last, b',' | b';' | b'\r')).is_some() {}
-    let is_binary = frame.len() == 2 + BITS && frame.starts_with(b"0b");
+    let is_binary = is_prefixed_binary(&frame);
     frame
         .iter_mut()
         .skip(if is_binary { 2 } else { 0 })

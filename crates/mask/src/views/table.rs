@@ -313,11 +313,12 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     ])
 }
 
-/// A decimal number without what tells its type: `101.0`, `101i`, `101u8`, `101L`.
+/// A decimal number without what tells its type: `101.0`, `101i`, `101u8`, `101L`. Also without the full stop
+/// of a sentence.
 fn without_type(cell: &[u8]) -> &[u8] {
     let digits = cell.iter().take_while(|byte| byte.is_ascii_digit()).count();
     match cell.split_at(digits) {
-        ([_, ..], b".0" | b".00" | b"i" | b"u" | b"u8" | b"U" | b"L") => &cell[..digits],
+        ([_, ..], b"." | b".0" | b".00" | b"i" | b"u" | b"u8" | b"U" | b"L") => &cell[..digits],
         _ => cell,
     }
 }
