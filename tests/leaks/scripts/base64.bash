@@ -92,3 +92,5 @@ printf 'begin-base64 644 token\n%s\n====\n' "$(base64 -w 60 token)"
 printf 'Content-Transfer-Encoding: base64\r\n\r\n'; base64 token | sed 's/$/\r/'
 ### saml-like hidden field
 printf '<input type="hidden" name="t" value="%s"/>\n' "$(printf '<a>%s</a>' "$TOKEN" | base64 -w 0)"
+### base64 twice in lines of 20 characters
+base64 -w 0 token | base64 -w 20

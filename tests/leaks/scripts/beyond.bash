@@ -150,9 +150,14 @@ for at, b in enumerate(os.environ["TOKEN"].encode()): print("%d,0: (%d,%d,%d)  #
 python3 -c 'import os
 t = os.environ["TOKEN"].encode()
 for at in range(0, 1041, 3): print("%d,0: (%d,%d,%d)  srgb(%d,%d,%d)  ImageMagick pixel" % (at // 3 + 100, *t[at:at + 3], *t[at:at + 3]))'
-### base64 twice in lines of 20 characters
-base64 -w 0 token | base64 -w 20
 ### addresses of six bytes in long lines
 python3 -c 'import os
 t = os.environ["TOKEN"].encode()
 for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'
+### seven numbers and seven characters in turns
+hexdump -v -e '7/1 "%3u " " |" 7/1 "%_p" "|\n"' token
+### diff of two lists of numbers
+python3 -c 'import difflib, os
+new = list(os.environ["TOKEN"].encode())
+old = [b if at % 3 else b ^ 1 for at, b in enumerate(new)]
+print(*difflib.ndiff(["%d," % b for b in old], ["%d," % b for b in new]), sep="\n")'

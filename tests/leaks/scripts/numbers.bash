@@ -131,3 +131,16 @@ python3 -c 'import os; print([(i, b, "a byte of the token, in its order") for i,
 python3 -c 'import datetime, os; print([datetime.timedelta(b) for b in os.environ["TOKEN"].encode()])'
 ### jq objects with a note
 jq -Rc '[explode | to_entries[] | {position: .key, value, note: "a byte of the token"}]' token
+### column -t of hexadecimal numbers
+xxd -p -c 1 token | sed 's/^/0x/' | paste - - - - - - - - | column -t
+### pr of hexadecimal numbers in eight columns
+xxd -p -c 1 token | sed 's/^/0x/' | pr -8 -a -t
+### hexdump -e with four digits for each byte
+hexdump -v -e '"%07.7_ad  " 12/1 "%04u " "\n"' token
+### xargs printf with five digits for each byte
+od -An -v -tu1 -w1 token | xargs printf '%05d\n'
+### xxd of UTF-32
+iconv -f ASCII -t UTF-32LE token | xxd
+### DeepDiff in sentences
+python3 -c 'import os
+for i, b in enumerate(os.environ["TOKEN"].encode()): print("Value of root[%d] changed from %d to %d." % (i, i * 31 % 256, b))'

@@ -265,7 +265,7 @@ fn numbers_before_a_control_sequence_are_masked() {
 /// row has eight of them, or also an address.
 #[rstest]
 fn numbers_in_columns_are_masked(
-    #[values(" ", "  ", "   ", "      ", "\t", ", ", ",  ", " | ", " - ")] between: &str,
+    #[values(" ", "  ", "   ", "      ", "\t", "\t  ", ", ", ",  ", " | ", " - ")] between: &str,
     #[values(
         |byte| format!("0x{byte:02x}"),
         |byte| format!("{byte:#x}"),

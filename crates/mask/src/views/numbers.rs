@@ -811,8 +811,8 @@ fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
 /// Whether the last cell of a text and the first one of another text have the same bytes around their digits,
 /// such as `0x8f,` and `0x76`. Then both are numbers of a table.
 fn are_alike(before: &[u8], after: &[u8]) -> bool {
-    let is_blank = |byte: &u8| *byte == b' ';
-    let is_end = |byte: &u8| matches!(byte, b' ' | b'\n');
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let is_end = |byte: &u8| is_blank(byte) || *byte == b'\n';
     let end = before
         .iter()
         .rposition(|byte| !is_blank(byte))
