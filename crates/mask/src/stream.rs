@@ -37,9 +37,9 @@ const HELD: u64 = 1024;
 /// look does not know the header and the first claims of a JWT.
 const HELD_IN_NUMBERS: u64 = 4 << 10;
 
-/// Like [`HELD_IN_NUMBERS`], if the numbers stand for numbers, and the window is full. Then one byte of a secret
-/// has up to 60 bytes. While the window is not full, the masker holds all of it back: such numbers can be lines
-/// or dumps in the text that they stand for, so views read them best from their beginning on.
+/// Like [`HELD_IN_NUMBERS`], if the numbers stand for numbers, and the window is full. Then one byte of a
+/// secret has up to 60 bytes. While the window is not full, the masker holds all of it back: such numbers can
+/// be lines or dumps in the text that they stand for, so views read them best from their beginning on.
 const HELD_OF_NUMBERS: u64 = 16 << 10;
 
 /// The number of decided bytes that the masker keeps in the window, so that views can read the text before a

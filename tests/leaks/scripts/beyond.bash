@@ -133,10 +133,6 @@ python3 -c 'import os
 t = os.environ["TOKEN"].encode()
 print("ans =\n\n Columns 1 through 8:\n")
 for at in range(0, len(t), 8): print("".join("%10.5f" % (b / 100) for b in t[at:at + 8]))'
-### decimal numbers of three bytes
-python3 -c 'import base64, os
-s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
-print([int.from_bytes(s[at:at + 3], "big") for at in range(0, 255, 3)])'
 ### decimal numbers with a unit
 od -An -v -tu1 -w1 token | numfmt --padding=8 --suffix=B
 ### od -c of decimal numbers
@@ -156,8 +152,3 @@ t = os.environ["TOKEN"].encode()
 for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'
 ### seven numbers and seven characters in turns
 hexdump -v -e '7/1 "%3u " " |" 7/1 "%_p" "|\n"' token
-### diff of two lists of numbers
-python3 -c 'import difflib, os
-new = list(os.environ["TOKEN"].encode())
-old = [b if at % 3 else b ^ 1 for at, b in enumerate(new)]
-print(*difflib.ndiff(["%d," % b for b in old], ["%d," % b for b in new]), sep="\n")'

@@ -50,7 +50,7 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
             at = end.max(at + 1);
         }
     }
-    // The characters of UTF-16 have zeros between them.
+    // The characters of UTF-16 have zeros between them, and integers can begin with zeros.
     let (mut zeros, mut in_a_row, mut latest) = (0, 0, 0);
     let mut is_wide = false;
     for at in memchr::memchr_iter(0, bytes) {
@@ -62,7 +62,7 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
         return;
     }
     let visible = only(bytes, |byte| byte != 0);
-    if is_wide || zeros > bytes.len() / 3 {
+    if is_wide || zeros > bytes.len() / 5 {
         scan(look, &visible, depth, &mut |part| {
             see(part.start..bytes.len());
         });

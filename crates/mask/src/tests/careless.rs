@@ -260,9 +260,8 @@ fn numbers_before_a_control_sequence_are_masked() {
     assert_eq!(out, format!("{MARK}\u{1b}[0m2 files"));
 }
 
-/// A byte as a signed number.
-/// Numbers of a table, whatever is between its columns: `column -t`, `pr -8`, `printf '%6s'`, a debugger. Each
-/// row has eight of them, or also an address.
+/// A byte as a signed number. Numbers of a table, whatever is between its columns: `column -t`, `pr -8`,
+/// `printf '%6s'`, a debugger. Each row has eight of them, or also an address.
 #[rstest]
 fn numbers_in_columns_are_masked(
     #[values(" ", "  ", "   ", "      ", "\t", "\t  ", ", ", ",  ", " | ", " - ")] between: &str,
@@ -309,6 +308,22 @@ fn numbers_in_columns_are_masked(
         });
         assert_eq!(left.count(), 0, "{out}");
     }
+}
+
+/// The highest byte of each integer is zero.
+#[test]
+fn integers_of_three_bytes_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("it has three parts");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("it is base64");
+    let integers = signature
+        .as_chunks()
+        .0
+        .iter()
+        .map(|[high, middle, low]| u32::from_be_bytes([0, *high, *middle, *low]).to_string());
+    let list = integers.collect::<Vec<_>>().join(", ");
+    let out = text(&Masker::new([&*token]), &format!("[{list}]\n"));
+    assert!(out.len() < 100, "{out}");
 }
 
 /// A program prints a negative byte as an integer with more bytes.
