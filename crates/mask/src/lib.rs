@@ -47,7 +47,7 @@
 //! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
-//! | numbers | bytes in lists and tables, decimal, octal and binary; words of dumps; GUIDs; text columns of dumps |
+//! | numbers | bytes in lists and tables, decimal, octal and binary; larger integers; GUIDs; text columns of dumps |
 //! | bits | bits alone or in small groups: `0 1 1 0`, `0110 0101`, the digits of base64 in binary |
 //! | literals | lists of characters, escapes and numbers, such as `'w', '\x8f'` or `od -c` |
 //! | Latin-1 | bytes that a program took for characters of Latin-1 or Windows-1252, once or twice |
@@ -102,8 +102,9 @@
 //! is needs no view. If one view shows such a secret whole, the other views do not read it.
 //!
 //! The masker does all of this for 32 KiB at once, at positions that do not depend on the chunks in which the
-//! log comes. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
-//! [`pause`](Masker::pause) between them.
+//! log comes. It reads numbers that stand for numbers, such as a dump in binary digits, from their beginning
+//! on, up to 128 KiB at once. So the chunks make no difference, unless the caller calls
+//! [`flush`](Masker::flush) or [`pause`](Masker::pause) between them.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

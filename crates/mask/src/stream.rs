@@ -144,7 +144,8 @@ impl Masker {
     }
 
     /// Reads the next bytes of the stream. Each time that 32 KiB are complete, writes the bytes that cannot
-    /// be a part of a secret, except for about the last 1,024. [`flush`](Self::flush) also writes those.
+    /// be a part of a secret, except for about the last 1,024. Of numbers, keeps more: up to 128 KiB.
+    /// [`flush`](Self::flush) also writes those.
     ///
     /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.
     ///
