@@ -19,8 +19,9 @@ const PREFIX_DIGITS: usize = 40;
 /// it belongs. The masker may not know more of a long line.
 const LINE: usize = 1024;
 
-/// The greatest length of a number and the bytes around it, in a table.
+/// The greatest length of a number and the bytes around it in a table, and of the blanks between two of them.
 const CELL: usize = 24;
+const BLANKS: usize = 64;
 
 /// The greatest number of digits of an index.
 const INDEX: usize = 5;
@@ -813,6 +814,8 @@ fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
 fn are_alike(before: &[u8], after: &[u8]) -> bool {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let is_end = |byte: &u8| is_blank(byte) || *byte == b'\n';
+    let before = &before[before.len().saturating_sub(CELL + BLANKS)..];
+    let after = &after[..after.len().min(CELL + BLANKS + 1)];
     let end = before
         .iter()
         .rposition(|byte| !is_blank(byte))
