@@ -9,6 +9,8 @@ mod literals;
 mod numbers;
 mod table;
 mod terminal;
+mod text_column;
+mod tokens;
 
 use crate::{
     ESCAPE,
@@ -23,12 +25,11 @@ pub(crate) use escapes::{
     caret, decimal, escape, has_carets, has_escapes, uncareted, undecimal, unescaped, unescaped_bytes,
 };
 pub(crate) use literals::{has_characters, literals};
-pub(crate) use numbers::{
-    GUID, Kind, Token, Tokens, binary_byte, guid, hex_byte, hex_value, negative, numbers, without_frame,
-    without_sign,
-};
+pub(crate) use numbers::{GUID, binary_byte, guid, hex_byte, negative, numbers};
 pub(crate) use table::{columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
+pub(crate) use text_column::without_frame;
+pub(crate) use tokens::{Kind, Token, Tokens, hex_value, without_sign};
 
 /// A view, or another part of the search, that a test can switch off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
