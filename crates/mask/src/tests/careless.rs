@@ -260,8 +260,8 @@ fn numbers_before_a_control_sequence_are_masked() {
     assert_eq!(out, format!("{MARK}\u{1b}[0m2 files"));
 }
 
-/// A byte as a signed number. Numbers of a table, whatever is between its columns: `column -t`, `pr -8`,
-/// `printf '%6s'`, a debugger. Each row has eight of them, or also an address.
+/// Numbers of a table, whatever is between its columns: `column -t`, `pr -8`, `printf '%6s'`, a debugger. Each
+/// row has eight of them, some an address or a frame, too.
 #[rstest]
 fn numbers_in_columns_are_masked(
     #[values(" ", "  ", "   ", "      ", "\t", "\t  ", ", ", ",  ", " | ", " - ")] between: &str,
@@ -285,7 +285,10 @@ fn numbers_in_columns_are_masked(
         |byte| format!("{byte}u8"),
     )]
     show: fn(u8) -> String,
-    #[values(false, true)] has_address: bool,
+    #[values(("", ""), ("{at:06x}: ", ""), ("  \"row\": \"", "\","), ("\u{2502} ", " \u{2502}"))] around: (
+        &str,
+        &str,
+    ),
 ) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("it has three parts");
@@ -293,12 +296,8 @@ fn numbers_in_columns_are_masked(
     for bytes in [token.as_bytes(), &signature] {
         let rows = bytes.chunks(8).enumerate().map(|(at, row)| {
             let row: Vec<_> = row.iter().map(|byte| show(*byte)).collect();
-            let address = if has_address {
-                format!("{:06x}: ", 8 * at)
-            } else {
-                String::new()
-            };
-            format!("{address}{}\n", row.join(between))
+            let before = around.0.replace("{at:06x}", &format!("{:06x}", 8 * at));
+            format!("{before}{}{}\n", row.join(between), around.1)
         });
         let out = text(&Masker::new([&*token]), &rows.collect::<String>());
         // The header and the first claims stay.
@@ -352,6 +351,7 @@ fn negative_bytes_in_larger_integers_are_masked(
     assert!(shown < 50, "{out}");
 }
 
+/// A byte as a signed number.
 fn signed(byte: u8, show: impl Fn(u8) -> String) -> String {
     let byte = byte.cast_signed();
     let minus = if byte < 0 { "-" } else { "" };

@@ -76,7 +76,9 @@ fn is_prefixed_binary(cell: &[u8]) -> bool {
 /// The bytes of a table's cell, with a zero in place of each number.
 fn frame(cell: &[u8]) -> Vec<u8> {
     let mut frame = cell.to_vec();
-    while frame.pop_if(|last| matches!(last, b',' | b';' | b'\r')).is_some() {}
+    // The last number of a string has a quote behind it.
+    let is_end = |last: &mut u8| matches!(last, b',' | b';' | b'\r' | b'"' | b'\'');
+    while frame.pop_if(is_end).is_some() {}
     let is_binary = is_prefixed_binary(&frame);
     frame
         .iter_mut()
@@ -95,7 +97,7 @@ fn is_cell(text: &[u8], frame: u8, latest: usize) -> bool {
     let (number, rest) = text[first..].split_at(hex_digits(&text[first..]));
     let is_number =
         number.len() == latest || (1..=3).contains(&number.len()) && number.iter().all(u8::is_ascii_digit);
-    let is_end = |byte: &u8| *byte == frame || matches!(byte, b'\r' | b'\n');
+    let is_end = |byte: &u8| *byte == frame || matches!(byte, b'\r' | b'\n' | b'"' | b'\'' | 0x80..);
     first > 0 && is_number && rest.get(blanks(rest)).is_none_or(is_end)
 }
 
