@@ -288,7 +288,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Searches the characters of UTF-16, or of larger integers, in bytes that a view has read.
+    /// Searches the characters of UTF-16, or of larger integers, in bytes that a view has read. In the log,
+    /// the view of the terminal leaves out these zeros.
     fn wide(&mut self, text: &Text) {
         if uses(View::Terminal) && text.bytes.contains(&0) {
             self.find(&narrow(text), false);

@@ -33,8 +33,8 @@ pub(crate) const SLICE: usize = 32 << 10;
 /// slice finds it. So the masker need not read the end of a slice with views.
 const HELD: u64 = 1024;
 
-/// Like [`HELD`], if the slice ends in numbers. One byte of a secret has up to 10 bytes there, and the first
-/// look does not know the header and the first claims of a JWT.
+/// Like [`HELD`], if the slice ends in numbers. Most often one byte of a secret has up to 10 bytes there, and
+/// the first look does not know the header and the first claims of a JWT.
 const HELD_IN_NUMBERS: u64 = 4 << 10;
 
 /// Like [`HELD_IN_NUMBERS`], if the numbers stand for numbers, and the window is full. Then one byte of a
@@ -144,7 +144,8 @@ impl Masker {
     }
 
     /// Reads the next bytes of the stream. Each time that 32 KiB are complete, writes the bytes that cannot
-    /// be a part of a secret, except for about the last 1,024. Of numbers, keeps more: up to 128 KiB.
+    /// be a part of a secret, except for about the last 1,024. If the text ends in numbers that stand for
+    /// numbers, keeps up to 128 KiB of it.
     /// [`flush`](Self::flush) also writes those.
     ///
     /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.
@@ -413,14 +414,19 @@ fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole
     (search, whole)
 }
 
+/// Whether a byte is of a decimal number or an escape.
+fn is_of_number(byte: &&u8) -> bool {
+    byte.is_ascii_digit() || b"\\%&#;".contains(byte)
+}
+
 /// The number of bytes at the end of a slice that the masker holds back.
 fn held(window: &[u8]) -> u64 {
     // A line of a dump in binary digits has some 600 bytes, a quarter of them for its text column.
     let last = &window[window.len().saturating_sub(TAIL_OF_NUMBERS)..];
-    let digits = last.iter().filter(|byte| byte.is_ascii_digit()).count();
-    match () {
-        _ if is_of_numbers(last) && window.len() + SLICE <= MOST => MOST as u64,
-        _ if is_of_numbers(last) => HELD_OF_NUMBERS,
+    let digits = last.iter().filter(is_of_number).count();
+    match is_of_numbers(last) {
+        true if window.len() + SLICE <= MOST => MOST as u64,
+        true => HELD_OF_NUMBERS,
         // The lines of most logs have fewer digits, also with the time in each.
         _ if digits > last.len() / 3 => HELD_IN_NUMBERS,
         _ => HELD,
@@ -431,7 +437,6 @@ fn held(window: &[u8]) -> u64 {
 /// the text that a terminal shows, because overstruck text has three bytes for each of these.
 fn tail(seen: &Visible<'_>, end: usize) -> usize {
     let tail = seen.bytes.len().saturating_sub(TAIL);
-    let is_of_number = |byte: &&u8| byte.is_ascii_digit() || b"\\%&#;".contains(byte);
     let tail = match seen.bytes[tail..].iter().filter(is_of_number).count() {
         // Two lines of a log with the time in each have about 40.
         0..48 => tail,
@@ -617,10 +622,10 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
         match input.read(&mut buffer) {
             Ok(0) => break Ok(()),
             Ok(read) => {
-                let before = masker.written;
+                let before = masker.end() / SLICE as u64;
                 masker.push(&buffer[..read], &mut output)?;
                 // A fast log completes a slice every few milliseconds, so the masker need not search parts.
-                if masker.written > before {
+                if masker.end() / SLICE as u64 > before {
                     output.flush()?;
                     written = Instant::now();
                 }

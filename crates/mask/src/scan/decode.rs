@@ -70,6 +70,7 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
         let joined = only(&visible, is_token_byte);
         words(look.secrets, &joined, look.least, &mut |_| see(0..bytes.len()));
     } else if look.secrets.least() < LONG {
+        // A few zeros can be in the numbers of a short secret: `\u0068, \u00210x41`.
         words(look.secrets, &visible, look.least, &mut |_| see(0..bytes.len()));
     }
 }
@@ -249,7 +250,7 @@ impl Numbers {
 /// Whether the numbers of a text stand for text that is itself numbers, in one of the ways to read them.
 pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
     let is_listed = |text: &[u8]| {
-        let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n".contains(byte);
+        let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n\r\"'[]".contains(byte);
         text.iter().filter(is_of_list).count() > text.len() / 4 * 3
     };
     // The letters of `&#x6c, ` are not decimal digits.

@@ -274,10 +274,18 @@ impl Scan<'_> {
         let words = self.bits(Class::Token).before(at);
         let gap = words.leading_zeros();
         let word = words.checked_shl(gap).unwrap_or(0).leading_ones();
+        // The word before a wide gap is that of another column.
+        let word = if gap < LABEL as u32 { word } else { 0 };
         let longest = ((gap + word) as usize).clamp(LABEL, LONGEST_LABEL);
         let length = ((digits | breaks).leading_zeros() as usize).min(longest).min(at);
         let is_first = breaks.leading_zeros() as usize == length;
-        let bytes = &self.text[at - length..at];
+        let mut bytes = &self.text[at - length..at];
+        // Names such as `alpha.value` can differ before the last point.
+        if length > LABEL
+            && let Some(point) = memchr::memrchr2(b'.', b'/', &bytes[..length - LABEL])
+        {
+            bytes = &bytes[point + 1..];
+        }
         let label = bytes
             .iter()
             .fold(0_u64, |label, byte| label.rotate_left(7) ^ u64::from(*byte));

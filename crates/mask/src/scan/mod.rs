@@ -795,7 +795,7 @@ impl<'a> Scan<'a> {
                 part.end = self.text.len().min(at + PART + 2 * OVERLAP);
                 next = (at + PART).div_ceil(step);
             }
-            // The escape can also be the last one.
+            // The digits before the first escape can belong to the same list.
             if self.is_short && is_of_digits(self.around(AROUND, at, 0)) {
                 part.start = at.saturating_sub(2 * OVERLAP);
             }

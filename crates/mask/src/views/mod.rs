@@ -150,12 +150,12 @@ fn windows(text: &[u8]) -> (usize, u8) {
 pub(crate) fn narrow(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
     for (at, byte) in text.bytes.iter().enumerate().filter(|(_, byte)| **byte != 0) {
-        out.push_from(*byte, text, at, at);
+        out.push_near(*byte, text.from(at), text.to(at), text.is_parted(at));
     }
     out.parted_at_end = text.parted_at_end;
     out.unsure = text.unsure;
     out.is_padded = text.is_padded;
-    out.goes_on = text.goes_on;
+    out.goes_on = text.goes_on && is_near_end(&out, text);
     out
 }
 

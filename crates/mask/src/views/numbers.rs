@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use super::{
     View, is_near_end,
     text_column::without_frame,
-    tokens::{ADDRESS, BITS, Kind, LONG, Token, Tokens, hex_value, without_sign},
+    tokens::{ADDRESS, BITS, Kind, LONG, Token, Tokens, hex_value, is_negative_byte, without_sign},
     uses,
 };
 use crate::text::Text;
@@ -309,9 +309,7 @@ impl Reader<'_> {
 /// byte as an integer of 16, 32 or 64 bits: `ffffff8f`.
 pub(crate) fn hex_byte(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
     let (before, byte) = digits.split_at(digits.len().saturating_sub(2));
-    let all = |digit: u8| before.iter().all(|byte| byte.to_ascii_lowercase() == digit);
-    let is_negative = matches!(digits.len(), 4 | 8 | 16) && byte[0] >= b'8' && all(b'f');
-    (is_negative || all(b'0'))
+    (before.iter().all(|digit| *digit == b'0') || is_negative_byte(digits))
         .then(|| self::byte(value(byte, 16)?, token))
         .flatten()
 }

@@ -128,8 +128,12 @@ pub(super) fn fills_line(at: usize, numbers: &[Token], text: &[u8]) -> bool {
     let (blanks, column) = line.split_at(blanks);
     let mut words = column.split(|byte| *byte == b' ');
     let is_number = |word: &[u8]| word.len() == latest && word.iter().all(u8::is_ascii_hexdigit);
-    // Text seldom has two blanks between numbers.
-    let is_table = memchr::memmem::find(column, b"  ").is_some();
+    // A table has the same blanks between the numbers before.
+    let is_table = memchr::memmem::find(
+        &text[first.digits.end..last.digits.start.max(first.digits.end)],
+        b"  ",
+    )
+    .is_some();
     let is_list = words.all(|word| is_number(word) || is_table && word.is_empty());
     blanks.iter().all(|byte| *byte == b' ') && !is_list
 }

@@ -192,7 +192,8 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
                 // second one of these numbers is the backslash.
                 let other = |back: usize| Some(&text[tokens[at.checked_sub(back)?].digits.clone()]);
                 let is_same = |back: usize| other(back) == other(0);
-                let alternate = |back: usize| other(back).is_some() && other(back) == other(back + 4);
+                let is_backslash = |back: usize| matches!(other(back), Some(b"92" | b"092" | b"134"));
+                let alternate = |back: usize| is_backslash(back) && is_backslash(back + 4);
                 *step > 0
                     || gap(tokens, at) != gap(tokens, at - 1)
                     || !((1..=2 * COUNTERS).step_by(2).any(is_same) || alternate(1) || alternate(3))
@@ -224,7 +225,9 @@ fn word_length(text: &[u8]) -> usize {
     if first >= 2 * BITS && text[..2 * BITS].iter().all(|byte| matches!(byte, b'0' | b'1')) {
         return BITS;
     }
-    if first == LONG && is_wide_sign(&text[..LONG]) && !text.get(LONG).is_some_and(u8::is_ascii_alphanumeric)
+    if first == LONG
+        && is_negative_byte(&text[..LONG])
+        && !text.get(LONG).is_some_and(u8::is_ascii_alphanumeric)
     {
         return LONG;
     }
@@ -304,10 +307,12 @@ fn sign(digits: &[u8]) -> Option<usize> {
     found.map(|at| 2 * at)
 }
 
-/// Whether 16 hexadecimal digits are a negative byte as an integer of 64 bits.
-fn is_wide_sign(digits: &[u8]) -> bool {
-    let (sign, byte) = digits.split_at(LONG - 2);
-    byte[0] >= b'8' && sign.iter().all(|digit| matches!(digit, b'f' | b'F'))
+/// Whether hexadecimal digits are a negative byte as an integer of 16, 32 or 64 bits.
+pub(super) fn is_negative_byte(digits: &[u8]) -> bool {
+    matches!(digits.len(), 4 | 8 | 16) && {
+        let (sign, byte) = digits.split_at(digits.len() - 2);
+        byte[0] >= b'8' && sign.iter().all(|digit| matches!(digit, b'f' | b'F'))
+    }
 }
 
 /// The digits of a byte whose sign C printed. Other digits stay.
@@ -407,13 +412,18 @@ fn is_sure_address(text: &[u8], digits: &Range<usize>) -> bool {
 /// Whether a number looks like the address of a dump, by its length and by the text after it.
 fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
     // `U+0065` is a character.
-    if !ADDRESS.contains(&digits.len()) || text[..digits.start].ends_with(b"+") {
+    if !ADDRESS.contains(&digits.len()) || text[..digits.start].ends_with(b"U+") {
         return false;
     }
     match &text[digits.end..] {
         [b':', after, ..] => *after == b' ' || *after == b'\t',
         [b':'] => true,
         rest => {
+            // An offset in brackets begins with zeros.
+            let rest = match rest {
+                [b']' | b')', rest @ ..] if text[digits.start] == b'0' => rest,
+                rest => rest,
+            };
             let blanks = rest
                 .iter()
                 .take_while(|byte| matches!(byte, b' ' | b'\t'))
@@ -428,8 +438,8 @@ fn is_address(text: &[u8], digits: &Range<usize>) -> bool {
             } else {
                 0
             };
-            let is_negative = text[digits.clone()].starts_with(b"ffffff");
-            blanks > 0 && next > 0 && next != prefix + digits.len() && !is_negative
+            let is_other = next > 0 && next != prefix + digits.len();
+            blanks > 0 && is_other && !is_negative_byte(&text[digits.clone()])
         }
     }
 }
