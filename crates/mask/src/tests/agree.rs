@@ -405,31 +405,6 @@ fn a_slice_ends_within_the_escapes_of_a_header() {
     }
 }
 
-/// A slice ends within numbers that stand for lines of a dump. Such a line must be read from its address on.
-#[rstest]
-#[case(|byte| format!("{byte:08b} "))]
-#[case(|byte| format!("{byte}, "))]
-fn a_slice_ends_within_a_dump_in_numbers(#[case] show: fn(u8) -> String) {
-    let token = long_jwt(1_790_000_000);
-    let numbers = each(&dump(&STANDARD.encode(&token)), "", show);
-    let log = format!("{}{numbers}", " ".repeat(9500));
-    assert!(log.len() > SLICE);
-    assert!(agreed(&token, log.as_bytes()).contains(MARK));
-}
-
-/// Two views read the same part, one of them without its first character. The rest of both begins in the next
-/// slice.
-#[test]
-fn a_slice_ends_within_a_dump_of_escapes() {
-    let token = long_jwt(1_790_000_000);
-    let escapes = each(&token, "", |byte| format!("&#x{byte:02x};"));
-    for more in [8000, 14_000] {
-        let log = format!("{}\n{}", " ".repeat(more), dump(&escapes));
-        assert!(log.len() > SLICE);
-        assert!(agreed(&token, log.as_bytes()).contains(MARK));
-    }
-}
-
 /// The text that the masker reads begins within the long line of binary digits, and must not begin within a
 /// number.
 #[test]

@@ -299,3 +299,12 @@ fn pauses_show_no_more() {
 fn the_stream_agrees_with_the_definition() {
     each_seed(25, compare);
 }
+
+/// A slice ends within a dump in numbers, whose lines must be read from their addresses on, or within a part
+/// that two views read in different ways.
+#[test]
+fn slices_of_numbers_of_numbers_agree_with_the_definition() {
+    for seed in [200_011_810, 200_022_401, 200_035_328, 400_011_359, 410_011_051] {
+        compare(seed);
+    }
+}
