@@ -58,20 +58,18 @@ fn decoded(look: Look<'_>, bytes: &[u8], depth: usize, see: &mut dyn FnMut(Range
         (zeros, latest) = (zeros + 1, at);
         is_wide |= in_a_row >= LEAST - 1;
     }
-    if zeros == 0 {
-        return;
-    }
-    let visible = only(bytes, |byte| byte != 0);
+    let visible = || only(bytes, |byte| byte != 0);
     if is_wide || zeros > bytes.len() / 5 {
+        let visible = visible();
         scan(look, &visible, depth, &mut |part| {
             see(part.start..bytes.len());
         });
         // Each fold can leave a number of its prefix between the characters.
         let joined = only(&visible, is_token_byte);
         words(look.secrets, &joined, look.least, &mut |_| see(0..bytes.len()));
-    } else if look.secrets.least() < LONG {
+    } else if zeros > 0 && look.secrets.least() < LONG {
         // A few zeros can be in the numbers of a short secret: `\u0068, \u00210x41`.
-        words(look.secrets, &visible, look.least, &mut |_| see(0..bytes.len()));
+        words(look.secrets, &visible(), look.least, &mut |_| see(0..bytes.len()));
     }
 }
 

@@ -69,6 +69,7 @@ fn are_alike(before: &[u8], after: &[u8]) -> bool {
     next.len() <= CELL && frame(cell) == frame(next)
 }
 
+/// Whether a cell is a byte such as `0b01100101`, whose letter is also a hexadecimal digit.
 fn is_prefixed_binary(cell: &[u8]) -> bool {
     cell.len() == 2 + BITS && cell.starts_with(b"0b")
 }
