@@ -696,8 +696,16 @@ fn an_unfinished_list_is_held_back(#[case] inner: fn(u8) -> String, #[case] oute
 /// The word touches the last escape.
 #[test]
 fn escapes_of_a_short_secret_before_a_word_are_masked() {
-    for before in ["\\x", ";&#x"] {
-        let list = each("hunter2!", "", |byte| format!("{before}{byte:02x}"));
+    let escapes = [
+        ("\\x", ""),
+        (";&#x", ""),
+        ("\\u00", ""),
+        ("\\u00", ", "),
+        ("%u00", " "),
+        ("\\U000000", ", "),
+    ];
+    for (before, between) in escapes {
+        let list = each("hunter2!", between, |byte| format!("{before}{byte:02x}"));
         let utf16: String = list.chars().flat_map(|shown| [shown, '\0']).collect();
         for list in [list, utf16] {
             let out = agreed("hunter2!", format!("{list}eyJhbGciOiJSUzI1NiJ9\n").as_bytes());

@@ -350,18 +350,21 @@ fn kind(word: &[u8], before: Option<u8>, letters: [Option<u8>; 2]) -> (Range<usi
     let is_binary = |word: &[u8]| {
         (1..=BITS).contains(&word.len()) && word.iter().all(|digit| matches!(digit, b'0' | b'1'))
     };
+    let is_escape = matches!(before, Some(b'\\' | b'#' | b'%'));
     match word {
         [b'0', b'b' | b'B', rest @ ..] if is_binary(rest) => (2..all.end, Kind::Prefixed),
         [rest @ .., b'b' | b'B'] if rest.len() == BITS && is_binary(rest) => (0..BITS, Kind::Prefixed),
         _ if is_hex(word) => (all, Kind::Digits),
         [b'0', b'x' | b'X' | b'o', rest @ ..] if is_hex(rest) => (2..all.end, Kind::Prefixed),
-        [b'x' | b'X' | b'u' | b'U', rest @ ..]
-            if is_hex(rest) && matches!(before, Some(b'\\' | b'#' | b'%')) =>
-        {
-            (1..all.end, Kind::Prefixed)
-        }
         // The next word may follow the last escape of a list without a separator.
-        [b'x', first, second, ..] if matches!(before, Some(b'\\' | b'#')) && is_hex(&[*first, *second]) => {
+        [b'u', digits @ ..] if is_escape && digits.first_chunk::<4>().is_some_and(|four| is_hex(four)) => {
+            (1..5, Kind::Prefixed)
+        }
+        [b'U', digits @ ..] if is_escape && digits.first_chunk::<8>().is_some_and(|eight| is_hex(eight)) => {
+            (1..9, Kind::Prefixed)
+        }
+        [b'x' | b'X' | b'u' | b'U', rest @ ..] if is_escape && is_hex(rest) => (1..all.end, Kind::Prefixed),
+        [b'x', digits @ ..] if is_escape && digits.first_chunk::<2>().is_some_and(|two| is_hex(two)) => {
             (1..3, Kind::Prefixed)
         }
         // Assemblers write a zero before a letter: `0A5h`.
