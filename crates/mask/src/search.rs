@@ -13,7 +13,7 @@ use crate::{
     stream::merged,
     text::Text,
     views::{
-        View, base64, bits, cells, characters, escape, has_carets, has_escapes, hidden, is_text,
+        View, base64, bits, cells, characters, diff, escape, has_carets, has_escapes, hidden, is_text,
         is_token_byte, joined, latin, literals, narrow, numbers, table, uncareted, undecimal, unescaped,
         unescaped_bytes, uses,
     },
@@ -230,6 +230,7 @@ impl<'a> Search<'a> {
         cells(text, |word| secrets.may_begin(word), &mut |pieces| {
             self.text(&pieces, depth - 1);
         });
+        diff(text, &mut |side| self.text(&side, depth - 1));
     }
 
     /// Searches base64, and the texts in it that up to `depth` views read. Without a depth, this finds what

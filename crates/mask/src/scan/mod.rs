@@ -5,6 +5,7 @@
 //! no positions of the decoded bytes. Then the views read only the text around the words that the look found.
 
 mod decode;
+mod diffs;
 mod few;
 mod fields;
 mod records;
@@ -214,6 +215,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     if scan.goes_on() {
         scan.latin(see);
         scan.escapes(see);
+        scan.diffs(see);
     }
 }
 

@@ -557,6 +557,28 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
     assert!(out.replace(MARK, "").len() <= 4, "{out}");
 }
 
+/// The sign at the beginning of each line is also a character of tokens and of numbers.
+#[rstest]
+#[case(1, |piece: &str| piece.into())]
+#[case(2, |piece: &str| piece.into())]
+#[case(4, |piece: &str| piece.into())]
+#[case(1, |piece: &str| piece.as_bytes()[0].to_string())]
+#[case(1, |piece: &str| format!("{:03o}", piece.as_bytes()[0]))]
+#[case(1, |piece: &str| format!("{:08b}", piece.as_bytes()[0]))]
+fn the_lines_of_a_diff_are_masked(
+    #[case] columns: usize,
+    #[case] show: fn(&str) -> String,
+    #[values("-", "+", "- ", "E     -   ")] sign: &str,
+) {
+    let token = long_jwt(1_790_000_000);
+    let pieces = token.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+    let lines: String = pieces.map(|piece| format!("{sign}{}\n", show(&piece))).collect();
+    let log = format!("@@ -1,{} +0,0 @@\n{lines}", token.len());
+    let shown = text(&Masker::new([token.as_str()]), &log).replace(MARK, "");
+    assert!(shown.len() <= 40 + token.len() * (sign.len() + 1), "{shown}");
+    assert!(!shown.contains(&lines[lines.len() / 2..][..40]), "{shown}");
+}
+
 /// A table with one byte in each row: its character and its number in some bases.
 #[rstest]
 #[case("INDEX CHAR 0xHEX\n")]
@@ -573,6 +595,11 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
 #[case("  <byte>\n    <index>INDEX</index>\n    <value>DECIMAL</value>\n  </byte>\n")]
 #[case("-[ RECORD INDEX ]\ni    | INDEX\nc    | CHAR\ncode | DECIMAL\n")]
 #[case(" (main.B) {\n  At: (int) INDEX,\n  V: (uint8) DECIMAL\n },\n")]
+#[case(" [INDEX]: DECIMAL (ACTUAL), 7 (DESIRED)\n")]
+#[case(" (INDEX,) 7 (ACTUAL), 0xHEX (DESIRED)\n")]
+#[case("- [INDEX]: DECIMAL\n+ [INDEX]: 9\n")]
+#[case("-   DECIMAL,\n+   7INDEX,\n")]
+#[case("E     -   (INDEX, DECIMAL),\nE     +   (INDEX, 9),\n")]
 fn a_table_of_bytes_is_masked(#[case] row: &str) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");

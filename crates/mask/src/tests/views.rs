@@ -158,6 +158,7 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Table, &|t: &str| each(t, |byte| format!("{byte} 0x{byte:02x} {:o}\n", byte)))]
 #[case(View::Cells, &|t: &str| lines(t.rsplit('.').next().unwrap_or(t), 7, "a: "))]
+#[case(View::Diff, &|t: &str| lines(t, 2, "+"))]
 #[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]
 #[case(View::Terminal, &|t: &str| lines(t, 7, "\u{1b}(B\u{1b}[m").replace('\n', ""))]
 #[case(View::Chain, &|t: &str| lines(t, 20, "12:"))]

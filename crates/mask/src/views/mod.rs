@@ -4,6 +4,7 @@ mod base64;
 mod bits;
 mod cells;
 mod characters;
+mod diff;
 mod escapes;
 mod literals;
 mod numbers;
@@ -21,6 +22,7 @@ pub(crate) use base64::{base64, base64_value};
 pub(crate) use bits::{bit_runs, bits, byte};
 pub(crate) use cells::cells;
 pub(crate) use characters::{ROWS, alone, characters};
+pub(crate) use diff::{LINES as DIFF_LINES, SIGNS, diff, side, sign};
 pub(crate) use escapes::{
     caret, decimal, escape, has_carets, has_escapes, uncareted, undecimal, unescaped, unescaped_bytes,
 };
@@ -57,6 +59,8 @@ pub(crate) enum View {
     Table,
     /// Pieces behind the same label.
     Cells,
+    /// The old and the new text of a diff.
+    Diff,
     Escapes,
     /// Escapes with decimal numbers.
     DecimalEscapes,

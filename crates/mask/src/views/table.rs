@@ -59,7 +59,19 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
     if rows.len() < ROWS {
         return;
     }
-    lists(text, &rows, &cells, emit);
+    let lines = lines(&rows);
+    if lines.len() < rows.len() {
+        each_column(text, &lines, &cells, emit);
+    }
+    each_column(text, &rows, &cells, emit);
+}
+
+/// Calls `emit` with the columns and with the lists of some rows.
+fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
+    if rows.len() < ROWS {
+        return;
+    }
+    lists(text, rows, cells, emit);
     // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of
     // their cells.
     let is_even = rows
@@ -72,7 +84,7 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
         FIRST + LAST
     } {
         ways.iter_mut().for_each(Vec::clear);
-        for row in &rows {
+        for row in rows {
             let cells = &cells[row.cells.clone()];
             let cell = match column.checked_sub(FIRST) {
                 None => cells.get(column),
@@ -182,7 +194,9 @@ fn longest(
     longest
 }
 
+#[derive(Clone)]
 struct Row {
+    begins_line: bool,
     length: usize,
     /// The cells of the row, among the cells of the table.
     cells: Range<usize>,
@@ -191,7 +205,7 @@ struct Row {
 /// The rows of a table: lines, or the tuples, lists or objects of one line. Also returns all of their cells.
 fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
     let (mut rows, mut cells) = (Vec::new(), Vec::new());
-    let mut at = 0;
+    let (mut at, mut begins_line) = (0, true);
     while at < text.len() {
         let length = text[at..].iter().position(|byte| ends_row(*byte));
         // More text can complete the last row.
@@ -215,13 +229,31 @@ fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
         }
         if cells.len() > first {
             rows.push(Row {
+                begins_line,
                 length: end - row,
                 cells: first..cells.len(),
             });
+            begins_line = false;
         }
+        begins_line |= text.get(end) == Some(&b'\n');
         at = end + 1;
     }
     (rows, cells)
+}
+
+/// The lines that consist of these rows.
+fn lines(rows: &[Row]) -> Vec<Row> {
+    let mut lines: Vec<Row> = Vec::new();
+    for row in rows {
+        match lines.last_mut().filter(|_| !row.begins_line) {
+            None => lines.push(row.clone()),
+            Some(line) => {
+                line.length += 1 + row.length;
+                line.cells.end = row.cells.end;
+            }
+        }
+    }
+    lines
 }
 
 /// Whether a word is a number and a character, such as `12-a`. But `101.0` is one number.
