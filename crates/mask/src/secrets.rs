@@ -11,10 +11,7 @@ use std::{
 
 use base64::{
     Engine as _,
-    engine::{
-        DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig,
-        general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-    },
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use zeroize::Zeroizing;
 
@@ -450,29 +447,58 @@ impl Secret {
     }
 
     /// The decoded signature of a JWT. For a secret that is not a JWT, its bytes decoded from base64 with `+`
-    /// and `/`. `None` if the secret is not such base64, or if the bytes look like text or are fewer than
-    /// [`ANYWHERE`].
-    fn decoded(text: &str) -> Option<Self> {
-        const LENIENT: GeneralPurpose = GeneralPurpose::new(
-            &base64::alphabet::STANDARD,
-            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    /// and `/`. Leaves out bytes that look like text, or that are fewer than [`ANYWHERE`].
+    ///
+    /// Many decoders leave out the dots of a JWT, and some also `-` and `_`, without an error: `base64 -di`,
+    /// Python's `b64decode`, `Buffer.from` of Node. In what they make of a whole token, the bits of the
+    /// signature can begin anywhere in a byte. So there are some decoded secrets, one for each way.
+    fn decoded(text: &str) -> Vec<Self> {
+        const SKIPPING: GeneralPurpose = GeneralPurpose::new(
+            &base64::alphabet::URL_SAFE,
+            GeneralPurposeConfig::new()
+                .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+                .with_decode_allow_trailing_bits(true),
         );
-        let bytes = match jwt(text) {
-            Some((_, _, signature)) => URL_SAFE_NO_PAD.decode(signature).ok()?,
-            None => STANDARD.decode(text).or_else(|_| LENIENT.decode(text)).ok()?,
+        let is_base64 = |text: &str| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
         };
-        let bytes = Zeroizing::new(bytes);
-        // Decoded text can be ordinary words, which a log has anyway.
-        let is_random = bytes.iter().filter(|byte| !byte.is_ascii_graphic()).count() > bytes.len() / 4;
-        (bytes.len() >= ANYWHERE && is_random).then(|| Self {
-            own: count(bytes.len(), |_| true),
-            sole: count(bytes.len(), |_| true),
-            rare: count(bytes.len(), |_| true),
-            starts: vec![0],
-            is_token: false,
-            is_binary: true,
-            bytes,
-        })
+        let digits = match jwt(text) {
+            Some((_, _, signature)) => signature,
+            None => Some(text.trim_end_matches('='))
+                .filter(|text| is_base64(text))
+                .unwrap_or_default(),
+        };
+        let digits = Zeroizing::new(digits.replace('+', "-").replace('/', "_"));
+        let few_digits = Zeroizing::new(digits.replace(['-', '_'], ""));
+        let mut texts = vec![&digits];
+        texts.extend(Some(&few_digits).filter(|few| few.len() < digits.len()));
+        let mut decoded = Vec::new();
+        for (text, skipped) in texts
+            .into_iter()
+            .flat_map(|text| (0..4).map(move |skipped| (text, skipped)))
+        {
+            let Some(digits) = text.get(skipped..) else {
+                continue;
+            };
+            // One digit more than a multiple of four has too few bits for a byte.
+            let whole = digits.len() - usize::from(digits.len() % 4 == 1);
+            let bytes = Zeroizing::new(SKIPPING.decode(&digits[..whole]).unwrap_or_default());
+            // Decoded text can be ordinary words, which a log has anyway.
+            let is_random = bytes.iter().filter(|byte| !byte.is_ascii_graphic()).count() > bytes.len() / 4;
+            if bytes.len() >= ANYWHERE && is_random {
+                decoded.push(Self {
+                    own: count(bytes.len(), |_| true),
+                    sole: count(bytes.len(), |_| true),
+                    rare: count(bytes.len(), |_| true),
+                    starts: vec![0],
+                    is_token: false,
+                    is_binary: true,
+                    bytes,
+                });
+            }
+        }
+        decoded
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -556,6 +582,8 @@ fn count(length: usize, counts: impl Fn(usize) -> bool) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     fn token(issued: u64) -> String {
