@@ -283,6 +283,8 @@ fn numbers_in_columns_are_masked(
         |byte| format!("0x{byte:08x}"),
         |byte| format!("{byte}.0"),
         |byte| format!("{byte}u8"),
+        |byte| format!("{byte:<5}"),
+        |byte| format!("{byte:^7}"),
     )]
     show: fn(u8) -> String,
     #[values(("", ""), ("{at:06x}: ", ""), ("  \"row\": \"", "\","), ("\u{2502} ", " \u{2502}"))] around: (

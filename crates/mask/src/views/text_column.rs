@@ -8,6 +8,9 @@ use super::tokens::{BITS, LINE, Token, hex_digits};
 const CELL: usize = 24;
 const BLANKS: usize = 64;
 
+/// The greatest number of digits of a number in a table with padded cells.
+const LONGEST: usize = 8;
+
 /// A text column without the blanks and the lines around it.
 pub(crate) fn without_frame(text: &[u8], column: Range<usize>) -> Range<usize> {
     let bytes = &text[column.clone()];
@@ -24,6 +27,9 @@ pub(crate) fn without_frame(text: &[u8], column: Range<usize>) -> Range<usize> {
 pub(super) fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
     let (before, rest) = text.split_at(at);
     let rest = &rest[..rest.len().min(LINE)];
+    if has_same_separator(before, rest) {
+        return false;
+    }
     if !rest.starts_with(b"  ") {
         return match rest {
             [b' ', frame @ (b'|' | b'>'), cell @ ..] => {
@@ -33,7 +39,7 @@ pub(super) fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
         };
     }
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Some(first) = line.iter().position(|byte| !matches!(byte, b' ' | b'-')) else {
+    let Some(first) = line.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'-')) else {
         return false;
     };
     let next = line[first..]
@@ -67,6 +73,40 @@ fn are_alike(before: &[u8], after: &[u8]) -> bool {
     let first = after.iter().take_while(|byte| is_blank(byte)).count();
     let next = after[first..].split(is_end).next().unwrap_or_default();
     next.len() <= CELL && frame(cell) == frame(next)
+}
+
+/// Whether the same separator, such as `|`, is on both sides of the last number of a text or of the first
+/// number of the text after it, with any blanks around it. Then both are numbers of a table with padded
+/// cells.
+fn has_same_separator(before: &[u8], after: &[u8]) -> bool {
+    let before = before.trim_ascii_end();
+    let before = &before[before.len().saturating_sub(CELL + BLANKS)..];
+    let after = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let after = &after[..after.len().min(2 * (CELL + BLANKS))];
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric();
+    let gap = |text: &[u8]| text.iter().position(is_digit);
+    let separator = |gap: &[u8]| -> Vec<u8> {
+        let gap = gap.trim_ascii();
+        gap.strip_suffix(b"-").unwrap_or(gap).trim_ascii_end().into()
+    };
+    let Some(start) = gap(after).filter(|start| after[*start].is_ascii_hexdigit()) else {
+        return false;
+    };
+    let this = separator(&after[..start]);
+    let number = before.iter().rev().take_while(|byte| is_digit(byte)).count();
+    let before = &before[..before.len() - number];
+    let last = before
+        .iter()
+        .rposition(is_digit)
+        .map(|last| separator(&before[last + 1..]));
+    let length = hex_digits(&after[start..]);
+    let rest = &after[start + length..];
+    // The text column of a dump can begin within a list.
+    let may_be_text = matches!(this.as_slice(), b"," | b";" | b":") && !rest.starts_with(b" ");
+    let next = gap(rest)
+        .filter(|gap| *gap > 0 && length <= LONGEST && !may_be_text)
+        .map(|gap| separator(&rest[..gap]));
+    !this.is_empty() && [last, next].contains(&Some(this))
 }
 
 /// Whether a cell is a byte such as `0b01100101`, whose letter is also a hexadecimal digit.
@@ -114,7 +154,8 @@ pub(super) fn fills_line(at: usize, numbers: &[Token], text: &[u8]) -> bool {
     let (group, latest) = (first.digits.len(), last.digits.len());
     let is_regular =
         || group % 2 == 0 && latest <= group && inner.iter().all(|token| token.digits.len() == group);
-    if !rest.starts_with(b"  ") || !is_regular() || are_alike(before, rest) {
+    let is_table = || are_alike(before, rest) || has_same_separator(before, rest);
+    if !rest.starts_with(b"  ") || !is_regular() || is_table() {
         return false;
     }
     let rest = &rest[..rest.len().min(LINE)];
