@@ -15,7 +15,7 @@ use crate::{
     views::{
         View, base64, bits, cells, characters, diff, escape, has_carets, has_escapes, hidden, is_text,
         is_token_byte, joined, latin, literals, narrow, numbers, table, uncareted, undecimal, unescaped,
-        unescaped_bytes, uses,
+        unescaped_bytes, unprinted, uses,
     },
 };
 
@@ -205,6 +205,15 @@ impl<'a> Search<'a> {
             // `cat -A` prints `^I` for a tab.
             if uses(View::Joined) {
                 self.find(&joined(&plain), true);
+            }
+        }
+        if let Some(plain) = unprinted(text) {
+            self.find(&plain, false);
+            if uses(View::Joined) {
+                self.find(&joined(&plain), true);
+            }
+            if depth > 0 {
+                self.text(&plain, depth - 1);
             }
         }
         if uses(View::DecimalEscapes) && text.bytes.contains(&b'\\') {

@@ -173,18 +173,18 @@ impl Numbers {
         }
         self.tokens = tokens;
         self.bits.clear();
-        self.read_bits(text);
         // A fold can divide a group of bits: `011<wbr>0`.
-        if has_escapes(text) {
+        if self.read_bits(text) && has_escapes(text) {
             self.read_bits(&unescaped_bytes(text, escape));
         }
     }
 
-    fn read_bits(&mut self, text: &[u8]) {
+    /// Adds the bytes that runs of bits stand for. Returns whether the text may have bits.
+    fn read_bits(&mut self, text: &[u8]) -> bool {
         bit_runs(text, false, &mut |run, _, _| {
             let of_eight = |first: usize| run[first..].chunks_exact(8).map(|places| byte(text, places));
             self.bits.extend((0..8).map(|first| of_eight(first).collect()));
-        });
+        })
     }
 
     fn add(&mut self, token: &Token, digits: &[u8]) {

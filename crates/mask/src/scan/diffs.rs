@@ -29,8 +29,10 @@ impl Scan<'_> {
         for end in self.bits(Class::LineBreak).positions_from(0) {
             let start = std::mem::replace(&mut next, end + 1);
             let line = &self.text[start..end];
-            let is_short = line.len() <= LINE;
-            let found = sign(line).filter(|(_, at)| is_short && may_be_piece(&line[at + 1..]));
+            let found = match line.len() {
+                ..=LINE => sign(line).filter(|(_, at)| may_be_piece(&line[at + 1..])),
+                _ => None,
+            };
             for (recent, sign) in recent.iter_mut().zip(SIGNS) {
                 *recent = *recent << 1 | u64::from(found.is_some_and(|found| found.0 == sign));
             }

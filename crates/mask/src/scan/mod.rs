@@ -8,6 +8,7 @@ mod decode;
 mod diffs;
 mod few;
 mod fields;
+mod printed;
 mod records;
 mod rows;
 
@@ -216,6 +217,7 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         scan.latin(see);
         scan.escapes(see);
         scan.diffs(see);
+        scan.printed(see);
     }
 }
 

@@ -559,6 +559,45 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
     assert!(out.replace(MARK, "").len() <= 4, "{out}");
 }
 
+/// A second program shows the colours of the first one as text, or encodes them.
+#[rstest]
+fn pieces_between_printed_colours_are_masked(
+    #[values(
+        "\\u001b", "\\x1b", "\\033", "\\e", "^[", "#033", "%1B", "=1B", "&#27;", "\u{241b}", "\u{2190}", ""
+    )]
+    escape: &str,
+    #[values(("[32m", "[0m"), ("[01;31m", "[m"), ("[38;5;9m", "[K"))] colours: (&str, &str),
+    #[values(1, 4, 6)] columns: usize,
+) {
+    let token = long_jwt(1_790_000_000);
+    let (begin, end) = (format!("{escape}{}", colours.0), format!("{escape}{}", colours.1));
+    let coloured = |text: &str| -> String {
+        let pieces = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+        pieces.map(|piece| format!("{begin}{piece}{end}")).collect()
+    };
+    let out = text(&Masker::new([token.as_str()]), &format!("{}\n", coloured(&token)));
+    assert!(out.len() < 120, "{out}");
+    let other = format!(
+        "{{\"log\":\"{}\"}}\n",
+        coloured("Compiling the package, which has no secret in it")
+    );
+    assert_eq!(text(&Masker::new([token.as_str()]), &other), other);
+}
+
+/// `man` prints bold and underlined text with backspaces, and `cat -v` and others show these.
+#[rstest]
+#[case(|shown: &str| shown.replace('\x08', "^H"))]
+#[case(|shown: &str| shown.replace('\x08', "\\b"))]
+#[case(|shown: &str| shown.replace('\x08', "\\u0008"))]
+#[case(|shown: &str| STANDARD.encode(shown))]
+fn printed_overstrikes_are_masked(#[case] show: fn(&str) -> String, #[values(true, false)] is_bold: bool) {
+    let token = long_jwt(1_790_000_000);
+    let struck = |char: char| format!("{}\x08{char}", if is_bold { char } else { '_' });
+    let struck: String = token.chars().map(struck).collect();
+    let out = text(&Masker::new([token.as_str()]), &format!("{}\n", show(&struck)));
+    assert!(out.len() < 60, "{out}");
+}
+
 /// The sign at the beginning of each line is also a character of tokens and of numbers.
 #[rstest]
 #[case(1, |piece: &str| piece.into())]

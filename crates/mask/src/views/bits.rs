@@ -41,12 +41,13 @@ pub(crate) fn bits(text: &Text, emit: &mut dyn FnMut(Text)) {
 
 /// Calls `emit` with the positions of the bits in each run of groups that all have the same number of bits.
 /// Leaves out runs of fewer than [`LEAST`] bytes. If the text goes on, a shorter run can be at its end. Also
-/// tells the number of bits in a group, and whether a run is the last one.
-pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize], usize, bool)) {
+/// tells the number of bits in a group, and whether a run is the last one. Returns whether the text may have
+/// bits.
+pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize], usize, bool)) -> bool {
     let least = BYTE * LEAST;
     let is_bit = |byte: &u8| matches!(byte, b'0' | b'1');
     if !goes_on && !text.chunks(CHUNK).any(has_only_bits) {
-        return;
+        return false;
     }
     let (mut run, mut group, mut at) = (Vec::new(), 0, 0);
     while at < text.len() {
@@ -76,6 +77,7 @@ pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize]
     if goes_on || run.len() >= least {
         emit(&run, group, true);
     }
+    true
 }
 
 /// Whether some bytes have bits, and neither other digits nor words.

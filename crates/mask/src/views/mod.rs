@@ -8,6 +8,7 @@ mod diff;
 mod escapes;
 mod literals;
 mod numbers;
+mod printed;
 mod table;
 mod terminal;
 mod text_column;
@@ -28,6 +29,7 @@ pub(crate) use escapes::{
 };
 pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{GUID, binary_byte, guid, hex_byte, negative, numbers};
+pub(crate) use printed::{FEW as FEW_PRINTED, printed, sequence, unprinted};
 pub(crate) use table::{columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
 pub(crate) use text_column::without_frame;
@@ -67,6 +69,8 @@ pub(crate) enum View {
     /// Control characters and other bytes as `cat -v` prints them.
     Carets,
     Latin,
+    /// Control sequences of a terminal that are printed as text.
+    Printed,
     Terminal,
     /// Any view that reads the bytes that another view returned.
     Second,
@@ -89,9 +93,9 @@ pub(crate) fn uses(view: View) -> bool {
 }
 
 /// Whether a byte that a view returns belongs to text: printable ASCII, tabs, ends of lines, escape
-/// sequences, and the zeros of UTF-16.
+/// sequences, backspaces, and the zeros of UTF-16.
 pub(crate) fn is_text(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | ESCAPE)
+    matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n' | 0 | 8 | ESCAPE)
 }
 
 /// Whether a token or base64 without padding can have this byte. All other bytes are separators: folds,
