@@ -14,8 +14,9 @@ const FILTER: u32 = 16;
 pub(crate) struct Pieces {
     length: usize,
     characters: Windows,
-    /// The bytes that the signature of a JWT encodes.
-    decoded: Windows,
+    /// The bytes that the signature of a JWT encodes. A lenient decoder reads the whole token as one text, so
+    /// it can begin with any of the first four characters.
+    decoded: Vec<Windows>,
 }
 
 #[derive(Default)]
@@ -28,16 +29,13 @@ impl Pieces {
     /// The pieces of `secret`. Treats `-` and `+`, and `_` and `/`, as the same characters, because base64
     /// has two alphabets. With `base64`, the bytes that the secret encodes are pieces as well.
     pub(crate) fn of(secret: &str, base64: bool) -> Self {
-        let decoded = if base64 {
-            of_base64(secret.as_bytes())
-        } else {
-            Vec::new()
-        };
+        let alignments = if base64 { 4.min(secret.len()) } else { 0 };
+        let decoded = (0..alignments).map(|skipped| Windows::of(&of_base64(&secret.as_bytes()[skipped..])));
         let characters = secret.bytes().map(url_safe).collect::<Vec<_>>();
         Self {
             length: secret.len(),
             characters: Windows::of(&characters),
-            decoded: Windows::of(&decoded),
+            decoded: decoded.collect(),
         }
     }
 
@@ -65,9 +63,11 @@ impl Pieces {
             for from in self.characters.positions(character) {
                 cover(*from, from + PIECE);
             }
-            for from in self.decoded.positions(byte) {
-                // Three bytes are four characters. A character at an edge may belong to two bytes.
-                cover((from * 4).div_ceil(3), (from + PIECE) * 4 / 3);
+            for (skipped, decoded) in self.decoded.iter().enumerate() {
+                for from in decoded.positions(byte) {
+                    // Three bytes are four characters. A character at an edge may belong to two bytes.
+                    cover(skipped + (from * 4).div_ceil(3), skipped + (from + PIECE) * 4 / 3);
+                }
             }
         }
         new

@@ -105,6 +105,18 @@ fn terminal_control() {
     usable(each(&token, "", |byte| format!("{0}\u{8}{0}", char::from(byte))));
 }
 
+/// A decoder that leaves out the dots reads the signature from any bit of a byte on.
+#[test]
+fn a_whole_token_as_base64() {
+    for before in ["", "T", "To", "Bearer"] {
+        let digits = format!("{before}{}", token()).replace('.', "");
+        let bytes = URL_SAFE_NO_PAD
+            .decode(&digits[..digits.len() / 4 * 4])
+            .expect("base64");
+        usable(format!("{:?}", &bytes[digits.len() / 3..]));
+    }
+}
+
 #[test]
 fn base64_of_either_alphabet_at_each_alignment() {
     for before in ["", "u", "u:", "use"] {

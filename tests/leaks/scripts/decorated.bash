@@ -100,3 +100,9 @@ base64 token | sed 's/^/web-1  | /'
 xxd -p token | sed 's/.*/│ & │/'
 ### two columns of which one is words
 fold -w 24 token | sed 's/^/value of the field is  /'
+### git diff of characters, one a line
+git init -q . && grep -o . token > t && git add t && git -c user.name=a -c user.email=a@b commit -qm a && git rm -q t && git diff HEAD
+### git diff of decimal numbers, one a line
+git init -q . && od -An -v -w1 -tu1 token | tr -d ' ' > t && git add t && git -c user.name=a -c user.email=a@b commit -qm a && git rm -q t && git diff HEAD
+### python ndiff of two lists of numbers
+python3 -c 'import difflib, os; new = [f"  {byte}," for byte in os.environ["TOKEN"].encode()]; print("\n".join(difflib.ndiff(["  0,"] * len(new), new)))'

@@ -144,3 +144,9 @@ iconv -f ASCII -t UTF-32LE token | xxd
 ### DeepDiff in sentences
 python3 -c 'import os
 for i, b in enumerate(os.environ["TOKEN"].encode()): print("Value of root[%d] changed from %d to %d." % (i, i * 31 % 256, b))'
+### column -t of decimal numbers with bars
+od -An -v -tu1 token | column -t -o ' | '
+### node console.table of rows of eight bytes
+node -e 'const bytes = [...require("fs").readFileSync("token")], rows = []; for (let at = 0; at < bytes.length; at += 8) rows.push(bytes.slice(at, at + 8)); console.table(rows)'
+### numpy's list of mismatches
+python3 -c 'for at, byte in enumerate(open("token", "rb").read()): print(f" [{at}]: {byte} (ACTUAL), {at % 7} (DESIRED)")'

@@ -70,3 +70,13 @@ python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].
 cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f latin1 -t utf-8 | iconv -f latin1 -t utf-8; echo
 ### signature as Python's bytes, eight a line
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); [print(at, bytearray(s[at:at + 8])) for at in range(0, len(s), 8)]'
+### whole token by python's urlsafe_b64decode
+python3 -c 'import base64, os; print(base64.urlsafe_b64decode(os.environ["TOKEN"] + "=="))'
+### whole token by python's b64decode
+python3 -c 'import base64, os; print(base64.b64decode(os.environ["TOKEN"] + "=="))'
+### whole token as node decodes it
+node -e 'console.log(Buffer.from(process.env.TOKEN, "base64").toString("latin1"))'
+### bearer token in a parser of basic auth
+node -e 'const [, text] = `Bearer ${process.env.TOKEN}`.split(" "); const [user, ...pass] = Buffer.from(text, "base64").toString("binary").split(":"); console.log({ user, pass: pass.join(":") })'
+### whole token decoded into a list of bytes
+node -e 'console.log(JSON.stringify([...Buffer.from(`token: ${process.env.TOKEN}`, "base64")]))'

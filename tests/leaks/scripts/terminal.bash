@@ -76,3 +76,13 @@ printf 'section_start:1700000000:login\r\033[0K%s\nsection_end:1700000000:login\
 sed 's/.\{30\}/&\x1b[?25l\x1b[?2004h/g' token
 ### application program command
 sed 's/.\{60\}/&\x1b_x\x1b\\/g' token
+### coloured grep in a JSON log
+grep --color=always '[A-Z]' token | jq -Rc '{log: (. + "\n"), stream: "stdout"}'
+### coloured pieces in a list by python
+python3 -c 'import os; t = os.environ["TOKEN"]; print([f"\x1b[{31 + at // 6 % 6}m{t[at:at + 6]}\x1b[0m" for at in range(0, len(t), 6)])'
+### tput of pieces, cat -v
+for piece in $(fold -w 6 token); do TERM=xterm tput setaf 2; printf %s "$piece"; TERM=xterm tput sgr0; done | cat -v
+### man page bold, cat -v
+sed 's/./&\x08&/g' token | cat -v
+### coloured pieces in base64
+sed -E 's/.{4}/\x1b[32m&\x1b[0m/g' token | base64 -w 0
