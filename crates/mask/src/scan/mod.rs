@@ -681,12 +681,16 @@ impl<'a> Scan<'a> {
     fn alone(&self, see: &mut dyn FnMut(Range<usize>)) {
         const BLOCKS: usize = OVERLAP / BLOCK;
         let parts = self.bits(Class::Part);
-        let mut before = 0;
+        let letters = [Class::Capital, Class::Small, Class::Digit].map(|class| self.bits(class));
+        let (mut before, mut dash_before) = (0, 0);
         let alone = (0..parts.blocks()).map(|block| {
             let here = parts.block(block);
             let after = parts.block(block + 1) << (BLOCK - 1);
             let before = std::mem::replace(&mut before, here >> (BLOCK - 1));
-            here & !(here << 1 | before) & !(here >> 1 | after)
+            let starts = here & !(here << 1 | before);
+            let dashes = starts & !letters.iter().fold(0, |bits, class| bits | class.block(block));
+            let behind = dashes << 1 | std::mem::replace(&mut dash_before, dashes >> (BLOCK - 1));
+            (starts | here & behind) & !(here >> 1 | after)
         });
         let alone: Vec<_> = alone.collect();
         let (mut next, mut rows_to) = (0, 0);

@@ -559,6 +559,25 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
     assert!(out.replace(MARK, "").len() <= 4, "{out}");
 }
 
+/// A shell that gets the token as an option complains of each character.
+#[rstest]
+fn each_character_as_an_option_is_masked(
+    #[values(
+        "Illegal option -CHAR\n",
+        "sh: 1: Illegal option -CHAR\n",
+        "Unknown option: -CHAR, ignored\n"
+    )]
+    line: &str,
+) {
+    let token = long_jwt(1_790_000_000);
+    let lines: String = token
+        .chars()
+        .map(|char| line.replace("CHAR", &char.to_string()))
+        .collect();
+    let out = text(&Masker::new([token.as_str()]), &lines);
+    assert!(out.matches(MARK).count() > token.len() - 4, "{out}");
+}
+
 /// A second program shows the colours of the first one as text, or encodes them.
 #[rstest]
 fn pieces_between_printed_colours_are_masked(

@@ -22,15 +22,18 @@ pub(crate) fn characters(text: &Text, emit: &mut dyn FnMut(Text)) {
 /// The ways to read the characters: the index of the first one, and the distance from one to the next.
 pub(crate) const ROWS: [(usize, usize); 3] = [(0, 1), (0, 2), (1, 2)];
 
-/// The positions of the characters that stand alone.
+/// The positions of the characters that stand alone. A character behind a dash, a dot or an underscore that
+/// begins a word also counts: `Illegal option -d`.
 pub(crate) fn alone(bytes: &[u8]) -> Vec<usize> {
     let (mut found, mut positions) = (0, vec![0; bytes.len()]);
     let (mut is_after_part, mut is_here) = (false, bytes.first().is_some_and(is_part));
+    let mut is_after_dash = false;
     // This has no branch for each byte, because a processor could not predict it.
-    for at in 0..bytes.len() {
+    for (at, byte) in bytes.iter().enumerate() {
         let is_before_part = bytes.get(at + 1).is_some_and(is_part);
         positions[found] = at;
-        found += usize::from(is_here & !is_after_part & !is_before_part);
+        found += usize::from(is_here & (!is_after_part | is_after_dash) & !is_before_part);
+        is_after_dash = is_here & !is_after_part & !byte.is_ascii_alphanumeric();
         (is_after_part, is_here) = (is_here, is_before_part);
     }
     positions.truncate(found);
