@@ -152,3 +152,16 @@ t = os.environ["TOKEN"].encode()
 for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'
 ### seven numbers and seven characters in turns
 hexdump -v -e '7/1 "%3u " " |" 7/1 "%_p" "|\n"' token
+### node arrays of buffers of four bytes
+node -e 'const signature = Buffer.from(process.env.TOKEN.split(".")[2], "base64url"), buffers = []; for (let at = 0; at < signature.length; at += 4) buffers.push(signature.subarray(at, at + 4)); console.log(buffers)'
+### python list of tuples with four names
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+print(["Pixel(r=%d, g=%d, b=%d, a=%d)" % tuple(t[at:at + 4]) for at in range(0, len(t) - 3, 4)])'
+### a number in the name of each test
+python3 -c 'import os
+for at, b in enumerate(os.environ["TOKEN"].encode()): print("test_p.py::test_byte[%d-%d] PASSED" % (at, b))'
+### signed numbers without separators
+python3 -c 'import base64, os
+s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
+print("".join("% d" % (b - 256 if b > 127 else b) for b in s))'

@@ -72,8 +72,6 @@ cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f latin1 -t ut
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); [print(at, bytearray(s[at:at + 8])) for at in range(0, len(s), 8)]'
 ### whole token by python's urlsafe_b64decode
 python3 -c 'import base64, os; print(base64.urlsafe_b64decode(os.environ["TOKEN"] + "=="))'
-### whole token by python's b64decode
-python3 -c 'import base64, os; print(base64.b64decode(os.environ["TOKEN"] + "=="))'
 ### whole token as node decodes it
 node -e 'console.log(Buffer.from(process.env.TOKEN, "base64").toString("latin1"))'
 ### bearer token in a parser of basic auth
