@@ -35,11 +35,14 @@
 //! base64. A view can also read the text that another view returns. Base64, hexadecimal, numbers and escapes
 //! may be inside one another, up to three deep. In the log and in all texts that the views return, the masker
 //! searches for the secrets. If a JWT's signature, or a secret that is base64 with `+` and `/`, stands for at
-//! least 24 random bytes, the masker also searches for these decoded bytes. The views are:
+//! least 24 random bytes, the masker also searches for these decoded bytes, and for those that a lenient
+//! decoder makes of a whole token. The views are:
 //!
 //! | view | reads |
 //! |---|---|
 //! | terminal | text without control sequences, overstruck or invisible characters, or the zeros of UTF-16 |
+//! | printed | text without control sequences and overstruck characters that a program printed as text: `\x1b[32m` |
+//! | diff | the old and the new lines of a diff, without their signs |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
 //! | characters | single characters of the secrets in the row above: in a list, in a table, or one in each line |
 //! | cells | parts of a few characters, all behind the same label: in each line, in an array, between tags |
