@@ -14,8 +14,8 @@ use crate::{
     text::Text,
     views::{
         View, base64, bits, cells, characters, diff, escape, has_carets, has_escapes, hidden, is_text,
-        is_token_byte, joined, latin, literals, narrow, numbers, table, uncareted, undecimal, unescaped,
-        unescaped_bytes, unprinted, uses,
+        is_token_byte, joined, latin, literals, narrow, numbers, padded, strings, table, uncareted,
+        undecimal, unescaped, unescaped_bytes, unprinted, uses,
     },
 };
 
@@ -233,6 +233,8 @@ impl<'a> Search<'a> {
             false
         });
         literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
+        strings(text, &mut |bytes| self.find(&bytes, false));
+        padded(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         table(text, &mut |column| self.find(&column, false));
         bits(text, &mut |bytes| self.find(&bytes, false));
         let secrets = self.secrets;

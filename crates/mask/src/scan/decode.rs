@@ -10,7 +10,7 @@ use crate::{
     text::Text,
     views::{
         GUID, Kind, Token, Tokens, base64_value, binary_byte, bit_runs, byte, cells, columns, decimal,
-        escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, negative,
+        escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, negative, padded,
         unescaped_bytes, without_sign,
     },
 };
@@ -315,6 +315,13 @@ pub(super) fn labels(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn Fn
 /// Scans the bytes that a list of characters and numbers stands for.
 pub(super) fn literal(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     literals(&Text::plain(text), &mut |bytes| {
+        decoded(look.in_numbers(), &bytes.bytes, depth, see);
+    });
+}
+
+/// Scans the bytes that padded pieces of base64 stand for.
+pub(super) fn padded_bytes(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
+    padded(&Text::plain(text), &mut |bytes| {
         decoded(look.in_numbers(), &bytes.bytes, depth, see);
     });
 }

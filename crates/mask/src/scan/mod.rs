@@ -8,9 +8,11 @@ mod decode;
 mod diffs;
 mod few;
 mod fields;
+mod padding;
 mod printed;
 mod records;
 mod rows;
+mod strings;
 
 use std::{
     cell::{LazyCell, RefCell},
@@ -218,6 +220,8 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
         scan.escapes(see);
         scan.diffs(see);
         scan.printed(see);
+        scan.padding(see);
+        scan.strings(see);
     }
 }
 
@@ -748,6 +752,7 @@ impl<'a> Scan<'a> {
                 continue;
             }
             next = at + OVERLAP - AROUND;
+            self.strings_of(&part, see);
             let bytes = latin(&Text::plain(&self.text[part.clone()]));
             for bytes in [latin(&bytes).bytes, bytes.bytes] {
                 words(self.look.secrets, &bytes, SEEN_IN_NUMBERS, &mut |_| {

@@ -976,3 +976,94 @@ fn binary_digits_of_base64_are_masked() {
     let out = text(&Masker::new([&*token]), &digits.join(" "));
     assert!(out.len() < 40, "{out}");
 }
+
+/// The bytes of a string, with this escape for those that are no characters of the string.
+fn string(bytes: &[u8], escape: &str, is_latin: bool) -> String {
+    let shown = bytes.iter().map(|byte| match byte {
+        0x20..0x7f | 0xa0.. if !b"\"'\\".contains(byte) && (is_latin || byte.is_ascii()) => {
+            char::from(*byte).to_string()
+        }
+        _ => escape
+            .replace("{hex}", &format!("{byte:02x}"))
+            .replace("{octal}", &format!("{byte:03o}"))
+            .replace("{decimal}", &format!("{byte:03}")),
+    });
+    shown.collect()
+}
+
+/// A script prints a few bytes of the signature in each string of a list.
+#[rstest]
+fn short_strings_are_masked(
+    #[values(2, 3, 4, 5, 7, 10)] count: usize,
+    #[values(
+        ("[", "b'", "'", ", ", r"\x{hex}", false),
+        ("", "b'", "'", "\n", r"\x{hex}", false),
+        ("[", "bytearray(b'", "')", ",\n ", r"\x{hex}", false),
+        ("[(", "b'", "'", ",), (", r"\x{hex}", false),
+        ("It isn't: [", "\"", "\"", " ", r"\x{hex}", false),
+        ("", "DEBUG:root:chunk b'", "'", "\n", r"\x{hex}", false),
+        ("$VAR1 = [\n", "  \"", "\",", "\n", r"\{octal}", false),
+        ("{", "\"", "\"", ",", r"\\{octal}", false),
+        ("[", "\"", "\"", ",", r"\{decimal}", false),
+        ("[\n", "  '", "'", ",    ", r"\x{hex}", true),
+        ("[", "\"", "\"", ",\n  ", r"\u00{hex}", true),
+        ("", "{\"n\": \"word\", \"data\": \"", "\"}", "\n", r"\u00{hex}", true),
+    )]
+    list: (&str, &str, &str, &str, &str, bool),
+) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("it has three parts");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("it is base64");
+    let (first, before, after, between, escape, is_latin) = list;
+    let show = |bytes: &[u8]| format!("{before}{}{after}", string(bytes, escape, is_latin));
+    let strings: Vec<_> = signature.chunks(count).map(show).collect();
+    let out = text(
+        &Masker::new([&*token]),
+        &format!("{first}{}\n", strings.join(between)),
+    );
+    let left = strings.iter().filter(|string| out.contains(*string)).count();
+    assert!(left * count <= 8, "{out}");
+}
+
+/// A script prints the base64 of a few bytes in each string of a list.
+#[rstest]
+fn padded_pieces_are_masked(
+    #[values(1, 2, 4, 5, 7, 8, 10, 11)] count: usize,
+    #[values(
+        ("['", "', '"),
+        ("[\n  \"", "\",\n  \""),
+        ("", "\n"),
+        ("tokens: [b'", "', b'"),
+        ("{\"key\": \"cm93MA==\", \"val\": \"", "\"}, {\"key\": \"cm93NA==\", \"val\": \""),
+        ("  value: ", "\n  value: "),
+        ("12:00:01 part 1 data=", "\n12:00:01 part 1 data="),
+    )]
+    list: (&str, &str),
+) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("it has three parts");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("it is base64");
+    for bytes in [token.as_bytes(), &signature] {
+        let pieces: Vec<_> = bytes.chunks(count).map(|bytes| STANDARD.encode(bytes)).collect();
+        let (first, between) = list;
+        let out = text(
+            &Masker::new([&*token]),
+            &format!("{first}{}'\n", pieces.join(between)),
+        );
+        // The header and the first claims stay.
+        let is_shown =
+            |piece: &&String| piece.len() > 4 && out.contains(&format!("{between}{piece}{between}"));
+        let last = pieces.iter().rev().take(signature.len() / count);
+        assert_eq!(last.filter(is_shown).count(), 0, "{out}");
+    }
+}
+
+/// Base64 and quotes of other text.
+#[test]
+fn short_strings_of_other_text_pass() {
+    let token = long_jwt(1_790_000_000);
+    let log = r#"{"data": {"a": "aGVsbG8=", "b": "d29ybGQ=", "c": "Zm9v", "d": "YmFyIQ=="}, "e": ["\u00e9t\u00e9", "\x8f", "\n", "é"]}
+level=info msg="done" service="api" [b'\x00\x01', b'\x02\x03', b'\xff\xfe', b'\r\n', b"it's"] 'a' => "\303\251",
+"#;
+    assert_eq!(text(&Masker::new([&*token]), &log.repeat(40)), log.repeat(40));
+}

@@ -65,6 +65,27 @@ fn signature(token: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(signature).expect("base64")
 }
 
+/// The bytes of the signature, a few in each string of a list, as Python prints them.
+fn strings(token: &str) -> String {
+    let show = |bytes: &[u8]| {
+        let shown = bytes.iter().map(|byte| format!("\\x{byte:02x}"));
+        shown.collect::<String>()
+    };
+    let signature = signature(token);
+    let strings: Vec<_> = signature
+        .chunks(4)
+        .map(|bytes| format!("b'{}'", show(bytes)))
+        .collect();
+    format!("[{}]", strings.join(", "))
+}
+
+/// The base64 of a few bytes of the signature, in each string of a list.
+fn padded(token: &str) -> String {
+    let signature = signature(token);
+    let pieces: Vec<_> = signature.chunks(4).map(|bytes| STANDARD.encode(bytes)).collect();
+    format!("{pieces:?}")
+}
+
 /// The bytes of the signature as .NET prints them: `new Guid(bytes)`.
 fn guids(token: &str) -> String {
     let bytes = signature(token);
@@ -158,6 +179,8 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Table, &|t: &str| each(t, |byte| format!("{byte} 0x{byte:02x} {:o}\n", byte)))]
 #[case(View::Cells, &|t: &str| lines(t.rsplit('.').next().unwrap_or(t), 7, "a: "))]
+#[case(View::Strings, &|t: &str| strings(t))]
+#[case(View::Padded, &|t: &str| padded(t))]
 #[case(View::Diff, &|t: &str| lines(t, 2, "+"))]
 #[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]
 #[case(View::Printed, &|t: &str| lines(t, 6, "^[[32m").replace('\n', "^[[0m"))]

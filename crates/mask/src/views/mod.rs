@@ -8,7 +8,9 @@ mod diff;
 mod escapes;
 mod literals;
 mod numbers;
+mod padded;
 mod printed;
+mod strings;
 mod table;
 mod terminal;
 mod text_column;
@@ -29,7 +31,9 @@ pub(crate) use escapes::{
 };
 pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{GUID, binary_byte, guid, hex_byte, negative, numbers};
+pub(crate) use padded::{PADDED, padded, padded_piece};
 pub(crate) use printed::{FEW as FEW_PRINTED, printed, sequence, unprinted};
+pub(crate) use strings::{string_bytes, strings};
 pub(crate) use table::{columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
 pub(crate) use text_column::without_frame;
@@ -61,6 +65,10 @@ pub(crate) enum View {
     Table,
     /// Pieces behind the same label.
     Cells,
+    /// The bytes of short strings.
+    Strings,
+    /// Base64 of short pieces, each with its own padding.
+    Padded,
     /// The old and the new text of a diff.
     Diff,
     Escapes,
