@@ -137,8 +137,6 @@ for at in range(0, len(t), 8): print("".join("%10.5f" % (b / 100) for b in t[at:
 od -An -v -tu1 -w1 token | numfmt --padding=8 --suffix=B
 ### od -c of decimal numbers
 od -An -v -tu1 token | od -An -v -c
-### od -c of binary numbers
-xxd -b -c 6 token | cut -c 11-63 | od -An -v -c
 ### grey pixels of an image
 python3 -c 'import os
 for at, b in enumerate(os.environ["TOKEN"].encode()): print("%d,0: (%d,%d,%d)  #%s  gray(%d)" % (at, b * 257, b * 257, b * 257, ("%02X" % b) * 6, b))'
@@ -152,12 +150,6 @@ t = os.environ["TOKEN"].encode()
 for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'
 ### seven numbers and seven characters in turns
 hexdump -v -e '7/1 "%3u " " |" 7/1 "%_p" "|\n"' token
-### node arrays of buffers of four bytes
-node -e 'const signature = Buffer.from(process.env.TOKEN.split(".")[2], "base64url"), buffers = []; for (let at = 0; at < signature.length; at += 4) buffers.push(signature.subarray(at, at + 4)); console.log(buffers)'
-### python list of tuples with four names
-python3 -c 'import os
-t = os.environ["TOKEN"].encode()
-print(["Pixel(r=%d, g=%d, b=%d, a=%d)" % tuple(t[at:at + 4]) for at in range(0, len(t) - 3, 4)])'
 ### a number in the name of each test
 python3 -c 'import os
 for at, b in enumerate(os.environ["TOKEN"].encode()): print("test_p.py::test_byte[%d-%d] PASSED" % (at, b))'

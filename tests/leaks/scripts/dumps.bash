@@ -137,3 +137,5 @@ cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | od -c
 cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | hexdump -v -c
 ### hexdump -C of base64 -w 12
 base64 -w 12 token | hexdump -v -C
+### od -c of binary numbers
+xxd -b -c 6 token | cut -c 11-63 | od -An -v -c
