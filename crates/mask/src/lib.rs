@@ -57,6 +57,8 @@
 //! | carets | control characters and bytes above 0x7f as `cat -v` and `less` print them |
 //! | escapes | of URLs, JSON, XML, HTML, shells, C, Python and quoted-printable |
 //! | decimal escapes | of Haskell, Lua and OCaml |
+//! | strings | a few bytes in each string of a list, or of each line, with escapes or in Latin-1 |
+//! | padded | base64 of a few bytes each, with its own padding, in a list or behind a label |
 //!
 //! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
 //! ([`PIECE`]), or 12 random bytes: of a JWT's signature, or of a secret's decoded bytes. The masker also

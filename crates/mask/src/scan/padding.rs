@@ -29,7 +29,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The positions that may begin the padding of base64. The values of fields follow most other equals signs.
+    /// The positions that may begin the padding of base64. Values of fields follow most other equals signs.
     fn paddings(&self) -> impl Iterator<Item = usize> {
         let (escapes, digits) = (self.bits(Class::Escape), self.bits(Class::Base64));
         let mut before = 0;

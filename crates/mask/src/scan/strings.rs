@@ -36,12 +36,14 @@ impl Scan<'_> {
     }
 }
 
-/// Whether a backslash before a text begins an escape of a byte by its number. The backslash can have an escape
-/// of its own.
+/// Whether a backslash before a text begins an escape of a byte by its number. The backslash can have an
+/// escape of its own. Leaves out colours, and the characters that JSON for web pages escapes.
 fn is_byte(text: &[u8]) -> bool {
     match text {
+        [b'x', b'1', b'b' | b'B', ..] => false,
+        [b'u', b'0', b'0', b'2' | b'3', ..] | [b'u', b'0', b'0', b'1', b'b' | b'B', ..] => false,
         [b'x', digit, ..] => digit.is_ascii_hexdigit(),
-        [b'u', rest @ ..] => rest.starts_with(b"00"),
+        [b'u', b'0', b'0', ..] => true,
         [digit, ..] => digit.is_ascii_digit(),
         [] => false,
     }

@@ -559,6 +559,20 @@ fn a_short_token_in_pieces_is_masked(#[case] token: &str, #[case] columns: usize
     assert!(out.replace(MARK, "").len() <= 4, "{out}");
 }
 
+/// Quotes, escapes and padding in any order, which no list of strings has.
+#[test]
+fn quotes_and_padding_in_any_order_pass() {
+    let masker = Masker::new([long_jwt(1_790_000_000).as_str()]);
+    for seed in 0..200 {
+        let mut random = generated::Random::new(seed);
+        let characters = b"\"'==\\x0aAzQ1, [\n\xc3\xb8:";
+        let log: Vec<_> = (0..500)
+            .map(|_| characters[random.below(characters.len())])
+            .collect();
+        assert_eq!(masked(&masker, [log.as_slice()]), log, "{seed}");
+    }
+}
+
 /// A shell that gets the token as an option complains of each character.
 #[rstest]
 fn each_character_as_an_option_is_masked(

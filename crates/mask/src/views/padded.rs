@@ -18,7 +18,7 @@ const LABEL: usize = 16;
 /// A value that no digit of base64 has.
 const NO_DIGIT: u8 = 0xff;
 
-/// Calls `emit` with the bytes of all padded pieces in a text, and with those of the pieces behind each label.
+/// Calls `emit` with the bytes of all padded pieces in a text, and with those of the pieces behind a label.
 pub(crate) fn padded(text: &Text, emit: &mut dyn FnMut(Text)) {
     if !uses(View::Padded) {
         return;

@@ -1,5 +1,5 @@
-//! Lists of short strings: `[b'w\x8f', b'v\xf8']`, `{"w\\217","v\\370"}`, `'w\x8F', 'vø'`. In such a list, the
-//! quotes part the bytes of a secret, and each string can have escapes.
+//! Lists of short strings: `[b'w\x8f', b'v\xf8']`, `{"w\\217","v\\370"}`, `'w\x8F', 'vø'`. In such a
+//! list, the quotes part the bytes of a secret, and each string can have escapes.
 
 use std::ops::Range;
 
@@ -12,15 +12,14 @@ const LONGEST: usize = 96;
 /// The least number of strings.
 const FEW: usize = 4;
 
-/// At least one in so many strings has an escape or a byte above 0x7f.
-const SHARE: usize = 4;
+/// The greatest number of bytes of the strings for each escape in them. Most random bytes need one.
+const SHARE: usize = 12;
 
 /// The least length of a string that can be a word of other text.
 const WORD: usize = 4;
 
-/// Calls `emit` with the bytes of all short strings in a text, once for each way to read the escapes, and once
-/// more without the strings that are words. Leaves out a text of which few strings have escapes or bytes above
-/// 0x7f.
+/// Calls `emit` with the bytes of all short strings in a text, once for each way to read the escapes, and
+/// once more without the strings that are words. Leaves out a text whose strings have few escapes.
 pub(crate) fn strings(text: &Text, emit: &mut dyn FnMut(Text)) {
     for parts in lists(&text.bytes) {
         for way in ways(&text.bytes, &parts) {
@@ -110,19 +109,32 @@ fn lists(text: &[u8]) -> impl Iterator<Item = Vec<Range<usize>>> {
     } else {
         Vec::new()
     };
-    let codes = all
+    let string = |part: &Range<usize>| &text[part.clone()];
+    let mut others: Vec<_> = all
         .iter()
-        .filter(|part| text[(*part).clone()].iter().any(is_code));
-    if codes.count() < FEW.max(all.len() / SHARE) {
+        .filter(|part| !is_word(string(part)))
+        .cloned()
+        .collect();
+    let codes: usize = others.iter().map(|part| codes(string(part))).sum();
+    let length: usize = others.iter().map(ExactSizeIterator::len).sum();
+    if codes < FEW.max(length / SHARE) {
         all.clear();
     }
-    let others = all.iter().filter(|part| !is_word(&text[(*part).clone()]));
-    let others: Vec<_> = others.cloned().collect();
-    let others = Some(others).filter(|others| others.len() < all.len());
-    others
-        .into_iter()
-        .chain([all])
-        .filter(|strings| strings.len() >= FEW)
+    // The same strings a second time tell no more.
+    if others.len() == all.len() {
+        others.clear();
+    }
+    [others, all].into_iter().filter(|strings| strings.len() >= FEW)
+}
+
+/// The number of escapes of bytes in a string, and of characters of Latin-1.
+fn codes(string: &[u8]) -> usize {
+    let is_code = |pair: &[u8]| match pair {
+        [b'\\', next] => matches!(next, b'x' | b'u' | b'0'..=b'9' | b'A'..=b'Z'),
+        [0xc2 | 0xc3, _] => true,
+        _ => false,
+    };
+    string.windows(2).filter(|pair| is_code(pair)).count()
 }
 
 /// What is between the quotes of each short string. Leaves out the names of fields.
