@@ -45,7 +45,7 @@ impl Scan<'_> {
                 .any(|recent| recent.count_ones() as usize >= DIFF_LINES);
             if has_many && (latest[0] | latest[1]).count_ones() >= MOST {
                 let part = self.around(PART / 2, start, PART);
-                read_to = part.end - AROUND;
+                read_to = part.end.saturating_sub(AROUND);
                 self.sides(part, see);
             }
         }

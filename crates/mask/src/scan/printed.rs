@@ -29,7 +29,7 @@ impl Scan<'_> {
                 continue;
             }
             let part = self.around(NEAR + AROUND, at, PART);
-            read_to = part.end - AROUND;
+            read_to = part.end.saturating_sub(AROUND);
             let text = &self.text[part.clone()];
             let mut bytes = Vec::with_capacity(text.len());
             let mut from = 0;
