@@ -100,5 +100,3 @@ tr . '~' < token | sed 's/[0-9]/<&>/g; s/e/ECHO/g'
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("".join(chr(b) if 32 <= b < 127 and b not in b"\"\\" else "\\%03d" % b for b in s))'
 ### signature as Haskell shows it
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); print("".join((chr(b) if 32 <= b < 127 and b not in b"\"\\" else "\\DEL" if b == 127 else "\\%d" % b + ("\\&" if s[at + 1:at + 2].isdigit() else "")) for at, b in enumerate(s)))'
-### four escaped bytes a line
-python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); [print("recv", s[at:at + 4]) for at in range(0, len(s), 4)]'
