@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// The greatest number of views that the search applies one after the other. Only the views whose texts the
-/// search reads with all views again count: base64, numbers, literals, cells and escapes.
+/// search reads with all views again count: base64, numbers, literals, cells, escapes,
+/// printed control sequences, diffs and padded pieces.
 pub(crate) const DEPTH: usize = 3;
 
 /// The distance between words of which every whole secret of [`LONG`] bytes has one.

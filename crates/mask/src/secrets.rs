@@ -469,8 +469,15 @@ impl Secret {
                 .filter(|text| is_base64(text))
                 .unwrap_or_default(),
         };
-        let digits = Zeroizing::new(digits.replace('+', "-").replace('/', "_"));
-        let few_digits = Zeroizing::new(digits.replace(['-', '_'], ""));
+        let url_safe = |byte| match byte {
+            b'+' => b'-',
+            b'/' => b'_',
+            other => other,
+        };
+        let digits = Zeroizing::new(digits.bytes().map(url_safe).collect::<Vec<_>>());
+        // A vector that grows leaves copies in memory, which nobody wipes.
+        let mut few_digits = Zeroizing::new(Vec::with_capacity(digits.len()));
+        few_digits.extend(digits.iter().filter(|byte| byte.is_ascii_alphanumeric()));
         let mut texts = vec![&digits];
         texts.extend(Some(&few_digits).filter(|few| few.len() < digits.len()));
         let mut decoded = Vec::new();

@@ -12,7 +12,7 @@ use crate::{
 const RECENT: u32 = 8;
 
 /// The least number of these lines that have any sign. Lists of YAML have fewer.
-const MOST: u32 = 6;
+const MOST: usize = 6;
 
 /// The greatest length of a line. The look finds the pieces in longer lines behind their signs.
 const LINE: usize = 44;
@@ -26,7 +26,10 @@ impl Scan<'_> {
         // For the latest lines, the lowest bit for the last one: whether they have each of the signs.
         let mut recent = [0_u64; 2];
         let (mut read_to, mut next) = (0, 0);
-        for end in self.bits(Class::LineBreak).positions_from(0) {
+        // A short secret has few pieces.
+        let most = if self.is_short { DIFF_LINES } else { MOST };
+        let breaks = self.bits(Class::LineBreak).positions_from(0);
+        for end in breaks.chain([self.text.len()]) {
             let start = std::mem::replace(&mut next, end + 1);
             let line = &self.text[start..end];
             let found = match line.len() {
@@ -43,7 +46,7 @@ impl Scan<'_> {
             let has_many = latest
                 .iter()
                 .any(|recent| recent.count_ones() as usize >= DIFF_LINES);
-            if has_many && (latest[0] | latest[1]).count_ones() >= MOST {
+            if has_many && (latest[0] | latest[1]).count_ones() as usize >= most {
                 let part = self.around(PART / 2, start, PART);
                 read_to = part.end.saturating_sub(AROUND);
                 self.sides(part, see);
@@ -51,6 +54,7 @@ impl Scan<'_> {
         }
     }
 
+    /// Scans the old and the new text of a part.
     fn sides(&self, part: Range<usize>, see: &mut dyn FnMut(Range<usize>)) {
         let text = &self.text[part.clone()];
         for lines in SIGNS.into_iter().filter_map(|sign| side(text, sign)) {

@@ -21,11 +21,10 @@ impl Scan<'_> {
             }
         };
         let places = memchr::memchr3_iter(b'[', b'^', 8, self.text).filter(is_printed);
-        let mut latest = [0; FEW_PRINTED];
-        let mut read_to = 0;
+        let (mut recent, mut read_to) = ([0; FEW_PRINTED - 1], 0);
         for (count, at) in places.enumerate() {
-            let first = std::mem::replace(&mut latest[count % FEW_PRINTED], at);
-            if count < FEW_PRINTED || at < read_to || at - first > NEAR {
+            let first = std::mem::replace(&mut recent[count % (FEW_PRINTED - 1)], at);
+            if count + 1 < FEW_PRINTED || at < read_to || at - first > NEAR {
                 continue;
             }
             let part = self.around(NEAR + AROUND, at, PART);

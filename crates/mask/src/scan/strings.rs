@@ -11,11 +11,11 @@ const ESCAPES: usize = COUNTED;
 impl Scan<'_> {
     /// Strings with escapes of bytes. Each line can have one string behind a label.
     pub(super) fn strings(&self, see: &mut dyn FnMut(Range<usize>)) {
-        let (mut recent, mut read_to) = ([0; ESCAPES], 0);
+        let (mut recent, mut read_to) = ([0; ESCAPES - 1], 0);
         let escapes = memchr::memchr_iter(b'\\', self.text).filter(|at| is_byte(&self.text[at + 1..]));
         for (count, at) in escapes.enumerate() {
-            let first = std::mem::replace(&mut recent[count % ESCAPES], at);
-            if count < ESCAPES || at - first > 2 * OVERLAP || at < read_to {
+            let first = std::mem::replace(&mut recent[count % (ESCAPES - 1)], at);
+            if count + 1 < ESCAPES || at - first > 2 * OVERLAP || at < read_to {
                 continue;
             }
             let part = self.around(2 * OVERLAP, at, PART);

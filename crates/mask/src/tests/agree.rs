@@ -714,6 +714,17 @@ fn escapes_of_a_short_secret_before_a_word_are_masked() {
     }
 }
 
+/// A short secret has few pieces: no more lines or control sequences than the views need.
+#[rstest]
+#[case("hunter2!", "hu^[[31mnt^[[0mer^[[1m2!\n")]
+#[case("hunter2!", "h^Hhunt^Hter2^H2!\n")]
+#[case("correct-horse-battery-staple", "-correct\n--horse-\n-battery\n--staple")]
+#[case("correct-horse-battery-staple", "+correct\n+-horse-\n+battery\n+-staple\n")]
+fn a_short_secret_in_few_pieces_is_masked(#[case] secret: &str, #[case] log: &str) {
+    let out = agreed(secret, log.as_bytes());
+    assert!(out.contains(MARK), "{out}");
+}
+
 /// A signature has no padding, so the byte after it is other text.
 #[test]
 fn the_byte_after_a_token_stays() {

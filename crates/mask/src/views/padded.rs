@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
+
 use super::{View, base64_value, is_near_end, uses};
 use crate::text::{LONGEST_GAP, Text};
 
@@ -32,19 +34,15 @@ pub(crate) fn padded(text: &Text, emit: &mut dyn FnMut(Text)) {
         return;
     }
     let pieces = with_whole(&text.bytes, &pieces);
-    let mut labels: Vec<(&[u8], Vec<Range<usize>>)> = Vec::new();
+    let mut labels = FxHashMap::<&[u8], Vec<Range<usize>>>::default();
     let mut before = 0;
     for piece in &pieces {
         let label = label(&text.bytes[before.max(piece.start.saturating_sub(LABEL))..piece.start]);
         before = piece.end;
-        match labels.iter_mut().find(|(other, _)| *other == label) {
-            Some((_, pieces)) => pieces.push(piece.clone()),
-            None => labels.push((label, vec![piece.clone()])),
-        }
+        labels.entry(label).or_default().push(piece.clone());
     }
     if labels.len() > 1 {
-        let of_labels = labels.iter().map(|(_, pieces)| pieces);
-        let of_labels = of_labels.filter(|pieces| pieces.len() >= PADDED);
+        let of_labels = labels.values().filter(|pieces| pieces.len() >= PADDED);
         of_labels.for_each(|pieces| emit(decoded(text, pieces)));
     }
     emit(decoded(text, &pieces));

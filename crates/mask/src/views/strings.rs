@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{View, decimal, escape, is_near_end, latin, undecimal, unescaped, unescaped_bytes, uses};
-use crate::text::Text;
+use crate::text::{LONGEST_GAP, Text};
 
 /// The greatest length of a string. The search finds the bytes of longer strings without this view.
 const LONGEST: usize = 96;
@@ -178,7 +178,9 @@ fn length(text: &[u8], quote: u8) -> Option<usize> {
 
 /// Whether a text between two quotes is what parts two strings of a list, such as `, b`.
 fn is_between(text: &[u8]) -> bool {
-    text.first().is_some_and(|byte| b",;:=+ \t\n)]}".contains(byte)) && !text.iter().any(is_code)
+    text.len() <= LONGEST_GAP as usize
+        && text.first().is_some_and(|byte| b",;:=+ \t\n)]}".contains(byte))
+        && !text.iter().any(is_code)
 }
 
 /// Whether a byte belongs to an escape or is no ASCII.

@@ -79,16 +79,11 @@ fn are_alike(before: &[u8], after: &[u8]) -> bool {
 /// number of the text after it, with any blanks around it. Then both are numbers of a table with padded
 /// cells.
 fn has_same_separator(before: &[u8], after: &[u8]) -> bool {
-    let before = before.trim_ascii_end();
-    let before = &before[before.len().saturating_sub(CELL + BLANKS)..];
-    let after = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let after = &after[..after.len().min(2 * (CELL + BLANKS))];
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric();
     let gap = |text: &[u8]| text.iter().position(is_digit);
-    let separator = |gap: &[u8]| -> Vec<u8> {
-        let gap = gap.trim_ascii();
-        gap.strip_suffix(b"-").unwrap_or(gap).trim_ascii_end().into()
-    };
+    let before = before[before.len().saturating_sub(CELL + 2 * BLANKS)..].trim_ascii_end();
+    let after = &after[..after.len().min(2 * (CELL + BLANKS))];
+    let after = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Some(start) = gap(after).filter(|start| after[*start].is_ascii_hexdigit()) else {
         return false;
     };
@@ -102,11 +97,17 @@ fn has_same_separator(before: &[u8], after: &[u8]) -> bool {
     let length = hex_digits(&after[start..]);
     let rest = &after[start + length..];
     // The text column of a dump can begin within a list.
-    let may_be_text = matches!(this.as_slice(), b"," | b";" | b":") && !rest.starts_with(b" ");
+    let may_be_text = matches!(this, b"," | b";" | b":") && !rest.starts_with(b" ");
     let next = gap(rest)
         .filter(|gap| *gap > 0 && length <= LONGEST && !may_be_text)
         .map(|gap| separator(&rest[..gap]));
     !this.is_empty() && [last, next].contains(&Some(this))
+}
+
+/// The text between two numbers, without the blanks around it and the minus sign of the second number.
+fn separator(gap: &[u8]) -> &[u8] {
+    let gap = gap.trim_ascii();
+    gap.strip_suffix(b"-").unwrap_or(gap).trim_ascii_end()
 }
 
 /// Whether a cell is a byte such as `0b01100101`, whose letter is also a hexadecimal digit.
