@@ -4,8 +4,8 @@
 /// A Bloom filter with three bits for each word. The three bits are in the same 64-bit integer, so a lookup
 /// reads memory once.
 ///
-/// The filter has at least 32 bits for each member that it has room for. So if it has no more members, at
-/// most about one in 1,000 other words counts as a member.
+/// The filter has at least 21 bits for each member that it has room for. So if it has no more members, at
+/// most about one in 400 other words counts as a member.
 pub(crate) struct Grams {
     words: Vec<u64>,
     shift: u32,
@@ -14,7 +14,7 @@ pub(crate) struct Grams {
 impl Grams {
     /// The empty set, with room for this number of members.
     pub(crate) fn with_room(members: usize) -> Self {
-        let words = (members / 2).next_power_of_two().max(64);
+        let words = (members / 3).next_power_of_two().max(64);
         Self {
             words: vec![0; words],
             shift: u64::BITS - words.ilog2(),

@@ -9,7 +9,7 @@ use crate::{
     LEAST, PIECE,
     scan::SEEN,
     search::{LOSS, Piece},
-    secrets::{LONG, Secrets},
+    secrets::{LONG, Secret, Secrets},
     stream::merged,
     views::{View, is_token_byte, uses},
 };
@@ -152,9 +152,9 @@ impl Pieces {
 
     /// Replaces the indexes of secrets in `old` by those in `new`. Forgets the pieces of secrets that `new`
     /// lacks.
-    pub(crate) fn follow(&mut self, new: &Secrets, old: &Secrets) {
+    pub(crate) fn follow(&mut self, new: &Secrets, old: &[Secret]) {
         self.known.retain_mut(|known| {
-            let index = new.index_of(known.secret, old);
+            let index = new.index_of(&old[known.secret as usize]);
             known.secret = index.unwrap_or_default();
             index.is_some()
         });

@@ -5,7 +5,9 @@
 //! about secrets that are made after the log has begun.
 
 use std::{
+    iter,
     ops::Range,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -40,11 +42,11 @@ const RARE: usize = 4;
 
 /// The secrets that the masker searches for.
 pub(crate) struct Secrets {
-    list: Vec<Secret>,
+    list: Arc<[Secret]>,
     /// The place of every 8-byte word of every secret, sorted by the word.
-    places: Vec<(u64, Place)>,
+    places: Vec<Place>,
     grams: Grams,
-    /// The words of up to 7 bytes after which more of a secret can follow.
+    /// The words of up to [`SHORT_WORD`] bytes after which more of a secret can follow.
     ends: Grams,
     /// The 8-byte words of `shown`.
     gate: Grams,
@@ -57,8 +59,8 @@ pub(crate) struct Secrets {
     shown: Zeroizing<Vec<u8>>,
     /// The parts of `shown` that are random: signatures and decoded bytes.
     random: Vec<Range<u32>>,
-    /// The words of `gate` with their positions in `shown`, sorted by the word.
-    words: Vec<(u64, u32)>,
+    /// The positions of the words of `gate` in `shown`, sorted by the word.
+    words: Vec<u32>,
     /// Whether all text in `shown` has only the bytes of tokens.
     is_plain: bool,
     /// Whether all longer parts of the text in `shown` have a capital.
@@ -76,22 +78,31 @@ pub(crate) struct Place {
     pub(crate) at: u32,
 }
 
+impl Place {
+    /// The 8-byte word at this position.
+    fn word(self, list: &[Secret]) -> Option<u64> {
+        word(&list[self.secret as usize].bytes[self.at as usize..])
+    }
+}
+
 pub(crate) struct Secret {
     bytes: Zeroizing<Vec<u8>>,
     /// The positions at which the secret begins and, in a JWT, its claims and its signature.
     pub(crate) starts: Vec<usize>,
-    /// For each position, the number of secret bytes before it: all but a JWT's header and first claims.
-    own: Vec<u32>,
-    /// For each position, the number of bytes before it that no other token has.
-    sole: Vec<u32>,
-    /// For each position, the number of bytes before it that other text seldom has. A JWT's header and first
-    /// claims count as such bytes.
-    rare: Vec<u32>,
+    /// The secret bytes: all but a JWT's header and first claims.
+    own: Parts,
+    /// The bytes that no other token has.
+    sole: Parts,
+    /// The bytes that other text seldom has. A JWT's header and first claims count as such bytes.
+    rare: Parts,
     /// Whether the secret is long and has no separators.
     is_token: bool,
     /// Whether the secret is bytes of any value, not text.
     is_binary: bool,
 }
+
+/// Parts of a secret that do not overlap.
+struct Parts(Vec<Range<usize>>);
 
 /// The texts of the secrets.
 #[derive(Clone)]
@@ -171,7 +182,7 @@ impl Known {
 impl Secrets {
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut list: Vec<Secret> = Vec::new();
-        let mut shown = Vec::new();
+        let mut shown: Vec<Form> = Vec::new();
         for text in secrets {
             let text = text.trim();
             let is_known = |known: &Secret| *known.bytes == text.as_bytes();
@@ -187,29 +198,31 @@ impl Secrets {
             if text.len() < SHORT || has_escapes {
                 list.extend(forms.iter().skip(1).map(|form| Secret::new(form.expose())));
             }
-            shown.extend(forms);
+            shown.extend(distinct(forms));
         }
-        let mut places: Vec<_> = (0..)
-            .zip(&list)
-            .flat_map(|(secret, known): (u32, &Secret)| {
-                let words = known.bytes.windows(LEAST).filter_map(word);
-                (0..)
-                    .zip(words)
-                    .map(move |(at, word)| (word, Place { secret, at }))
-            })
-            .collect();
-        places.sort_unstable_by_key(|(word, place)| (*word, place.secret, place.at));
-        let mut ends = Grams::with_room(7 * list.iter().map(|secret| secret.bytes.len()).sum::<usize>());
+        let mut places = Vec::with_capacity(list.iter().map(|secret| secret.bytes.len()).sum());
+        for (secret, known) in (0..).zip(&list) {
+            let words = known.bytes.len().saturating_sub(LEAST - 1) as u32;
+            places.extend((0..words).map(|at| Place { secret, at }));
+        }
+        places.sort_unstable_by_key(|place| (place.word(&list), place.secret, place.at));
+        // There are few different words of one byte. The search corrects the errors of a small set.
+        let mut ends = Grams::with_room(list.iter().map(|secret| secret.bytes.len()).sum());
         for secret in &list {
-            for length in 1 + secret.hidden_after()..LEAST {
+            for length in 1 + secret.hidden_after()..=SHORT_WORD {
                 // After the last byte of a secret, no more of it can follow.
                 let words = secret.bytes[..secret.bytes.len() - 1].windows(length);
                 words.for_each(|bytes| ends.add(short_word(bytes)));
             }
         }
         let texts = list.iter().map(|secret| secret.bytes.as_slice());
-        let mut known = Vec::new();
-        let mut words = Vec::new();
+        // A vector that grows leaves copies in memory, which nobody wipes.
+        let lengths = texts.clone().map(<[u8]>::len);
+        let room = lengths
+            .chain(shown.iter().map(|form| form.secret_part().len()))
+            .sum();
+        let mut known = Zeroizing::new(Vec::with_capacity(room));
+        let mut words = Vec::with_capacity(room);
         let mut are_mixed = true;
         let mut know = |bytes: &[u8]| {
             let at = known.len() as u32;
@@ -217,7 +230,7 @@ impl Secrets {
                 || bytes
                     .windows(ANYWHERE)
                     .all(|part| part.iter().any(u8::is_ascii_uppercase));
-            words.extend(bytes.windows(LEAST).filter_map(word).zip(at..));
+            words.extend((at..).take(bytes.len().saturating_sub(LEAST - 1)));
             known.extend_from_slice(bytes);
             at
         };
@@ -235,26 +248,15 @@ impl Secrets {
                 }
             }
         }
-        // `known` contains the secrets already. The first look (`scan`) decodes numbers, and lines of base64
-        // are parts of longer base64.
-        let is_new = |form: &&Form| match form.encoding {
-            Encoding::Raw | Encoding::Claims | Encoding::Signature => false,
-            Encoding::Hex | Encoding::Base64Line => false,
-            Encoding::Base64 | Encoding::Percent | Encoding::Json | Encoding::Xml | Encoding::Shell => true,
-        };
-        let shown: Vec<_> = shown.iter().filter(is_new).map(Form::secret_part).collect();
         for form in &shown {
-            // Base64 with padding also has all words of the same base64 without it.
-            let is_longer = |other: &&str| other.len() > form.len() && other.starts_with(form);
-            if !shown.iter().any(is_longer) {
-                know(form.as_bytes());
-            }
+            know(form.secret_part().as_bytes());
         }
         // The padding of base64 is no part of a token.
         let is_plain = |text: &str| text.trim_end_matches('=').bytes().all(views::is_token_byte);
         let texts_are_plain = |secret: &Secret| std::str::from_utf8(&secret.bytes).map_or(true, is_plain);
-        let is_plain = list.iter().all(texts_are_plain) && shown.iter().all(|form| is_plain(form));
-        let mut three = Grams::with_room(known.len());
+        let is_plain =
+            list.iter().all(texts_are_plain) && shown.iter().all(|form| is_plain(form.secret_part()));
+        let mut three = Grams::with_room(known.len() / 2);
         known.windows(3).for_each(|bytes| three.add(short_word(bytes)));
         // The first look reads this set most often. With half the bits for each word, it stays in the fastest
         // memory of a processor, and the set of long words corrects its errors.
@@ -262,16 +264,19 @@ impl Secrets {
         known
             .windows(SHORT_WORD)
             .for_each(|bytes| short.add(short_word(bytes)));
-        words.sort_unstable();
+        words.sort_unstable_by_key(|at| (word(&known[*at as usize..]), *at));
         let mut gate = Grams::with_room(words.len());
-        words.iter().for_each(|(word, _)| gate.add(*word));
+        known
+            .windows(LEAST)
+            .filter_map(word)
+            .for_each(|word| gate.add(word));
         let lengths = list.iter().map(|secret| secret.need(PIECE));
         Self {
             grams: Grams::new(texts),
             gate,
             three,
             short,
-            shown: known.into(),
+            shown: known,
             is_plain,
             are_mixed,
             random,
@@ -280,18 +285,22 @@ impl Secrets {
             least: list.iter().map(|secret| secret.bytes.len()).min().unwrap_or(0),
             places,
             ends,
-            list,
+            list: list.into(),
         }
+    }
+
+    /// The secrets themselves. An index in this list stands for the secret.
+    pub(crate) fn list(&self) -> Arc<[Secret]> {
+        Arc::clone(&self.list)
     }
 
     pub(crate) fn get(&self, secret: u32) -> &Secret {
         &self.list[secret as usize]
     }
 
-    /// The index in `self` of the secret with the index `secret` in `other`.
-    pub(crate) fn index_of(&self, secret: u32, other: &Self) -> Option<u32> {
-        let bytes = &other.get(secret).bytes;
-        let known = self.list.iter().position(|known| known.bytes == *bytes)?;
+    /// The index of a secret of another list.
+    pub(crate) fn index_of(&self, secret: &Secret) -> Option<u32> {
+        let known = self.list.iter().position(|known| known.bytes == secret.bytes)?;
         u32::try_from(known).ok()
     }
 
@@ -337,10 +346,13 @@ impl Secrets {
     /// by chance.
     pub(crate) fn seen(&self, text: &[u8], at: usize, least: usize) -> Option<Range<usize>> {
         let word = word(&text[at..])?;
-        let first = self.words.partition_point(|(known, _)| *known < word);
-        let places = self.words[first..].iter().take_while(|(known, _)| *known == word);
+        let known = |at: &u32| self::word(&self.shown[*at as usize..]);
+        let first = self.words.partition_point(|at| known(at) < Some(word));
+        let places = self.words[first..]
+            .iter()
+            .take_while(|at| known(at) == Some(word));
         let mut is_random = false;
-        let stretches = places.map(|(_, place)| {
+        let stretches = places.map(|place| {
             is_random |= self.random.iter().any(|part| part.contains(place));
             let (before, after) = self.shown.split_at(*place as usize);
             let same = |(one, other): &(&u8, &u8)| one == other;
@@ -400,11 +412,10 @@ impl Secrets {
 
     /// The positions in secrets at which this word begins.
     pub(crate) fn places(&self, gram: u64) -> impl Iterator<Item = Place> {
-        let first = self.places.partition_point(|(word, _)| *word < gram);
-        let places = self.places[first..].iter();
-        places
-            .take_while(move |(word, _)| *word == gram)
-            .map(|(_, place)| *place)
+        let word = |place: &Place| place.word(&self.list);
+        let first = self.places.partition_point(|place| word(place) < Some(gram));
+        let places = self.places[first..].iter().copied();
+        places.take_while(move |place| word(place) == Some(gram))
     }
 
     /// The length of the longest word of a secret, up to 7 bytes, at the end of a text.
@@ -412,8 +423,9 @@ impl Secrets {
         let lengths = 1..=text.len().min(LEAST - 1);
         let is_known = |length: &usize| {
             let end = &text[text.len() - length..];
+            let last = &end[end.len().saturating_sub(SHORT_WORD)..];
             // The set also says yes to a few other words, and those must not hold a log back.
-            self.ends.has(short_word(end)) && self.list.iter().any(|secret| secret.has_before_end(end))
+            self.ends.has(short_word(last)) && self.list.iter().any(|secret| secret.has_before_end(end))
         };
         lengths.rev().find(is_known).unwrap_or(0)
     }
@@ -431,14 +443,10 @@ impl Secret {
         let starts = jwt(text).map_or(vec![0], |(header, claims, _)| {
             vec![0, header.len() + 1, header.len() + claims.len() + 2]
         });
-        let sole = sole_part(text);
-        let rare = rare_parts(text);
         Self {
-            own: count(text.len(), |at| at >= public),
-            sole: count(text.len(), |at| sole.contains(&at)),
-            rare: count(text.len(), |at| {
-                at < public || rare.iter().any(|part| part.contains(&at))
-            }),
+            own: Parts::one(public..text.len()),
+            sole: Parts::one(sole_part(text)),
+            rare: Parts(iter::once(0..public).chain(rare_parts(text)).collect()),
             starts,
             is_token: text.len() >= JOINED && text.trim_end_matches('=').bytes().all(views::is_token_byte),
             is_binary: false,
@@ -494,10 +502,11 @@ impl Secret {
             // Decoded text can be ordinary words, which a log has anyway.
             let is_random = bytes.iter().filter(|byte| !byte.is_ascii_graphic()).count() > bytes.len() / 4;
             if bytes.len() >= ANYWHERE && is_random {
+                let all = || Parts::one(0..bytes.len());
                 decoded.push(Self {
-                    own: count(bytes.len(), |_| true),
-                    sole: count(bytes.len(), |_| true),
-                    rare: count(bytes.len(), |_| true),
+                    own: all(),
+                    sole: all(),
+                    rare: all(),
                     starts: vec![0],
                     is_token: false,
                     is_binary: true,
@@ -520,17 +529,17 @@ impl Secret {
 
     /// The number of secret bytes in a part.
     pub(crate) fn own(&self, from: usize, to: usize) -> usize {
-        (self.own[to] - self.own[from]) as usize
+        self.own.count(from..to)
     }
 
     /// The number of bytes in a part that no other token has.
     pub(crate) fn sole(&self, from: usize, to: usize) -> usize {
-        (self.sole[to] - self.sole[from]) as usize
+        self.sole.count(from..to)
     }
 
     /// The number of bytes in a part that other text seldom has.
     pub(crate) fn rare(&self, from: usize, to: usize) -> usize {
-        (self.rare[to] - self.rare[from]) as usize
+        self.rare.count(from..to)
     }
 
     /// Whether a part has `count` bytes in a row that other text seldom has.
@@ -577,14 +586,41 @@ impl Secret {
     }
 }
 
-fn count(length: usize, counts: impl Fn(usize) -> bool) -> Vec<u32> {
-    let mut number = 0;
-    let mut counted = vec![0];
-    counted.extend((0..length).map(|at| {
-        number += u32::from(counts(at));
-        number
-    }));
-    counted
+impl Parts {
+    fn one(part: Range<usize>) -> Self {
+        Self(iter::once(part).collect())
+    }
+
+    /// The number of bytes in a stretch of the secret that belong to one of the parts.
+    fn count(&self, stretch: Range<usize>) -> usize {
+        let common = |part: &Range<usize>| {
+            let end = part.end.min(stretch.end);
+            end.saturating_sub(part.start.max(stretch.start))
+        };
+        self.0.iter().map(common).sum()
+    }
+}
+
+/// The forms of a secret that the first look ([`scan`](crate::scan)) searches for.
+fn distinct(forms: Vec<Form>) -> Vec<Form> {
+    // `Secrets` has the secret itself. The first look decodes numbers, and lines of base64 are parts of
+    // longer base64.
+    let is_new = |form: &Form| match form.encoding {
+        Encoding::Raw | Encoding::Claims | Encoding::Signature => false,
+        Encoding::Hex | Encoding::Base64Line => false,
+        Encoding::Base64 | Encoding::Percent | Encoding::Json | Encoding::Xml | Encoding::Shell => true,
+    };
+    let mut forms: Vec<_> = forms.into_iter().filter(is_new).collect();
+    // Base64 with padding also has all words of the same base64 without it.
+    forms.sort_by(|one, other| one.secret_part().cmp(other.secret_part()));
+    forms.dedup_by(|next, last| {
+        let is_longer = next.secret_part().starts_with(last.secret_part());
+        if is_longer {
+            std::mem::swap(next, last);
+        }
+        is_longer
+    });
+    forms
 }
 
 #[cfg(test)]

@@ -227,9 +227,11 @@ impl Masker {
         }
         if is_new {
             known.forget();
-            let secrets = Arc::new(known.secrets());
-            self.pieces.follow(&secrets, &self.secrets);
-            self.secrets = secrets;
+            let old = self.secrets.list();
+            // The old index goes first, so that memory holds only one.
+            self.secrets = Arc::new(Secrets::new([]));
+            self.secrets = Arc::new(known.secrets());
+            self.pieces.follow(&self.secrets, &old);
             self.whole = Whole::default();
         }
     }
