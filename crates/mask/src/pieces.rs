@@ -6,8 +6,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use crate::{
-    LEAST, PIECE,
-    scan::SEEN,
+    PIECE,
     search::{LOSS, Piece},
     secrets::{LONG, Secret, Secrets},
     stream::merged,
@@ -104,7 +103,7 @@ impl Pieces {
         let mut before = None;
         // The search leaves out the first bytes of a piece of decoded bytes, but it has found them.
         let first = from.saturating_sub(secret.hidden_after());
-        let mut is_rare = secret.sole(first, to) >= LEAST || secret.has_rare(first, to, SEEN);
+        let mut is_rare = secret.is_sole(first, to);
         for known in &self.known {
             if uses(View::Chain) && known.is_before(secrets, piece, &span, window, base) {
                 // Bytes of the secret that are in both pieces count once.

@@ -519,7 +519,7 @@ impl<'a> Search<'a> {
     /// The number of bytes that a piece may lack at its ends. A piece of a short secret lacks none, because
     /// the masker also knows the forms of such a secret.
     fn loss(&self, text: &Text, secret: u32) -> usize {
-        let is_long = self.secrets.get(secret).need(PIECE) == PIECE;
+        let is_long = self.secrets.get(secret).need(PIECE) >= PIECE;
         if text.is_padded && is_long { LOSS } else { 0 }
     }
 

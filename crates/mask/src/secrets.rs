@@ -21,6 +21,7 @@ use crate::{
     ANYWHERE, ANYWHERE_IF_RANDOM, LEAST, PIECE,
     forms::{Encoding, Form, expiry, forms, jwt, public_length, rare_parts, sole_part},
     grams::{Grams, SHORT_WORD, short_word, word},
+    scan::SEEN,
     text::Text,
     views::{self, unescaped},
 };
@@ -99,6 +100,8 @@ pub(crate) struct Secret {
     is_token: bool,
     /// Whether the secret is bytes of any value, not text.
     is_binary: bool,
+    /// The number of bytes that tell one byte: 2 if this is another secret in hexadecimal digits.
+    width: usize,
 }
 
 /// Parts of a secret that do not overlap.
@@ -196,7 +199,10 @@ impl Secrets {
             // what looks like an escape in the secret itself.
             let has_escapes = unescaped(&Text::plain(text.as_bytes())).bytes != text.as_bytes();
             if text.len() < SHORT || has_escapes {
-                list.extend(forms.iter().skip(1).map(|form| Secret::new(form.expose())));
+                list.extend(forms.iter().skip(1).map(|form| Secret {
+                    width: if form.encoding == Encoding::Hex { 2 } else { 1 },
+                    ..Secret::new(form.expose())
+                }));
             }
             shown.extend(distinct(forms));
         }
@@ -450,6 +456,7 @@ impl Secret {
             starts,
             is_token: text.len() >= JOINED && text.trim_end_matches('=').bytes().all(views::is_token_byte),
             is_binary: false,
+            width: 1,
             bytes: text.as_bytes().to_vec().into(),
         }
     }
@@ -510,6 +517,7 @@ impl Secret {
                     starts: vec![0],
                     is_token: false,
                     is_binary: true,
+                    width: 1,
                     bytes,
                 });
             }
@@ -542,8 +550,13 @@ impl Secret {
         self.rare.count(from..to)
     }
 
+    /// Whether a part is long enough that other text seldom has it by chance.
+    pub(crate) fn is_sole(&self, from: usize, to: usize) -> bool {
+        self.sole(from, to) >= self.width * LEAST || self.has_rare(from, to, self.width * SEEN)
+    }
+
     /// Whether a part has `count` bytes in a row that other text seldom has.
-    pub(crate) fn has_rare(&self, from: usize, to: usize, count: usize) -> bool {
+    fn has_rare(&self, from: usize, to: usize, count: usize) -> bool {
         (from..(to + 1).saturating_sub(count)).any(|at| self.rare(at, at + count) == count)
     }
 
@@ -554,7 +567,7 @@ impl Secret {
 
     /// The number of secret bytes that make a piece: `most`, or all bytes of a shorter secret.
     pub(crate) fn need(&self, most: usize) -> usize {
-        most.min(self.own(0, self.bytes.len()))
+        (self.width * most).min(self.own(0, self.bytes.len()))
     }
 
     /// The least number of bytes that the masker masks anywhere in a log. Counts only bytes that no other
@@ -565,7 +578,7 @@ impl Secret {
         } else {
             ANYWHERE
         };
-        most.min(self.sole(0, self.bytes.len()))
+        (self.width * most).min(self.sole(0, self.bytes.len()))
     }
 
     /// Whether the bytes that no other secret has are random: a signature or decoded bytes.

@@ -252,6 +252,19 @@ fn a_short_list_passes() {
 }
 
 /// A terminal shows the last digits and the `2` after the control sequence as one word.
+/// Four or eight bytes of a secret are common words, also in hexadecimal digits.
+#[rstest]
+#[case(
+    "correct-horse-battery-staple",
+    "a direct way\n// Copyright 2015 The etcd Authors\n"
+)]
+#[case("password1234", "the fields `password`, `auth`")]
+fn common_words_in_hexadecimal_digits_are_left(#[case] secret: &str, #[case] words: &str) {
+    let digits: String = words.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let lines = lines(&digits, 60, "\n");
+    assert_eq!(text(&Masker::new([secret]), &lines), lines);
+}
+
 #[test]
 fn numbers_before_a_control_sequence_are_masked() {
     let masker = Masker::new(["hunter2!"]);
