@@ -165,8 +165,12 @@ fn windows(text: &[u8]) -> (usize, u8) {
 /// The text without the zeros of UTF-16.
 pub(crate) fn narrow(text: &Text) -> Text {
     let mut out = Text::with_room(text.len());
-    for (at, byte) in text.bytes.iter().enumerate().filter(|(_, byte)| **byte != 0) {
-        out.push_near(*byte, text.from(at), text.to(at), text.is_parted(at));
+    let mut parted = false;
+    for (at, byte) in text.bytes.iter().enumerate() {
+        parted |= text.is_parted(at);
+        if *byte != 0 {
+            out.push_near(*byte, text.from(at), text.to(at), std::mem::take(&mut parted));
+        }
     }
     out.parted_at_end = text.parted_at_end;
     out.unsure = text.unsure;
@@ -191,7 +195,7 @@ pub(crate) fn joined(text: &Text) -> Text {
             at += tokens;
         } else {
             // UTF-16 has a zero between two characters, and that separates nothing.
-            parted |= text.bytes[at] != 0;
+            parted |= text.bytes[at] != 0 || text.is_parted(at);
             at += 1;
         }
     }
