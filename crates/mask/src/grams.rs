@@ -46,17 +46,11 @@ impl Grams {
         self.has(u64::from(word) | (SHORT_WORD as u64) << 56)
     }
 
-    /// Looks up every `stride`th 8-byte word of a text. Returns the position of the first member.
+    /// The position of the first 8-byte word of a text that the set has.
     #[inline(never)]
-    pub(crate) fn find(&self, text: &[u8], stride: usize) -> Option<usize> {
-        let mut at = 0;
-        while let Some(gram) = text.get(at..).and_then(word) {
-            if self.has(gram) {
-                return Some(at);
-            }
-            at += stride;
-        }
-        None
+    pub(crate) fn find(&self, text: &[u8]) -> Option<usize> {
+        text.windows(8)
+            .position(|gram| word(gram).is_some_and(|gram| self.has(gram)))
     }
 
     /// The position of a word's bits in the filter, and the bits, by Fibonacci hashing: the upper bits of the

@@ -96,20 +96,24 @@
 //!   this secret.
 //!
 //! # How it keeps up
-//! The masker reads most of a log only once, without views. It looks up words of the log among the words of
-//! the secrets and of most of their forms. If every secret has at least 12 bytes, a word of four bytes every
-//! nine bytes is enough, and the masker looks at a longer word only around one that it knows. For 64 bytes at
-//! once, the masker also finds the class of each byte, such as digit or capital. It decodes text that looks
-//! like base64, numbers or escapes, and looks up the decoded words.
+//! The views take time: they read some megabytes in a second. So if a log fills 32 KiB without a
+//! [`flush`](Masker::flush) or a [`pause`](Masker::pause), the masker first looks up words of the log among
+//! the words of the secrets and of most of their forms. If every secret has at least 12 bytes, a word of four
+//! bytes every nine bytes is enough, and the masker looks at a longer word only around one that it knows. For
+//! 64 bytes at once, the masker also finds the class of each byte, such as digit or capital. It decodes text
+//! that looks like base64, numbers or escapes, and looks up the decoded words.
 //!
-//! With views, the masker reads only the text around words that it found. If this text has a piece, the
-//! masker also reads the text around the piece. A whole secret of at least 64 bytes that the log shows as it
-//! is needs no view. If one view shows such a secret whole, the other views do not read it.
+//! If this first look finds words, the views read these 32 KiB. It seldom finds any in a log without secrets.
+//! A whole secret of at least 64 bytes that the log shows as it is needs no view. The views also read all
+//! text that the masker writes at a flush, at a pause or at the end.
 //!
-//! The masker does all of this for 32 KiB at once, at positions that do not depend on the chunks in which the
-//! log comes. It reads numbers that stand for numbers, such as a dump in binary digits, from their beginning
-//! on, up to 128 KiB at once. So the chunks make no difference, unless the caller calls
-//! [`flush`](Masker::flush) or [`pause`](Masker::pause) between them.
+//! The first look misses some of what the views see: a few bytes in each line with much text between, or
+//! pieces of a few bytes in records of different kinds.
+//!
+//! The ends of the 32 KiB do not depend on the chunks in which the log comes. The masker reads numbers that
+//! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once. So the
+//! chunks make no difference, unless the caller calls [`flush`](Masker::flush) or [`pause`](Masker::pause)
+//! between them.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -129,7 +133,6 @@ mod tests;
 mod text;
 mod until;
 mod views;
-mod whole;
 
 pub use forms::{Encoding, Form, forms};
 pub use input::Input;

@@ -56,8 +56,7 @@ struct Known {
     part: Range<u32>,
     /// The number of secret bytes in this piece and in the pieces that it continues.
     own: usize,
-    /// Whether this piece, or one that it continues, has bytes that other text seldom has: at least [`LEAST`]
-    /// that no other token has, or as many rare claims in a row as the first look needs.
+    /// Whether this piece, or one that it continues, is long enough that other text seldom has it by chance.
     is_rare: bool,
     is_masked: bool,
     /// The ends of the stretches that the masker replaces.

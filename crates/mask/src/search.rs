@@ -8,14 +8,14 @@ use std::ops::Range;
 use crate::{
     LEAST, PIECE,
     grams::word,
-    scan::{Look, SEEN, scan},
+    scan::{Look, scan},
     secrets::{LONG, Place, Secrets},
     stream::merged,
     text::Text,
     views::{
-        View, base64, bits, cells, characters, diff, escape, has_carets, has_escapes, hidden, is_text,
-        is_token_byte, joined, latin, literals, narrow, numbers, padded, strings, table, uncareted,
-        undecimal, unescaped, unescaped_bytes, unprinted, uses,
+        View, base64, bits, cells, characters, diff, has_carets, has_escapes, hidden, is_text, is_token_byte,
+        joined, latin, literals, narrow, numbers, padded, strings, table, uncareted, undecimal, unescaped,
+        unprinted, uses,
     },
 };
 
@@ -23,9 +23,6 @@ use crate::{
 /// search reads with all views again count: base64, numbers, literals, cells, escapes,
 /// printed control sequences, diffs and padded pieces.
 pub(crate) const DEPTH: usize = 3;
-
-/// The distance between words of which every whole secret of [`LONG`] bytes has one.
-const FEW: usize = LONG + 1 - LEAST;
 
 /// The least number of characters of a piece before the first separator in it. Fewer can be there by chance.
 const HEAD: usize = 4;
@@ -37,9 +34,6 @@ pub(crate) const LOSS: usize = 2;
 /// The least length of a run of text in the bytes that a view returns. Other views read a shorter run only if
 /// more bytes can follow it.
 const RUN: usize = 8;
-
-/// The greatest number of bytes of an escape for one character.
-const LONGEST_ESCAPE: usize = 12;
 
 /// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
 const TAIL: usize = 96;
@@ -56,6 +50,22 @@ pub(crate) struct Piece {
     pub(crate) loss: usize,
     /// The stretches that the masker replaces: all of the piece but the ends of lines.
     pub(crate) stretches: Vec<Range<u32>>,
+}
+
+impl Piece {
+    /// A whole secret that the log shows as it is.
+    pub(crate) fn whole(secret: u32, span: Range<usize>) -> Self {
+        let part = 0..span.len() as u32;
+        let span = span.start as u32..span.end as u32;
+        Self {
+            from: span.start,
+            to: span.end,
+            secret,
+            part,
+            loss: 0,
+            stretches: vec![span],
+        }
+    }
 }
 
 /// A search in one window of the log.
@@ -80,105 +90,6 @@ impl<'a> Search<'a> {
         }
     }
 
-    pub(crate) fn window(&self) -> &'a [u8] {
-        self.window
-    }
-
-    /// Whether a piece is so common that ordinary text also has it.
-    pub(crate) fn is_word(&self, piece: &Piece) -> bool {
-        let (from, to) = (piece.part.start as usize, piece.part.end as usize);
-        let secret = self.secrets.get(piece.secret);
-        // A few bytes of a signature or of rare claims are not a word.
-        to - from < SEEN && secret.own(from, to) < LEAST || !secret.is_rare(from, to)
-    }
-
-    /// The secret of at least [`LONG`] bytes that the window shows whole and unencoded around a position.
-    pub(crate) fn plain(&self, at: usize) -> Option<Piece> {
-        let (secret, part) = self.secrets.whole(self.window, at)?;
-        let span = part.start as u32..part.end as u32;
-        Some(Piece {
-            from: span.start,
-            to: span.end,
-            secret,
-            part: 0..part.len() as u32,
-            loss: 0,
-            stretches: vec![span],
-        })
-    }
-
-    /// The pieces that are secrets of at least [`LONG`] bytes, or the beginnings of such secrets at the end
-    /// of the window: a later search judges those.
-    pub(crate) fn whole(&self) -> Vec<Piece> {
-        let is_whole = |piece: &&Piece| {
-            let secret = self.secrets.get(piece.secret);
-            let (part, length) = (&piece.part, secret.bytes().len());
-            let is_all = part.start == 0 && part.end as usize == length;
-            let is_begun = piece.from >= self.open && (part.start as usize) < HEAD && part.len() >= PIECE;
-            // The masker does not replace the first decoded bytes of a secret.
-            length >= LONG && (is_all || is_begun) && secret.hidden_after() == 0
-        };
-        let whole = self.pieces.iter().filter(is_whole);
-        whole.filter(|piece| self.has_one_view(piece)).cloned().collect()
-    }
-
-    /// Whether no other view reads a piece in another way: its lines are long and alike, have separators
-    /// around them, and are base64 or numbers with neither escapes nor prefixes.
-    fn has_one_view(&self, piece: &Piece) -> bool {
-        let lines = &piece.stretches;
-        let inner = lines.get(1..lines.len() - 1).unwrap_or_default();
-        let lengths = || inner.iter().map(ExactSizeIterator::len);
-        let shortest = lengths().min().unwrap_or(PIECE);
-        // Decimal numbers do not all have the same length.
-        let gaps = || {
-            lines
-                .windows(2)
-                .map(|pair| pair[1].start.saturating_sub(pair[0].end))
-        };
-        let is_even = gaps().max().unwrap_or(0) - gaps().min().unwrap_or(0) <= HEAD as u32;
-        let are_alike = is_even && lengths().max().unwrap_or(PIECE) - shortest <= HEAD;
-        let is_alone = |(at, line): (usize, &Range<u32>)| {
-            let (before, line, after) = self.parted(line);
-            let is_separator = |byte: &u8| !is_token_byte(*byte);
-            let is_base64 = |byte: &u8| is_token_byte(*byte) || *byte == b'=';
-            let is_number = |byte: &u8| byte.is_ascii_hexdigit() || b" \t,:".contains(byte);
-            // The character that an escape stands for can continue the base64.
-            let is_escape = matches!(after, [b'\\' | b'%' | b'&', ..]);
-            let next = || unescaped_bytes(&after[..after.len().min(LONGEST_ESCAPE)], escape);
-            (at == 0 || before.last().is_some_and(is_separator))
-                && !(is_escape && next().first().is_some_and(|byte| is_token_byte(*byte)))
-                && (at + 1 == lines.len() || after.first().is_some_and(is_separator))
-                && !before.last().is_some_and(|byte| b"\\%&#=xXuU".contains(byte))
-                && (line.iter().all(is_base64) || line.iter().all(is_number))
-        };
-        shortest >= PIECE && are_alike && lines.iter().enumerate().all(is_alone)
-    }
-
-    /// The window before a stretch, the stretch, and the window after it.
-    fn parted(&self, stretch: &Range<u32>) -> (&'a [u8], &'a [u8], &'a [u8]) {
-        let (before, rest) = self.window.split_at(stretch.start as usize);
-        let (stretch, after) = rest.split_at(stretch.len());
-        (before, stretch, after)
-    }
-
-    /// Finds secrets of at least [`LONG`] bytes, whole or begun at the end, in a text and in the texts that
-    /// single views read in it. Leaves out the views that read only a few characters in a row, or escapes.
-    pub(crate) fn once(&mut self, text: &Text) {
-        self.find_each(text, false, FEW);
-        let together = joined(text);
-        if uses(View::Joined) {
-            self.find_each(&together, true, FEW);
-        }
-        if uses(View::Base64) {
-            self.base64(&together, None);
-        }
-        // A long text takes much memory.
-        drop(together);
-        numbers(text, &mut |bytes| {
-            self.find_each(&bytes, false, FEW);
-            self.secrets.grams().find(&bytes.bytes, FEW).is_some()
-        });
-    }
-
     /// Searches a text, and the texts that up to `depth` views read in it.
     pub(crate) fn text(&mut self, text: &Text, depth: usize) {
         self.find(text, false);
@@ -187,7 +98,7 @@ impl<'a> Search<'a> {
             self.find(&together, true);
         }
         if depth > 0 && uses(View::Base64) {
-            self.base64(&together, Some(depth - 1));
+            self.base64(&together, depth - 1);
         }
         // A long text takes much memory.
         drop(together);
@@ -229,10 +140,7 @@ impl<'a> Search<'a> {
                 self.text(&plain, depth - 1);
             }
         }
-        numbers(text, &mut |bytes| {
-            self.bytes(&bytes, depth - 1);
-            false
-        });
+        numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         strings(text, &mut |bytes| self.find(&bytes, false));
         padded(text, &mut |bytes| self.bytes(&bytes, depth - 1));
@@ -245,9 +153,8 @@ impl<'a> Search<'a> {
         diff(text, &mut |side| self.text(&side, depth - 1));
     }
 
-    /// Searches base64, and the texts in it that up to `depth` views read. Without a depth, this finds what
-    /// [`Self::once`] does.
-    fn base64(&mut self, joined: &Text, depth: Option<usize>) {
+    /// Searches base64, and the texts in it that up to `depth` views read.
+    fn base64(&mut self, joined: &Text, depth: usize) {
         let mut bytes = Vec::new();
         let mut from = 0;
         for run in joined.bytes.split(|byte| *byte == b'\n') {
@@ -266,7 +173,7 @@ impl<'a> Search<'a> {
             let digits = base64(part);
             for alignment in 0..4.min(digits.len()) {
                 digits.bytes(alignment, &mut bytes);
-                let parts = self.parts(&bytes, if depth.is_none() { FEW } else { 1 });
+                let parts = self.parts(&bytes);
                 let is_to_end = parts.last().is_some_and(|last| last.end == bytes.len());
                 for part in parts {
                     self.find(&digits.text(alignment, &bytes, part), false);
@@ -275,7 +182,6 @@ impl<'a> Search<'a> {
                     let tail = bytes.len().saturating_sub(TAIL)..bytes.len();
                     self.end(&digits.text(alignment, &bytes, tail), false);
                 }
-                let Some(depth) = depth else { continue };
                 for run in self.runs(&bytes, part.goes_on, depth) {
                     let text = digits.text(alignment, &bytes, run);
                     self.wide(&text);
@@ -329,12 +235,12 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// The stretches of some bytes in which [`Self::find_each`] finds parts of secrets, with a few bytes
-    /// around them.
-    fn parts(&self, bytes: &[u8], stride: usize) -> Vec<Range<usize>> {
+    /// The stretches of some bytes in which [`Self::find`] finds parts of secrets, with a few bytes around
+    /// them.
+    fn parts(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut at = 0;
-        while let Some(found) = self.word_from(bytes, at, stride) {
+        while let Some(found) = self.word_from(bytes, at) {
             at = found;
             let places = word(&bytes[at..])
                 .into_iter()
@@ -352,28 +258,18 @@ impl<'a> Search<'a> {
         merged(parts)
     }
 
-    /// The first position, at `from` or later, with a word of a secret. Looks at every `stride`th position,
-    /// and at each one near the end, where a secret may begin.
-    fn word_from(&self, bytes: &[u8], from: usize, stride: usize) -> Option<usize> {
-        let grams = self.secrets.grams();
-        let end = bytes.len().saturating_sub(LONG).max(from);
-        let before = bytes.get(from..bytes.len().min(end + LEAST - 1))?;
-        let found = grams.find(before, stride).map(|found| from + found);
-        found.or_else(|| Some(end + grams.find(&bytes[end..], 1)?))
+    /// The first position, at `from` or later, with a word of a secret.
+    fn word_from(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        Some(from + self.secrets.grams().find(bytes.get(from..)?)?)
     }
 
     /// Finds the parts of secrets, of at least [`LEAST`] bytes each, in a text.
     fn find(&mut self, text: &Text, is_joined: bool) {
-        self.find_each(text, is_joined, 1);
-    }
-
-    /// Like [`Self::find`], but leaves out some parts that are shorter than `stride` + [`LEAST`] bytes.
-    fn find_each(&mut self, text: &Text, is_joined: bool, stride: usize) {
         if text.len() < LEAST && !text.goes_on {
             return;
         }
         let mut at = 0;
-        while let Some(found) = self.word_from(&text.bytes, at, stride) {
+        while let Some(found) = self.word_from(&text.bytes, at) {
             at = found;
             at = match self.around(text, at, is_joined) {
                 Some((place, part)) => {

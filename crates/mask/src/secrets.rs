@@ -37,10 +37,6 @@ const JOINED: usize = PIECE;
 /// contains an escape itself, the masker also searches for each form as it is.
 const SHORT: usize = 32;
 
-/// The least number of rare bytes in a part of a secret: bytes that other text seldom has. A part with fewer
-/// may be common text.
-const RARE: usize = 4;
-
 /// The secrets that the masker searches for.
 pub(crate) struct Secrets {
     list: Arc<[Secret]>,
@@ -391,6 +387,18 @@ impl Secrets {
         whole.next()
     }
 
+    /// The position at which a secret of at least [`LONG`] bytes begins if all text from there on is a part of
+    /// it. `at` is the position of a word in this text.
+    pub(crate) fn begun(&self, text: &[u8], at: usize) -> Option<usize> {
+        let starts = self.places(word(&text[at..])?);
+        let mut begun = starts.filter_map(|place| {
+            let start = at.checked_sub(place.at as usize)?;
+            let bytes = self.get(place.secret).bytes();
+            (bytes.len() >= LONG && bytes.starts_with(&text[start..])).then_some(start)
+        });
+        begun.next()
+    }
+
     /// The set of words of the secrets themselves.
     pub(crate) fn grams(&self) -> &Grams {
         &self.grams
@@ -558,11 +566,6 @@ impl Secret {
     /// Whether a part has `count` bytes in a row that other text seldom has.
     fn has_rare(&self, from: usize, to: usize, count: usize) -> bool {
         (from..(to + 1).saturating_sub(count)).any(|at| self.rare(at, at + count) == count)
-    }
-
-    /// Whether other text seldom has this part.
-    pub(crate) fn is_rare(&self, from: usize, to: usize) -> bool {
-        self.rare(from, to) >= RARE
     }
 
     /// The number of secret bytes that make a piece: `most`, or all bytes of a shorter secret.

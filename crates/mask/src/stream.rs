@@ -1,36 +1,36 @@
 //! Masks a stream while it passes.
 //!
 //! The *window* is the part of the stream that the masker has in memory. Text is *decided* when
-//! the masker knows all pieces of secrets in it. The *first look* ([`scan`]) finds words of secrets. Then
-//! *views* decode the text around these words.
+//! the masker knows all pieces of secrets in it. *Views* decode the window. A fast log fills one *slice* after
+//! another. For a slice, the *first look* ([`scan`]) finds out whether the views need to read the window.
 
 use std::{
+    borrow::Cow,
     io::{self, BufWriter, ErrorKind, Write},
+    iter,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    ANYWHERE, ESCAPE, Input, MARK,
+    ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::is_of_numbers,
+    scan::{Look, is_of_numbers, scan},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
-    text::Text,
     views::{Visible, is_token_byte, visible},
-    whole::Whole,
 };
 
-/// The number of bytes that the masker searches at once, unless the caller calls `flush` or `pause`. Each
-/// such search ends at a multiple of this number, so that the chunks in which the stream comes make no
+/// The number of bytes after which the masker searches the window, unless the caller calls `flush` or `pause`
+/// before. A slice begins where the last search ended, so the chunks in which the stream comes make no
 /// difference.
 pub(crate) const SLICE: usize = 32 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
-/// slice finds it. So the masker need not read the end of a slice with views.
+/// slice finds it.
 const HELD: u64 = 1024;
 
 /// Like [`HELD`], if the slice ends in numbers. Most often one byte of a secret has up to 10 bytes there, and
@@ -46,26 +46,15 @@ const HELD_OF_NUMBERS: u64 = 16 << 10;
 /// piece. The masker also keeps the beginning of their line.
 const CONTEXT: usize = 2048;
 
-/// The number of bytes before and after a word of a secret that the masker reads with all views.
-const SIGHT: usize = 128;
+/// The number of bytes at the end of a slice that tell whether the slice ends in numbers.
+const LAST: usize = 1024;
 
-/// Like [`SIGHT`], around a piece, because the next piece may be near.
-const NEAR: usize = 1536;
-
-/// If the caller calls `flush` or `pause`, the number of bytes at the end of the text that the masker reads
-/// with views in any case. A piece that begins there may still be too short for the first look.
-const TAIL: usize = 128;
-
-/// Like [`TAIL`], for a text with many digits and escapes. Its numbers can stand for the text of other
-/// numbers. Then it has up to 60 bytes for one byte of a secret.
-const TAIL_OF_NUMBERS: usize = 1024;
-
-/// The greatest number of bytes before a stretch that the masker also reads, so that the views begin with a
-/// whole line. From the middle of a line on, a view can take the text column of a dump for numbers, or the
-/// title of a terminal for text that it shows.
+/// The greatest number of bytes of a line before [`CONTEXT`] that the masker also keeps, so that the views
+/// begin with a whole line. From the middle of a line on, a view can take the text column of a dump for
+/// numbers, or the title of a terminal for text that it shows.
 const LINE: usize = 1024;
 
-/// The greatest number of bytes of a number or word before a stretch that the masker also reads.
+/// Like [`LINE`], for a number or a word in a longer line.
 const WORD: usize = 64;
 
 /// If the window has more undecided bytes than this, the masker decides about all of them.
@@ -88,6 +77,8 @@ pub struct Masker {
     base: u64,
     /// The position before which the masker has searched.
     searched: u64,
+    /// The position at which the present slice begins: the end of the last search.
+    slice: u64,
     /// The position before which all pieces are known.
     decided: u64,
     /// The position before which the masker has written all bytes, or a mark in their place.
@@ -95,12 +86,14 @@ pub struct Masker {
     /// The position before which `pause` writes all bytes.
     firm: u64,
     pieces: Pieces,
-    /// The whole secrets in the window that are masked already.
-    whole: Whole,
+    /// The secrets that the window shows whole and unencoded. No view finds more in them.
+    whole: Vec<Range<u64>>,
     /// The ranges to mask that the masker has not written yet.
     spans: Vec<Range<u64>>,
     /// The position in the stream at which the last masked range ends.
     marked_to: Option<u64>,
+    /// Whether each search begins with the first look, like that of a slice. Tests of the first look set this.
+    pub(crate) looks_first: bool,
 }
 
 impl Masker {
@@ -133,13 +126,15 @@ impl Masker {
             window: Vec::new(),
             base: 0,
             searched: 0,
+            slice: 0,
             decided: 0,
             written: 0,
             firm: 0,
             pieces: Pieces::default(),
-            whole: Whole::default(),
+            whole: Vec::new(),
             spans: Vec::new(),
             marked_to: None,
+            looks_first: false,
         }
     }
 
@@ -155,7 +150,7 @@ impl Masker {
         self.learn();
         let mut rest = chunk;
         while !rest.is_empty() {
-            let free = SLICE - self.end() as usize % SLICE;
+            let free = SLICE - (self.end() - self.slice) as usize;
             let (slice, later) = rest.split_at(free.min(rest.len()));
             self.window.extend_from_slice(slice);
             rest = later;
@@ -210,10 +205,10 @@ impl Masker {
         self.search(Next::End);
         self.write(out)?;
         self.window.clear();
-        (self.base, self.searched, self.decided) = (0, 0, 0);
-        (self.written, self.firm) = (0, 0);
+        (self.base, self.searched, self.slice) = (0, 0, 0);
+        (self.decided, self.written, self.firm) = (0, 0, 0);
         self.pieces.clear();
-        self.whole = Whole::default();
+        self.whole.clear();
         self.spans.clear();
         self.marked_to = None;
         Ok(())
@@ -232,7 +227,7 @@ impl Masker {
             self.secrets = Arc::new(Secrets::new([]));
             self.secrets = Arc::new(known.secrets());
             self.pieces.follow(&self.secrets, &old);
-            self.whole = Whole::default();
+            self.whole.clear();
         }
     }
 
@@ -251,41 +246,34 @@ impl Masker {
         let end = self.end();
         let is_long = self.window.len() > MOST + CONTEXT + LINE;
         let (mut open, mut firm, mut found) = (end, end, Vec::new());
-        let mut whole = Whole::default();
         if next != Next::End {
-            let search;
-            (search, whole) = look(&secrets, &self.window, next, self.whole.clone());
-            (open, firm) = (
-                self.base + u64::from(search.open),
-                self.base + u64::from(search.firm),
-            );
+            let look = self.look(&secrets, next);
+            (open, firm) = (self.base + u64::from(look.open), self.base + u64::from(look.firm));
             // More text can contradict a secret that has only begun, also where an earlier search has
             // decided.
-            whole.shift(0, search.open);
-            found = search.pieces;
+            self.whole.retain(|whole| whole.start < open);
+            found = look.pieces;
         }
         if next == Next::Slice {
             let held = held(&self.window);
             open = open.min(end.saturating_sub(held)).max(self.decided);
             firm = end;
         }
-        // The masker writes this text now, so it reads the text as if nothing followed.
-        if matches!(next, Next::Pause | Next::End) || is_long {
+        // The masker writes this text now, so it reads the text as if nothing followed. If no piece is open,
+        // that makes no difference.
+        let is_open = next == Next::Pause && open < end;
+        if is_open || next == Next::End || is_long {
             open = if next == Next::Pause && !is_long {
                 firm
             } else {
                 end
             };
-            let search;
-            (search, whole) = look(&secrets, &self.window, Next::End, self.whole.clone());
-            found = search.pieces;
+            found = self.look(&secrets, Next::End).pieces;
         }
-        whole.shift(0, (open - self.base) as u32);
-        self.whole = whole;
+        self.whole.retain(|whole| whole.start < open);
         self.searched = if next == Next::Slice { open } else { end };
+        self.slice = end;
         self.firm = firm.max(open);
-        found.sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
-        found.dedup();
         for piece in found {
             let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
             // A piece that begins at `open` or later may still grow. A later search judges it.
@@ -302,6 +290,58 @@ impl Masker {
             }
         }
         self.decided = self.decided.max(open);
+    }
+
+    /// Searches the window. A slice gets the first look, and the views read it if the look finds something.
+    fn look(&mut self, secrets: &Secrets, next: Next) -> Found {
+        let is_last = next == Next::End;
+        if next != Next::Slice && !self.looks_first {
+            return read(secrets, &self.window, is_last);
+        }
+        let seen = visible(&self.window, secrets, !is_last);
+        let all = seen.hides.then(|| Visible::all(&self.window));
+        let mut sights = Vec::new();
+        for seen in iter::once(&seen).chain(&all) {
+            scan(Look::far(secrets), &self.unknown(seen), DEPTH, &mut |part| {
+                sights.push(seen.position(part.start)..seen.position(part.end));
+            });
+        }
+        sights.sort_by_key(|sight| sight.start);
+        // The terminal may show a secret in another way than the window.
+        let is_shown = |span: &Range<usize>| seen.index(span.end) - seen.index(span.start) == span.len();
+        let pieces = plain(secrets, &self.window, &mut sights, is_shown);
+        let end = self.window.len();
+        // The next search finds all of a secret that has only begun.
+        let begun = sights
+            .iter()
+            .filter_map(|sight| secrets.begun(&self.window, sight.start))
+            .find(|start| !is_last && is_shown(&(*start..end)));
+        let open = begun.unwrap_or(end);
+        sights.retain(|sight| sight.start < open);
+        let spans = pieces
+            .iter()
+            .map(|piece| self.base + u64::from(piece.from)..self.base + u64::from(piece.to));
+        self.whole.extend(spans);
+        if !sights.is_empty() {
+            return read(secrets, &self.window, is_last);
+        }
+        Found {
+            pieces,
+            // The terminal may show the text of a sequence that never ends.
+            open: seen.unsure.unwrap_or(u32::MAX).min(open as u32),
+            firm: end as u32,
+        }
+    }
+
+    /// The visible bytes, with zeros in place of the secrets that the masker has found already: no view reads
+    /// a zero as a part of a secret.
+    fn unknown<'a>(&self, seen: &'a Visible<'_>) -> Cow<'a, [u8]> {
+        let mut bytes = Cow::Borrowed(&*seen.bytes);
+        for whole in &self.whole {
+            let index = |position: u64| seen.index(position.saturating_sub(self.base) as usize);
+            bytes.to_mut()[index(whole.start)..index(whole.end)].fill(0);
+        }
+        bytes
     }
 
     /// Writes all decided text. Keeps its last [`CONTEXT`] bytes, from the beginning of their line.
@@ -332,8 +372,8 @@ impl Masker {
         let kept = index(self.decided.min(self.written)).saturating_sub(CONTEXT);
         let kept = line_start(&self.window, kept);
         self.window.drain(..kept);
-        self.whole.shift(kept as u32, u32::MAX);
         self.base += kept as u64;
+        self.whole.retain(|whole| whole.end > self.base);
         Ok(())
     }
 }
@@ -351,68 +391,36 @@ enum Next {
     End,
 }
 
-/// Searches a window. `whole` are secrets that the masker knows already. Also returns the secrets that the
-/// window shows whole.
-fn look<'a>(secrets: &'a Secrets, window: &'a [u8], next: Next, mut whole: Whole) -> (Search<'a>, Whole) {
-    let is_last = next == Next::End;
+/// What the masker finds in the window. Positions count from its beginning.
+pub(crate) struct Found {
+    pub(crate) pieces: Vec<Piece>,
+    /// The first position that may be the beginning of a piece that continues after the window.
+    open: u32,
+    /// Like `open`, for beginnings of pieces that are too long to be there by chance.
+    firm: u32,
+}
+
+/// Reads a window with all views. `is_last` tells that no text follows the window.
+pub(crate) fn read(secrets: &Secrets, window: &[u8], is_last: bool) -> Found {
     let mut search = Search::new(secrets, window);
     let seen = visible(window, secrets, !is_last);
-    let all = Visible::all(window);
-    let views: &[_] = if seen.has_hidden() {
-        &[&seen, &all]
-    } else {
-        &[&seen]
-    };
-    let looked_at = &views[..if seen.hides { views.len() } else { 1 }];
-    // The stretches in which the first look found words of secrets.
-    let mut sights: Vec<_> = looked_at
-        .iter()
-        .flat_map(|seen| whole.sights(secrets, seen, 0..seen.bytes.len()))
-        .collect();
-    sights.sort_by_key(|sight| sight.start);
-    // The terminal may show a secret in another way than the window.
-    let is_shown = |piece: &Piece| {
-        piece.stretches.iter().all(|stretch| {
-            let [from, to] = [stretch.start, stretch.end].map(|at| at as usize);
-            seen.index(to) - seen.index(from) == to - from
-        })
-    };
-    let mut found = plain(&search, &mut sights, is_shown);
-    whole.add(found.iter().cloned());
-    let around = |sight: Range<usize>| {
-        // A long stretch is probably a piece, and this saves a second reading of the text around it.
-        let is_long = sight.len() >= ANYWHERE;
-        around(window, sight, if is_long { NEAR } else { SIGHT })
-    };
-    let mut left = merged(sights.iter().cloned().map(around).collect());
-    for island in &left {
-        for seen in views {
-            let zone = seen.index(island.start)..seen.index(island.end);
-            search.once(&part(seen, zone, is_last));
+    let all = seen.has_hidden().then(|| Visible::all(window));
+    for seen in iter::once(&seen).chain(&all) {
+        let mut text = seen.text(0..seen.bytes.len());
+        if is_last {
+            (text.goes_on, text.unsure) = (false, None);
         }
+        search.text(&text, DEPTH);
     }
-    let (mut more, pieces) = (search.whole(), std::mem::take(&mut search.pieces));
-    more.retain(is_shown);
-    if !more.is_empty() {
-        whole.add(more);
-        let is_in = |piece: &Piece| whole.contains(piece.from, piece.to);
-        let (inside, others): (Vec<_>, Vec<_>) = pieces.into_iter().partition(is_in);
-        found.extend(inside);
-        let others = others.iter().map(|piece| piece.from as usize);
-        let apart = sights.iter().filter(|sight| !whole.touches(sight));
-        let open: Vec<_> = others.chain(apart.map(|sight| sight.start)).collect();
-        left.retain(|island| {
-            open.iter().any(|at| island.contains(at)) || has_rest(secrets, views, island, &whole)
-        });
+    search
+        .pieces
+        .sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
+    search.pieces.dedup();
+    Found {
+        pieces: search.pieces,
+        open: search.open.min(seen.unsure.unwrap_or(u32::MAX)),
+        firm: search.firm,
     }
-    if matches!(next, Next::Text | Next::Pause) {
-        left.push(tail(&seen, window.len())..window.len());
-    }
-    read(&mut search, views, merged(left), &whole, is_last);
-    search.pieces.extend(found);
-    // The terminal may show the text of a sequence that never ends.
-    search.open = search.open.min(seen.unsure.unwrap_or(u32::MAX));
-    (search, whole)
 }
 
 /// Whether a byte is of a decimal number or an escape.
@@ -423,7 +431,7 @@ fn is_of_number(byte: &&u8) -> bool {
 /// The number of bytes at the end of a slice that the masker holds back.
 fn held(window: &[u8]) -> u64 {
     // A line of a dump in binary digits has some 600 bytes, a quarter of them for its text column.
-    let last = &window[window.len().saturating_sub(TAIL_OF_NUMBERS)..];
+    let last = &window[window.len().saturating_sub(LAST)..];
     let digits = last.iter().filter(is_of_number).count();
     match is_of_numbers(last) {
         true if window.len() + SLICE <= MOST => MOST as u64,
@@ -434,24 +442,13 @@ fn held(window: &[u8]) -> u64 {
     }
 }
 
-/// The beginning of the text at the end of the window that the masker reads with views in any case. `seen` is
-/// the text that a terminal shows, because overstruck text has three bytes for each of these.
-fn tail(seen: &Visible<'_>, end: usize) -> usize {
-    let tail = seen.bytes.len().saturating_sub(TAIL);
-    let tail = match seen.bytes[tail..].iter().filter(is_of_number).count() {
-        // Two lines of a log with the time in each have about 40.
-        0..48 => tail,
-        _ => seen.bytes.len().saturating_sub(TAIL_OF_NUMBERS),
-    };
-    seen.position(tail).min(end.saturating_sub(TAIL))
-}
-
 /// The long secrets that the window shows whole and unencoded, and that the terminal shows as they are.
 /// Removes the stretches in them from `sights`, because no view finds more there.
 fn plain(
-    search: &Search<'_>,
+    secrets: &Secrets,
+    window: &[u8],
     sights: &mut Vec<Range<usize>>,
-    is_shown: impl Fn(&Piece) -> bool,
+    is_shown: impl Fn(&Range<usize>) -> bool,
 ) -> Vec<Piece> {
     let mut whole: Vec<Piece> = Vec::new();
     sights.retain(|sight| {
@@ -459,77 +456,15 @@ fn plain(
         if whole.last().is_some_and(is_in) {
             return false;
         }
-        let found = search.plain(sight.start).filter(&is_shown);
+        let found = secrets.whole(window, sight.start);
+        let found = found
+            .filter(|(_, span)| is_shown(span))
+            .map(|(secret, span)| Piece::whole(secret, span));
         let is_found = found.as_ref().is_some_and(is_in);
         whole.extend(found);
         !is_found
     });
     whole
-}
-
-/// Whether the first look finds words of secrets other than `whole` in an island. Then all views read all of
-/// the island, because a short part of a secret can be beside a whole one.
-fn has_rest(secrets: &Secrets, views: &[&Visible<'_>], island: &Range<usize>, whole: &Whole) -> bool {
-    views.iter().any(|seen| {
-        let zone = seen.index(island.start)..seen.index(island.end);
-        let others = whole.sights(secrets, seen, zone);
-        others.iter().any(|other| other.end > island.start)
-    })
-}
-
-/// Reads some islands of the window with all views, and everything around the pieces in them.
-///
-/// If a stretch grows, this reads it anew. So the pieces depend only on the text around them, and not on the
-/// stretch in which this found the first piece.
-fn read(
-    search: &mut Search<'_>,
-    views: &[&Visible<'_>],
-    mut islands: Vec<Range<usize>>,
-    whole: &Whole,
-    is_last: bool,
-) {
-    let window = search.window();
-    let mut near = NEAR;
-    let mut unread = islands.clone();
-    while !unread.is_empty() {
-        search.pieces.retain(|piece| {
-            let is_in = |island: &Range<usize>| island.contains(&(piece.from as usize));
-            !unread.iter().any(is_in)
-        });
-        for island in &unread {
-            for seen in views {
-                let zone = seen.index(island.start)..seen.index(island.end);
-                search.text(&part(seen, zone, is_last), DEPTH);
-            }
-        }
-        let grown = |near: usize| {
-            // Nothing continues a secret that is whole.
-            let is_other = |piece: &&Piece| !whole.contains(piece.from, piece.to);
-            let pieces = search.pieces.iter().filter(is_other);
-            let around = pieces.map(|piece| {
-                // A common word seldom has a piece near it.
-                let near = if search.is_word(piece) { SIGHT } else { near };
-                around(window, piece.from as usize..piece.to as usize, near)
-            });
-            merged(around.chain(islands.iter().cloned()).collect())
-        };
-        let is_new = |island: &Range<usize>| !islands.contains(island);
-        unread = grown(NEAR).into_iter().filter(is_new).collect();
-        // A long row of pieces is read a few times, and not once for each piece.
-        if !unread.is_empty() && near > NEAR {
-            let wider = grown(near);
-            unread = wider.iter().filter(|island| is_new(island)).cloned().collect();
-            islands = wider;
-        } else if !unread.is_empty() {
-            islands = grown(NEAR);
-        }
-        near = (2 * near).min(1 << 20);
-    }
-}
-
-/// A stretch of the window and the text near it.
-fn around(window: &[u8], stretch: Range<usize>, near: usize) -> Range<usize> {
-    line_start(window, stretch.start.saturating_sub(near))..window.len().min(stretch.end + near)
 }
 
 /// The stretches in order. Stretches that touch become one.
@@ -563,17 +498,6 @@ fn line_start(text: &[u8], position: usize) -> usize {
     }
 }
 
-/// A zone of the visible bytes as a text, from the beginning of the zone's first line. `is_last` tells that
-/// no text follows the window.
-fn part(seen: &Visible<'_>, zone: Range<usize>, is_last: bool) -> Text {
-    let zone = line_start(&seen.bytes, zone.start)..zone.end;
-    let mut text = seen.text(zone);
-    if is_last {
-        (text.goes_on, text.unsure) = (false, None);
-    }
-    text
-}
-
 /// Writes the control sequences (CSI) of a masked range, so that the text after the range keeps its colours.
 pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
     for from in memchr::memchr_iter(ESCAPE, masked) {
@@ -595,8 +519,12 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
 /// The time for which [`copy`] collects text before it writes the part that is decided.
 const PATIENCE: Duration = Duration::from_millis(2);
 
+/// [`copy`] collects text for at least this many times as long as its last search took, so that the searches
+/// of a log that never pauses take at most a tenth of the time.
+const REST: u32 = 9;
+
 /// Copies `input` to `output`, and masks it. Every 2 ms, and whenever the input pauses, this writes the bytes
-/// that cannot be a part of a secret.
+/// that cannot be a part of a secret. If that takes more than 0.2 ms, this writes less often.
 ///
 /// If the input pauses, this also writes last bytes that stand for only a few bytes of a secret (at most 3):
 /// a program may be asking a question.
@@ -606,29 +534,34 @@ const PATIENCE: Duration = Duration::from_millis(2);
 pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];
-    let mut written = Instant::now();
+    let (mut since, mut patience) = (Instant::now(), PATIENCE);
     let ended = loop {
         if masker.waits() || !output.buffer().is_empty() {
             let is_pause = input.pauses();
-            if is_pause {
-                masker.pause(&mut output)?;
-            } else if written.elapsed() > PATIENCE {
-                masker.flush(&mut output)?;
-            }
-            if is_pause || written.elapsed() > PATIENCE {
+            if is_pause || since.elapsed() > patience {
+                let begin = Instant::now();
+                if is_pause {
+                    masker.pause(&mut output)?;
+                } else {
+                    masker.flush(&mut output)?;
+                }
+                patience = PATIENCE.max(REST * begin.elapsed());
                 output.flush()?;
-                written = Instant::now();
+                since = Instant::now();
             }
         }
         match input.read(&mut buffer) {
             Ok(0) => break Ok(()),
             Ok(read) => {
-                let before = masker.end() / SLICE as u64;
+                if !masker.waits() {
+                    since = Instant::now();
+                }
+                let before = masker.slice;
                 masker.push(&buffer[..read], &mut output)?;
                 // A fast log completes a slice every few milliseconds, so the masker need not search parts.
-                if masker.end() / SLICE as u64 > before {
+                if masker.slice > before {
                     output.flush()?;
-                    written = Instant::now();
+                    since = Instant::now();
                 }
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,

@@ -54,9 +54,16 @@ fn masked<'a>(masker: &Masker, chunks: impl IntoIterator<Item = &'a [u8]>) -> Ve
     out
 }
 
+/// A masker that reads each log like a longer one: only around what its first look finds.
+fn quick(masker: &Masker) -> Masker {
+    let mut masker = masker.clone();
+    masker.looks_first = true;
+    masker
+}
+
 fn text(masker: &Masker, text: &str) -> String {
     let whole = masked(masker, [text.as_bytes()]);
-    let bytewise = masked(masker, text.as_bytes().chunks(1 + text.len() / 2000));
+    let bytewise = masked(&quick(masker), text.as_bytes().chunks(1 + text.len() / 2000));
     let same = whole
         .iter()
         .zip(&bytewise)
@@ -68,7 +75,7 @@ fn text(masker: &Masker, text: &str) -> String {
     };
     assert!(
         whole == bytewise,
-        "the output depends on the chunks: {:?} or {:?}",
+        "the output depends on the chunks or on the first look: {:?} or {:?}",
         near(&whole),
         near(&bytewise)
     );

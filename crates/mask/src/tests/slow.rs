@@ -3,31 +3,15 @@
 use super::*;
 use crate::{
     pieces::Pieces,
-    search::{DEPTH, Search},
     secrets::Secrets,
-    stream::colours,
-    views::{Visible, visible},
+    stream::{colours, read},
 };
 
 /// The text with a mark in place of every secret.
 pub(super) fn masked(secrets: &Secrets, text: &[u8]) -> Vec<u8> {
-    let mut search = Search::new(secrets, text);
-    let seen = visible(text, secrets, false);
-    let mut all = vec![seen];
-    if all[0].has_hidden() {
-        all.push(Visible::all(text));
-    }
-    for seen in &all {
-        let mut whole = seen.text(0..seen.bytes.len());
-        (whole.goes_on, whole.unsure) = (false, None);
-        search.text(&whole, DEPTH);
-    }
-    let mut pieces = search.pieces;
-    pieces.sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
-    pieces.dedup();
     let mut judge = Pieces::default();
     let mut is_masked = vec![false; text.len()];
-    for piece in pieces {
+    for piece in read(secrets, text, true).pieces {
         if judge.is_masked(secrets, &piece, text, 0) {
             for stretch in piece.stretches {
                 is_masked[stretch.start as usize..stretch.end as usize].fill(true);

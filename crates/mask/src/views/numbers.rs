@@ -11,8 +11,8 @@ use super::{
 use crate::text::Text;
 
 /// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them. Also
-/// calls it with the text columns of dumps. Leaves out the other ways if `emit` returns `true` for digits.
-pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text) -> bool) {
+/// calls it with the text columns of dumps.
+pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
     let mut tokens = Tokens::default();
     tokens.read(&text.bytes, true, |at| text.from(at) as usize);
     let Tokens { tokens, columns, .. } = tokens;
@@ -38,9 +38,7 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text) -> bool) {
     if uses(View::Hexadecimal) {
         let digits = reader.hex_digits();
         for phase in 0..2 {
-            if emit(reader.pairs(&digits, phase)) {
-                return;
-            }
+            emit(reader.pairs(&digits, phase));
         }
     }
     if uses(View::Guids) {
@@ -238,7 +236,7 @@ impl Reader<'_> {
     }
 
     /// Calls `emit` with the words of each of the [`WAYS`].
-    fn words(&self, emit: &mut dyn FnMut(Text) -> bool) {
+    fn words(&self, emit: &mut dyn FnMut(Text)) {
         let mut out: [Text; WAYS.len()] = Default::default();
         // One bit for each way: whether a line begins before its next byte.
         let mut begins = 0_u16;
