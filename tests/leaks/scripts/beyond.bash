@@ -68,8 +68,6 @@ python3 -c 'import os; t = os.environ["TOKEN"]; print("".join("\x1b[%dG%s" % (at
 cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f cp437 -t utf-8; echo
 ### hex with swapped digits
 perl -e 'print unpack("h*", $ENV{TOKEN}), "\n"'
-### two characters behind a label
-fold -w 2 token | sed 's/.*/piece "&"/'
 ### limbs of a signature, the lowest first
 python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); n = int.from_bytes(s, "big"); print(["0x%016x" % (n >> 64 * i & (1 << 64) - 1) for i in range(32)])'
 ### base 36
@@ -99,9 +97,6 @@ python3 -c 'import os; print("l" + "".join("1:" + c for c in os.environ["TOKEN"]
 python3 -c 'import os; print("l" + "".join("i%de" % b for b in os.environ["TOKEN"].encode()) + "e")'
 ### six bytes a line behind a long prefix
 od -An -v -t x1 -w6 token | sed 's/^/2026-11-27T03:24:10.716Z runner-7 uart0 debug: rx /'
-### three bytes a line beside an instruction
-python3 -c 'import os; t = os.environ["TOKEN"].encode()
-for at in range(0, len(t), 3): print(" %3x:\t%-21s\trex.WX imul $0x4a68,(%%rax),%%edi" % (at, " ".join("%02x" % b for b in t[at:at + 3])))'
 ### signature as TeX shows it
 python3 -c 'import base64, os
 s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")

@@ -139,3 +139,6 @@ cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | hexdump -v -c
 base64 -w 12 token | hexdump -v -C
 ### od -c of binary numbers
 xxd -b -c 6 token | cut -c 11-63 | od -An -v -c
+### three bytes a line beside an instruction
+python3 -c 'import os; t = os.environ["TOKEN"].encode()
+for at in range(0, len(t), 3): print(" %3x:\t%-21s\trex.WX imul $0x4a68,(%%rax),%%edi" % (at, " ".join("%02x" % b for b in t[at:at + 3])))'

@@ -128,3 +128,5 @@ fold -w 1 token | sed 's/^/- c: /'
 fold -w 5 token | awk '{printf "<span class=\"t\" data-i=\"%d\">%s</span>", NR, $0} END {print ""}'
 ### a file named by each character
 mkdir l; cd l; i=100; for c in $(fold -w1 ../token | tail -342); do touch "$i-$c"; i=$((i + 1)); done; ls
+### two characters behind a label
+fold -w 2 token | sed 's/.*/piece "&"/'
