@@ -92,7 +92,7 @@ pub struct Masker {
     spans: Vec<Range<u64>>,
     /// The position in the stream at which the last masked range ends.
     marked_to: Option<u64>,
-    /// Whether each search begins with the first look, like that of a slice. Tests of the first look set this.
+    /// Whether each search begins with the first look, like that of a slice.
     pub(crate) looks_first: bool,
 }
 
@@ -519,8 +519,8 @@ pub(crate) fn colours(masked: &[u8], out: &mut dyn Write) -> io::Result<()> {
 /// The time for which [`copy`] collects text before it writes the part that is decided.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// [`copy`] collects text for at least this many times as long as its last search took, so that the searches
-/// of a log that never pauses take at most a tenth of the time.
+/// After a search, [`copy`] collects text for this many times as long as the search took, unless the input
+/// pauses. So the searches of a log that never pauses take at most a tenth of the time.
 const REST: u32 = 9;
 
 /// Copies `input` to `output`, and masks it. Every 2 ms, and whenever the input pauses, this writes the bytes
@@ -534,18 +534,24 @@ const REST: u32 = 9;
 pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) -> io::Result<()> {
     let mut output = BufWriter::with_capacity(SLICE, output);
     let mut buffer = vec![0; SLICE];
-    let (mut since, mut patience) = (Instant::now(), PATIENCE);
+    // When `copy` began to collect text, when the last search ended, and how long that took.
+    let (mut since, mut searched, mut took) = (Instant::now(), Instant::now(), Duration::ZERO);
     let ended = loop {
         if masker.waits() || !output.buffer().is_empty() {
             let is_pause = input.pauses();
-            if is_pause || since.elapsed() > patience {
+            let has_rested = searched.elapsed() > REST * took;
+            // On Windows, every read counts as a pause, also in a fast log.
+            masker.looks_first = cfg!(windows) && !has_rested;
+            if is_pause || has_rested && since.elapsed() > PATIENCE {
                 let begin = Instant::now();
                 if is_pause {
                     masker.pause(&mut output)?;
                 } else {
                     masker.flush(&mut output)?;
                 }
-                patience = PATIENCE.max(REST * begin.elapsed());
+                if !masker.looks_first {
+                    (searched, took) = (Instant::now(), begin.elapsed());
+                }
                 output.flush()?;
                 since = Instant::now();
             }
@@ -568,6 +574,7 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
             Err(error) => break Err(error),
         }
     };
+    masker.looks_first = false;
     masker.finish(&mut output)?;
     output.flush()?;
     ended
