@@ -11,7 +11,7 @@ use crate::{
     views::{
         GUID, Kind, Token, Tokens, base64_value, binary_byte, bit_runs, byte, cells, columns, decimal,
         escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, negative, padded,
-        unescaped_bytes, without_sign,
+        unescaped_bytes, without_sign, word_bytes,
     },
 };
 
@@ -188,6 +188,7 @@ impl Numbers {
     }
 
     fn add(&mut self, token: &Token, digits: &[u8]) {
+        let word = word_bytes(digits, token);
         let digits = without_sign(digits);
         let short = digits.strip_prefix(b"00").filter(|rest| rest.len() == 2);
         let digits = short.filter(|_| token.kind == Kind::Prefixed).unwrap_or(digits);
@@ -209,8 +210,8 @@ impl Numbers {
             _ => self.bytes[way].extend(value.to_le_bytes()),
         };
         // Beside other words, `\u0065` can also be a word.
-        if matches!(token.digits.len(), 4 | 8 | 16) {
-            add(0, hex, token.digits.len() / 2);
+        if let Some(count) = word {
+            add(0, hex, count);
         }
         if let Some((byte, _)) = hex_byte(digits, token) {
             add(8, byte[0].into(), 1);

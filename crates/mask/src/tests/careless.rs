@@ -478,6 +478,21 @@ fn words_of_64_bits_are_masked(#[case] between: &str, #[case] number: fn(u64) ->
     assert!(shown < 80, "{out}");
 }
 
+/// One word of 32 bits in each line, behind its address or as an operand.
+#[rstest]
+#[case::hexdump(|at, word| format!("{at:08x} {word:08x}\n"))]
+#[case::a_list(|at, word| format!("0x{:08x}, 0x{word:08x}\n", 0x40_1000 + at))]
+#[case::assembler(|at, word| format!("mov dword ptr [esp+{at:X}h], 0{word:08X}h\n"))]
+fn words_behind_addresses_are_masked(#[case] line: fn(usize, u32) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let words = token.as_bytes().as_chunks().0.iter().enumerate();
+    let lines: String = words
+        .map(|(at, word)| line(4 * at, u32::from_le_bytes(*word)))
+        .collect();
+    let out = text(&Masker::new([&*token]), &lines);
+    assert!(out.len() < lines.len() / 2, "{out}");
+}
+
 #[test]
 fn pieces_between_the_tabs_of_cat_are_masked() {
     let token = long_jwt(1_790_000_000);

@@ -328,11 +328,17 @@ fn bytes(value: u64, count: usize) -> Option<([u8; 8], usize)> {
     fits.then_some((value.to_le_bytes(), count))
 }
 
-/// Reads a hexadecimal word of 2, 4 or 8 bytes. The last byte comes first.
-fn little_endian(digits: &[u8], _: &Token) -> Option<([u8; 8], usize)> {
-    matches!(digits.len(), 4 | 8 | 16)
-        .then(|| bytes(value(digits, 16)?, digits.len() / 2))
-        .flatten()
+/// Reads a hexadecimal word. The last byte comes first.
+fn little_endian(digits: &[u8], token: &Token) -> Option<([u8; 8], usize)> {
+    bytes(value(digits, 16)?, word_bytes(digits, token)?)
+}
+
+/// The number of bytes of a hexadecimal word: 2, 4 or 8. Assemblers write a zero before a letter:
+/// `0F9650643h`.
+pub(crate) fn word_bytes(digits: &[u8], token: &Token) -> Option<usize> {
+    let has_zero = token.kind == Kind::Prefixed && digits.len() % 2 == 1 && digits[0] == b'0';
+    let length = digits.len() - usize::from(has_zero);
+    matches!(length, 4 | 8 | 16).then_some(length / 2)
 }
 
 /// Reads a decimal byte, with or without zeros before it. Programs print a negative byte also as an unsigned

@@ -167,14 +167,17 @@ impl Tokens {
 }
 
 /// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
-/// of a table, the addresses of a list of pairs, or a part of each number: `16#65#`, `101.0`. A dump has none
+/// of a table, the addresses of a list of words, or a part of each number: `16#65#`, `101.0`. A dump has none
 /// of these. But every second byte of a text can be equal, and a byte between is often the same. Between two
 /// such bytes is the same text.
 fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
+    let is_long = |token: &Token| token.digits.len() > INDEX;
     let count = |token: &Token| {
-        let may_count = token.digits.len() <= INDEX && !token.is_in_dump;
+        let may_count = token.digits.len() <= *ADDRESS.end() && !token.is_in_dump;
+        let is_hex = is_long(token) || token.kind == Kind::Prefixed;
+        let base = if is_hex { 16 } else { 10 };
         may_count
-            .then(|| value(&text[token.digits.clone()], 10))
+            .then(|| value(&text[token.digits.clone()], base))
             .flatten()
     };
     let gap = |tokens: &[Token], at: usize| &text[tokens[at - 1].digits.end..tokens[at].digits.start];
@@ -194,9 +197,9 @@ fn remove_counters(text: &[u8], tokens: &mut Vec<Token>) {
                 let is_same = |back: usize| other(back) == other(0);
                 let is_backslash = |back: usize| matches!(other(back), Some(b"92" | b"092" | b"134"));
                 let alternate = |back: usize| is_backslash(back) && is_backslash(back + 4);
-                *step > 0
-                    || gap(tokens, at) != gap(tokens, at - 1)
-                    || !((1..=2 * COUNTERS).step_by(2).any(is_same) || alternate(1) || alternate(3))
+                let repeats = || (1..=2 * COUNTERS).step_by(2).any(is_same) || alternate(1) || alternate(3);
+                let may_stay = || gap(tokens, at) != gap(tokens, at - 1) || !repeats();
+                *step > 0 || !is_long(token) && may_stay()
             });
         let steps = match step {
             Some(_) if step == last => steps + 1,
