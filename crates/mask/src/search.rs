@@ -35,6 +35,9 @@ pub(crate) const LOSS: usize = 2;
 /// more bytes can follow it.
 const RUN: usize = 8;
 
+/// The greatest number of bytes of a JWT before and after a part of it.
+const LONGEST_JWT: usize = 8 << 10;
+
 /// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
 const TAIL: usize = 96;
 
@@ -245,7 +248,9 @@ impl<'a> Search<'a> {
             let places = word(&bytes[at..])
                 .into_iter()
                 .flat_map(|word| self.secrets.places(word));
-            let around = places.filter_map(|place| self.part_at(bytes, place, at, false));
+            let around = places
+                .filter_map(|place| self.part_at(bytes, place, at, false))
+                .filter(|(place, part)| !self.is_of_another(bytes, *place, part));
             let longest = around.reduce(|(place, one), (_, other)| {
                 (place, one.start.min(other.start)..one.end.max(other.end))
             });
@@ -272,6 +277,7 @@ impl<'a> Search<'a> {
         while let Some(found) = self.word_from(&text.bytes, at) {
             at = found;
             at = match self.around(text, at, is_joined) {
+                Some((place, part)) if self.is_of_another(&text.bytes, place, &part) => part.end + 1 - LEAST,
                 Some((place, part)) => {
                     // A part of one secret can contain another, short secret as a whole.
                     let hides = part.len() < LONG
@@ -311,6 +317,32 @@ impl<'a> Search<'a> {
         let loss = self.loss(text, place.secret);
         secret.sole(at, at + length) + loss >= secret.need_of_sole()
             || secret.starts.contains(&at) && secret.own(at, at + length) + loss >= secret.need(PIECE)
+    }
+
+    /// Whether a part belongs to another JWT, which has the same claims there, but another signature.
+    fn is_of_another(&self, bytes: &[u8], place: Place, part: &Range<usize>) -> bool {
+        let secret = self.secrets.get(place.secret);
+        let [_, _, signature] = *secret.starts else {
+            return false;
+        };
+        let at = place.at as usize;
+        if secret.sole(at, at + part.len()) > 0 {
+            return false;
+        }
+        let is_of_jwt = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+        let before = bytes[..part.start].iter().rev().take(LONGEST_JWT);
+        let start = part.start - before.take_while(is_of_jwt).count();
+        let after = bytes[part.end..].iter().take(LONGEST_JWT);
+        let run = &bytes[start..part.end + after.take_while(is_of_jwt).count()];
+        let dots: Vec<_> = memchr::memchr_iter(b'.', run).collect();
+        let mut segment = 0;
+        dots.windows(2).any(|dots| {
+            let (header, others) = (std::mem::replace(&mut segment, dots[0] + 1), &run[dots[1] + 1..]);
+            let begins = memchr::memmem::find(&run[header..dots[0]], b"eyJ").map(|at| start + header + at);
+            let others = others.get(..PIECE);
+            begins.is_some_and(|begins| begins <= part.start && part.end <= start + dots[1] + 1)
+                && others.is_some_and(|others| !secret.bytes()[signature..].starts_with(others))
+        })
     }
 
     /// The part of a secret around one of its words, and the place of this part in the secret. `None` if

@@ -152,6 +152,21 @@ fn other_text_passes() {
     }
 }
 
+/// Another token of the same ServiceAccount, issued in the same second.
+#[rstest]
+#[case::plain(|other: &str| format!("token: {other}\n"))]
+#[case::in_base64(|other: &str| STANDARD.encode(format!("token: {other}\n")))]
+#[case::in_hexadecimal_digits(|other: &str| hex(other.as_bytes()))]
+fn another_token_with_the_same_claims_passes(#[case] show: fn(&str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let (claims, _) = token.rsplit_once('.').expect("a JWT");
+    let (_, signature) = RFC.rsplit_once('.').expect("a JWT");
+    let shown = show(&format!("{claims}.{signature}"));
+    assert_eq!(text(&Masker::new([token.as_str()]), &shown), shown);
+    // Without the other signature, these could be the claims of the token.
+    assert!(text(&Masker::new([token.as_str()]), &show(&format!("{claims}.\n"))).contains(MARK));
+}
+
 /// The equals signs could be the padding of the secret's base64.
 #[rstest]
 fn a_line_of_equals_signs_after_base64_passes(#[values(30, 31, 32)] length: usize) {

@@ -23,8 +23,8 @@ const LONGEST: usize = 23;
 const LABEL: usize = 32;
 const BEHIND: usize = 16;
 
-/// The greatest length of a row with a list. The first look does not search longer lines for tables.
-const LINE: usize = 44;
+/// The greatest length of a row with a list, such as a line of a log with the time before the list.
+const LINE: usize = 160;
 
 /// The number of ways to read a cell as a byte.
 const WAYS: usize = 5;
