@@ -104,9 +104,10 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
 
 /// Calls `emit` with the longest list of numbers in each row, such as `65:79:4a`, once for each way to read a
 /// number, and with the list without its first number, which may be an index. A prefix with the time can be
-/// before the list.
+/// before the list. If a row has several lists of this length, calls it with the last ones and with the first
+/// ones: a row can show the same bytes twice.
 fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
-    let mut found: [[Vec<Cell>; 2]; WAYS] = Default::default();
+    let mut found: [[Vec<Cell>; 4]; WAYS] = Default::default();
     let mut lists = [0; WAYS];
     let mut values: Vec<[Option<Value>; WAYS]> = Vec::new();
     for row in rows.iter().filter(|row| row.length <= LINE) {
@@ -119,13 +120,20 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
         );
         // A character is not a number.
         for way in 1..WAYS {
-            let list = longest(text, cells, &values, way);
-            if list.len() < 2 {
+            let [first, last] = longest(text, cells, &values, way);
+            if last.len() < 2 {
                 continue;
             }
             lists[way] += 1;
-            for (skipped, found) in found[way].iter_mut().enumerate() {
-                for at in list.clone().skip(skipped) {
+            // The first number may be an index.
+            let parts = [
+                last.clone(),
+                last.start + 1..last.end,
+                first.clone(),
+                first.start + 1..first.end,
+            ];
+            for (part, found) in parts.into_iter().zip(&mut found[way]) {
+                for at in part {
                     let bytes = values[at][way].iter().flat_map(Value::bytes);
                     found.extend(bytes.map(|byte| (cells[at].clone(), byte)));
                 }
@@ -133,7 +141,13 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
         }
     }
     let lists = found.iter().zip(lists).filter(|(_, lists)| *lists >= ROWS);
-    lists.flat_map(|(found, _)| found).for_each(|cells| emit(cells));
+    for (found, _) in lists {
+        let [last, last_rest, first, first_rest] = found;
+        [last, last_rest].into_iter().for_each(|cells| emit(cells));
+        if first != last {
+            [first, first_rest].into_iter().for_each(|cells| emit(cells));
+        }
+    }
 }
 
 /// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
@@ -171,15 +185,16 @@ fn add(ways: &mut Ways, cell: &Range<usize>, values: [Option<Value>; WAYS]) {
     }
 }
 
-/// The longest list of numbers in the cells of a row. Between the numbers is the same character.
+/// The longest lists of numbers in the cells of a row: the first and the last one. Between the numbers is the
+/// same character.
 fn longest(
     text: &[u8],
     cells: &[Range<usize>],
     values: &[[Option<Value>; WAYS]],
     way: usize,
-) -> Range<usize> {
+) -> [Range<usize>; 2] {
     let separator = |at: usize| text[cells[at].end];
-    let (mut longest, mut start) = (0..0, 0);
+    let (mut first, mut last, mut start) = (0..0, 0..0, 0);
     for (at, values) in values.iter().enumerate() {
         if values[way].is_none() {
             start = at + 1;
@@ -187,11 +202,15 @@ fn longest(
             // Only one of two numbers is an index, but all three are a time.
             start = if at == start + 2 { at - 1 } else { at };
         }
-        if at + 1 >= start + longest.len().max(1) {
-            longest = start..at + 1;
+        let list = start..at + 1;
+        if list.len() > first.len() {
+            first = list.clone();
+        }
+        if list.len() >= last.len().max(1) {
+            last = list;
         }
     }
-    longest
+    [first, last]
 }
 
 #[derive(Clone)]
