@@ -95,8 +95,6 @@ for at in range(0, len(t), 64): print(*("".join("%x" % (ord(c) >> s & 15) for c 
 python3 -c 'import os; print("l" + "".join("1:" + c for c in os.environ["TOKEN"]) + "e")'
 ### Bencode of the numbers
 python3 -c 'import os; print("l" + "".join("i%de" % b for b in os.environ["TOKEN"].encode()) + "e")'
-### six bytes a line behind a long prefix
-od -An -v -t x1 -w6 token | sed 's/^/2026-11-27T03:24:10.716Z runner-7 uart0 debug: rx /'
 ### signature as TeX shows it
 python3 -c 'import base64, os
 s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
@@ -133,14 +131,6 @@ od -An -v -tu1 token | od -An -v -c
 ### grey pixels of an image
 python3 -c 'import os
 for at, b in enumerate(os.environ["TOKEN"].encode()): print("%d,0: (%d,%d,%d)  #%s  gray(%d)" % (at, b * 257, b * 257, b * 257, ("%02X" % b) * 6, b))'
-### coloured pixels of an image
-python3 -c 'import os
-t = os.environ["TOKEN"].encode()
-for at in range(0, 1041, 3): print("%d,0: (%d,%d,%d)  srgb(%d,%d,%d)  ImageMagick pixel" % (at // 3 + 100, *t[at:at + 3], *t[at:at + 3]))'
-### addresses of six bytes in long lines
-python3 -c 'import os
-t = os.environ["TOKEN"].encode()
-for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'
 ### seven numbers and seven characters in turns
 hexdump -v -e '7/1 "%3u " " |" 7/1 "%_p" "|\n"' token
 ### signed numbers without separators

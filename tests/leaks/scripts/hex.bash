@@ -100,3 +100,9 @@ python3 -c 'import os; t = os.environ["TOKEN"].encode(); [print(f"[{at:6d}] rx d
 python3 -c 'import os, struct; t = os.environ["TOKEN"].encode(); t += b" " * (len(t) % 2); [print(f"reg[{40001 + i}] = {h} (0x{h:04X})") for i, h in enumerate(struct.unpack(f">{len(t) // 2}H", t))]'
 ### hexadecimal digits and text in two columns
 fold -w 8 token | while read -r l; do printf '%s\t%s\n' "$(printf %s "$l" | xxd -p)" "$l"; done
+### six bytes a line behind a long prefix
+od -An -v -t x1 -w6 token | sed 's/^/2026-11-27T03:24:10.716Z runner-7 uart0 debug: rx /'
+### addresses of six bytes in long lines
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+for at in range(0, 1038, 6): print("    link/ether %s brd ff:ff:ff:ff:ff:ff" % t[at:at + 6].hex(":"))'

@@ -150,3 +150,7 @@ od -An -v -tu1 token | column -t -o ' | '
 node -e 'const bytes = [...require("fs").readFileSync("token")], rows = []; for (let at = 0; at < bytes.length; at += 8) rows.push(bytes.slice(at, at + 8)); console.table(rows)'
 ### numpy's list of mismatches
 python3 -c 'for at, byte in enumerate(open("token", "rb").read()): print(f" [{at}]: {byte} (ACTUAL), {at % 7} (DESIRED)")'
+### coloured pixels of an image
+python3 -c 'import os
+t = os.environ["TOKEN"].encode()
+for at in range(0, 1041, 3): print("%d,0: (%d,%d,%d)  srgb(%d,%d,%d)  ImageMagick pixel" % (at // 3 + 100, *t[at:at + 3], *t[at:at + 3]))'

@@ -508,6 +508,67 @@ fn words_behind_addresses_are_masked(#[case] line: fn(usize, u32) -> String) {
     assert!(out.len() < lines.len() / 2, "{out}");
 }
 
+/// Pieces of a few characters down the columns, as `column` prints them, and with a number in each row.
+#[rstest]
+#[case::down_the_columns(6, 18, |at, rows| (at % 10) * rows + at / 10, |_| String::new())]
+#[case::behind_a_number(3, 4, |at, _| at, |row| format!("{row:>6}  "))]
+fn short_words_of_a_table_are_masked(
+    #[case] length: usize,
+    #[case] rows: usize,
+    #[case] place: fn(usize, usize) -> usize,
+    #[case] number: fn(usize) -> String,
+) {
+    let token = long_jwt(1_790_000_000);
+    let words: Vec<_> = token
+        .as_bytes()
+        .chunks(length)
+        .map(String::from_utf8_lossy)
+        .collect();
+    let columns = if rows > 4 { 10 } else { 3 };
+    let rows = if rows > 4 {
+        rows
+    } else {
+        words.len().div_ceil(columns)
+    };
+    let log: String = (0..rows)
+        .map(|row| {
+            let cells = (0..columns).filter_map(|column| words.get(place(row * columns + column, rows)));
+            let cells: Vec<_> = cells.map(|word| format!("{word:<8}")).collect();
+            format!("{}{}\n", number(row), cells.concat().trim_end())
+        })
+        .collect();
+    let out = text(&Masker::new([&*token]), &log);
+    let shown = out
+        .replace(MARK, "")
+        .bytes()
+        .filter(u8::is_ascii_uppercase)
+        .count();
+    assert!(shown < 60, "{out}");
+}
+
+/// A logger writes two lines for each few bytes.
+#[test]
+fn bytes_in_every_second_line_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let lines = token.as_bytes().chunks(4).enumerate().map(|(at, part)| {
+        let (minute, second) = (10 + at / 60, at % 60);
+        format!("Nov 28, 2026 10:{minute}:{second:02} AM M main\nINFO: read {part:?}\n")
+    });
+    let log: String = lines.collect();
+    let out = text(&Masker::new([&*token]), &log);
+    assert!(out.matches(MARK).count() > 200, "{out}");
+}
+
+/// A label that touches each piece. The first look does not know such labels.
+#[test]
+fn pieces_behind_a_label_of_letters_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let names = lines(&token, 7, " ... ok\n").replace('\n', "\nRunning test piece_");
+    let out = masked(&Masker::new([&*token]), [names.as_bytes()]);
+    let out = String::from_utf8_lossy(&out);
+    assert!(out.matches(MARK).count() > 40, "{out}");
+}
+
 #[test]
 fn pieces_between_the_tabs_of_cat_are_masked() {
     let token = long_jwt(1_790_000_000);

@@ -178,13 +178,13 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Carets, &|t: &str| carets(t))]
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Table, &|t: &str| each(t, |byte| format!("{byte} 0x{byte:02x} {:o}\n", byte)))]
-#[case(View::Cells, &|t: &str| lines(t.rsplit('.').next().unwrap_or(t), 7, "a: "))]
+#[case(View::Cells, &|t: &str| lines(t.rsplit('.').next().unwrap_or(t), 7, "a b: "))]
 #[case(View::Strings, &|t: &str| strings(t))]
 #[case(View::Padded, &|t: &str| padded(t))]
 #[case(View::Diff, &|t: &str| lines(t, 2, "+"))]
 #[case(View::Escapes, &|t: &str| lines(&t.replace('.', "%2E"), 16, "").replace('\n', "&shy;"))]
 #[case(View::Printed, &|t: &str| lines(t, 6, "^[[32m").replace('\n', "^[[0m"))]
-#[case(View::Terminal, &|t: &str| lines(t, 7, "\u{1b}]0;title\u{7}").replace('\n', ""))]
+#[case(View::Terminal, &|t: &str| lines(t, 7, "\u{1b}]0;title-of-this-terminal\u{7}").replace('\n', ""))]
 #[case(View::Chain, &|t: &str| lines(t, 20, "12:"))]
 fn each_view_is_needed(#[case] view: View, #[case] show: &dyn Fn(&str) -> String) {
     let token = long_jwt(1_790_000_000);

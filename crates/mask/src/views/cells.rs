@@ -1,5 +1,5 @@
 //! Pieces behind the same label: `data: {"delta":"eyJh"}` in each line, `[0]="eyJh" [1]="bGci"`, a column of
-//! a table.
+//! a table, `test_eyJh`.
 
 use std::ops::Range;
 
@@ -75,6 +75,17 @@ fn labelled(text: &Text, may_begin: impl Fn(&[u8]) -> bool) -> FxHashMap<Label<'
         // More text can complete the last piece.
         if text.goes_on && after.len() < AFTER {
             break;
+        }
+        // The label can touch the piece: `chunk-eyJh`.
+        let word = &bytes[start..at];
+        let label = word.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+        if let Some(b'-' | b'_') = word.get(label).filter(|_| label > 0)
+            && let (label, piece) = word.split_at(label + 1)
+            && (SHORT..=LONGEST).contains(&piece.len())
+            && may_begin(piece)
+        {
+            let label = (label, &[][..], &[][..], false);
+            labels.entry(label).or_default().push(at - piece.len()..at);
         }
         if before.end > 0 && length <= LONGEST && (length < SHORT || may_begin(&bytes[start..at])) {
             let word = &bytes[before.clone()];

@@ -207,14 +207,16 @@ pub(super) fn backslash(tail: &[u8]) -> (usize, Meaning) {
         _ => (2, one(kind)),
     };
     match kind {
-        b'x' => fixed(2),
-        b'u' if rest.first() == Some(&b'{') => {
+        b'x' | b'u' if rest.first() == Some(&b'{') => {
             let end = rest.iter().take(10).position(|byte| *byte == b'}');
             match end.and_then(|end| number(&rest[1..end], end - 1, 16).map(|(_, code)| (end, code))) {
+                // Perl prints a byte like a character.
+                Some((end, code)) if kind == b'x' && code < 0x100 => (3 + end, one(code as u8)),
                 Some((end, code)) => (3 + end, character(code)),
                 None => (2, one(kind)),
             }
         }
+        b'x' => fixed(2),
         b'u' => fixed(4),
         b'U' => fixed(8),
         b'0'..=b'7' => match number(tail, 3, 8) {

@@ -59,7 +59,7 @@ pub(crate) enum View {
     Binary,
     /// Bits alone or in small groups.
     Bits,
-    /// The text beside the numbers of a dump.
+    /// The text beside the numbers of a dump, and the words in the columns of a table.
     Column,
     /// The columns of a table with one byte in each row.
     Table,

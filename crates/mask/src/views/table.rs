@@ -26,6 +26,9 @@ const BEHIND: usize = 16;
 /// The greatest length of a row with a list, such as a line of a log with the time before the list.
 const LINE: usize = 160;
 
+/// The lengths of words that the view reads down a column. Other views find longer words.
+const WORD: RangeInclusive<usize> = 2..=11;
+
 /// The number of ways to read a cell as a byte.
 const WAYS: usize = 5;
 
@@ -41,9 +44,11 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
         return;
     }
     columns(&text.bytes, text.goes_on, &mut |cells| {
-        let mut out = Text::with_room(cells.len());
+        let (mut out, mut before) = (Text::with_room(cells.len()), None);
         for (cell, byte) in cells {
-            out.push_near(*byte, text.from(cell.start), text.to(cell.end - 1), true);
+            // The characters of one word are not parted.
+            let is_parted = before.replace(cell.end) != Some(cell.start);
+            out.push_near(*byte, text.from(cell.start), text.to(cell.end - 1), is_parted);
         }
         out.parted_at_end = true;
         out.goes_on = text.goes_on && is_near_end(&out, text);
@@ -64,6 +69,20 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
         each_column(text, &lines, &cells, emit);
     }
     each_column(text, &rows, &cells, emit);
+    // A logger can write two lines for each record.
+    let mut kinds = FxHashMap::<&[u8], Vec<Row>>::default();
+    for row in &rows {
+        let mut words = cells[row.cells.clone()].iter().map(|cell| &text[cell.clone()]);
+        let first = words.find(|word| word.iter().all(u8::is_ascii_alphabetic));
+        kinds
+            .entry(first.unwrap_or_default())
+            .or_default()
+            .push(row.clone());
+    }
+    let kinds = kinds
+        .values()
+        .filter(|kind| (ROWS..rows.len()).contains(&kind.len()));
+    kinds.for_each(|kind| lists(text, kind, &cells, emit));
 }
 
 /// Calls `emit` with the columns and with the lists of some rows.
@@ -72,6 +91,7 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
         return;
     }
     lists(text, rows, cells, emit);
+    words(text, rows, cells, emit);
     // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of
     // their cells.
     let is_even = rows
@@ -104,10 +124,10 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
 
 /// Calls `emit` with the longest list of numbers in each row, such as `65:79:4a`, once for each way to read a
 /// number, and with the list without its first number, which may be an index. A prefix with the time can be
-/// before the list. If a row has several lists of this length, calls it with the last ones and with the first
-/// ones: a row can show the same bytes twice.
+/// before the list. If a row has several lists of this length, calls it with the first ones and with the last
+/// ones: a row can show the same bytes twice. Also calls it with the last list of each row.
 fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
-    let mut found: [[Vec<Cell>; 4]; WAYS] = Default::default();
+    let mut found: [[Vec<Cell>; 6]; WAYS] = Default::default();
     let mut lists = [0; WAYS];
     let mut values: Vec<[Option<Value>; WAYS]> = Vec::new();
     for row in rows.iter().filter(|row| row.length <= LINE) {
@@ -120,19 +140,16 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
         );
         // A character is not a number.
         for way in 1..WAYS {
-            let [first, last] = longest(text, cells, &values, way);
-            if last.len() < 2 {
+            let longest = longest(text, cells, &values, way);
+            if longest[0].len() < 2 {
                 continue;
             }
             lists[way] += 1;
             // The first number may be an index.
-            let parts = [
-                last.clone(),
-                last.start + 1..last.end,
-                first.clone(),
-                first.start + 1..first.end,
-            ];
-            for (part, found) in parts.into_iter().zip(&mut found[way]) {
+            let parts = longest
+                .into_iter()
+                .flat_map(|list| [list.clone(), list.start + 1..list.end]);
+            for (part, found) in parts.zip(&mut found[way]) {
                 for at in part {
                     let bytes = values[at][way].iter().flat_map(Value::bytes);
                     found.extend(bytes.map(|byte| (cells[at].clone(), byte)));
@@ -142,11 +159,9 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
     }
     let lists = found.iter().zip(lists).filter(|(_, lists)| *lists >= ROWS);
     for (found, _) in lists {
-        let [last, last_rest, first, first_rest] = found;
-        [last, last_rest].into_iter().for_each(|cells| emit(cells));
-        if first != last {
-            [first, first_rest].into_iter().for_each(|cells| emit(cells));
-        }
+        let mut lists = found.as_chunks::<2>().0.to_vec();
+        lists.dedup();
+        lists.iter().flatten().for_each(|cells| emit(cells));
     }
 }
 
@@ -177,6 +192,41 @@ fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) 
         .for_each(|cells| emit(cells));
 }
 
+/// Calls `emit` with the short words in each column, from the top to the bottom, and with those of all rows
+/// without the first cells, which may be numbers of the rows.
+fn words(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
+    if !uses(View::Column) {
+        return;
+    }
+    let row = |row: &Row| &cells[row.cells.clone()];
+    let is_word = |cell: &&Range<usize>| WORD.contains(&cell.len());
+    if rows
+        .iter()
+        .filter(|cells| row(cells).len() > 1 && row(cells).iter().skip(1).all(|cell| is_word(&cell)))
+        .count()
+        < ROWS
+    {
+        return;
+    }
+    let characters = |cell: &Range<usize>| cell.clone().map(|at| (at..at + 1, text[at]));
+    let mut emit = |column: Vec<Cell>| {
+        let has = |is: fn(&u8) -> bool| column.iter().any(|(_, byte)| is(byte));
+        if column.len() >= 2 * ROWS && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) {
+            emit(&column);
+        }
+    };
+    for column in 0..FIRST {
+        let first = rows.iter().filter_map(|cells| row(cells).get(column));
+        emit(first.filter(is_word).flat_map(characters).collect());
+    }
+    for column in 0..LAST {
+        let last = rows.iter().filter_map(|cells| row(cells).iter().nth_back(column));
+        emit(last.filter(is_word).flat_map(characters).collect());
+    }
+    let rest = rows.iter().flat_map(|cells| row(cells).iter().skip(1));
+    emit(rest.filter(is_word).flat_map(characters).collect());
+}
+
 /// Adds the bytes that a cell stands for.
 fn add(ways: &mut Ways, cell: &Range<usize>, values: [Option<Value>; WAYS]) {
     for (way, value) in ways.iter_mut().zip(values) {
@@ -185,16 +235,16 @@ fn add(ways: &mut Ways, cell: &Range<usize>, values: [Option<Value>; WAYS]) {
     }
 }
 
-/// The longest lists of numbers in the cells of a row: the first and the last one. Between the numbers is the
-/// same character.
+/// The lists of numbers in the cells of a row: the first and the last one of the longest lists, and the last
+/// list. Between the numbers is the same character.
 fn longest(
     text: &[u8],
     cells: &[Range<usize>],
     values: &[[Option<Value>; WAYS]],
     way: usize,
-) -> [Range<usize>; 2] {
+) -> [Range<usize>; 3] {
     let separator = |at: usize| text[cells[at].end];
-    let (mut first, mut last, mut start) = (0..0, 0..0, 0);
+    let (mut first, mut longest, mut last, mut start) = (0..0, 0..0, 0..0, 0);
     for (at, values) in values.iter().enumerate() {
         if values[way].is_none() {
             start = at + 1;
@@ -206,11 +256,14 @@ fn longest(
         if list.len() > first.len() {
             first = list.clone();
         }
-        if list.len() >= last.len().max(1) {
+        if list.len() >= longest.len().max(1) {
+            longest = list.clone();
+        }
+        if list.len() > 1 {
             last = list;
         }
     }
-    [first, last]
+    [first, longest, last]
 }
 
 #[derive(Clone)]
