@@ -46,7 +46,7 @@
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
 //! | characters | single characters of the secrets in the row above: in a list, in a table, or one in each line |
 //! | cells | parts of a few characters, all behind the same label: in each line, in an array, between tags |
-//! | table | bytes in a column, or a few in each row: a row is a line, tuple, list or object; characters or numbers |
+//! | table | bytes or short words in a column, or a few bytes in each row: a line, tuple, list or object |
 //! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |

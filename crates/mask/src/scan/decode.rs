@@ -284,7 +284,7 @@ pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
 /// Looks up words of the bytes that the columns of a table stand for.
 pub(super) fn table(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(Range<usize>)) {
     let mut bytes = Vec::new();
-    columns(text, false, &mut |cells| {
+    columns(text, &mut |cells| {
         bytes.clear();
         bytes.extend(cells.iter().map(|(_, byte)| *byte));
         words(secrets, &bytes, LEAST, see);

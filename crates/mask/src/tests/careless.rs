@@ -508,7 +508,8 @@ fn words_behind_addresses_are_masked(#[case] line: fn(usize, u32) -> String) {
     assert!(out.len() < lines.len() / 2, "{out}");
 }
 
-/// Pieces of a few characters down the columns, as `column` prints them, and with a number in each row.
+/// Pieces of a few characters down the columns, as `column` prints them, and with a number in each row. The
+/// first look does not know such words.
 #[rstest]
 #[case::down_the_columns(6, 18, |at, rows| (at % 10) * rows + at / 10, |_| String::new())]
 #[case::behind_a_number(3, 4, |at, _| at, |row| format!("{row:>6}  "))]
@@ -537,7 +538,8 @@ fn short_words_of_a_table_are_masked(
             format!("{}{}\n", number(row), cells.concat().trim_end())
         })
         .collect();
-    let out = text(&Masker::new([&*token]), &log);
+    let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
+    let out = String::from_utf8_lossy(&out);
     let shown = out
         .replace(MARK, "")
         .bytes()
@@ -546,7 +548,7 @@ fn short_words_of_a_table_are_masked(
     assert!(shown < 60, "{out}");
 }
 
-/// A logger writes two lines for each few bytes.
+/// A logger writes two lines for each few bytes. The first look does not know such records.
 #[test]
 fn bytes_in_every_second_line_are_masked() {
     let token = long_jwt(1_790_000_000);
@@ -555,7 +557,8 @@ fn bytes_in_every_second_line_are_masked() {
         format!("Nov 28, 2026 10:{minute}:{second:02} AM M main\nINFO: read {part:?}\n")
     });
     let log: String = lines.collect();
-    let out = text(&Masker::new([&*token]), &log);
+    let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
+    let out = String::from_utf8_lossy(&out);
     assert!(out.matches(MARK).count() > 200, "{out}");
 }
 

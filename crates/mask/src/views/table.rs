@@ -2,7 +2,10 @@
 //! tables with a few bytes in each row: a number of some bytes, or a list of numbers. Also numbers and
 //! characters behind the same label: records with one field in each line.
 
-use std::ops::{Range, RangeInclusive};
+use std::{
+    iter,
+    ops::{Range, RangeInclusive},
+};
 
 use rustc_hash::FxHashMap;
 
@@ -35,6 +38,9 @@ const WAYS: usize = 5;
 /// A cell of a table, and the byte that it stands for.
 type Cell = (Range<usize>, u8);
 
+/// The cells of the lists in some rows, and of the same lists without their first numbers.
+type Lists = [Vec<Cell>; 2];
+
 /// The cells of a column or behind a label, for each way to read them.
 type Ways = [Vec<Cell>; WAYS];
 
@@ -43,7 +49,7 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
     if !uses(View::Table) {
         return;
     }
-    columns(&text.bytes, text.goes_on, &mut |cells| {
+    let mut emit = |cells: &[Cell]| {
         let (mut out, mut before) = (Text::with_room(cells.len()), None);
         for (cell, byte) in cells {
             // The characters of one word are not parted.
@@ -53,25 +59,35 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
         out.parted_at_end = true;
         out.goes_on = text.goes_on && is_near_end(&out, text);
         emit(out);
-    });
+    };
+    let (rows, cells) = rows(&text.bytes, text.goes_on);
+    each_table(&text.bytes, &rows, &cells, &mut emit);
+    words(&text.bytes, &rows, &cells, &mut emit);
+    kinds(&text.bytes, &rows, &cells, &mut emit);
 }
 
 /// Calls `emit` with the cells of each column of a table and with the bytes that they stand for. Does the
 /// same for the longest list of numbers in each row, and for the cells behind each label.
-pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell])) {
-    let (rows, cells) = rows(text, goes_on);
-    labelled(text, &cells, emit);
-    if rows.len() < ROWS {
-        return;
-    }
-    let lines = lines(&rows);
+pub(crate) fn columns(text: &[u8], emit: &mut dyn FnMut(&[Cell])) {
+    let (rows, cells) = rows(text, false);
+    each_table(text, &rows, &cells, emit);
+}
+
+/// Like [`columns`], for the rows of a text and for its lines.
+fn each_table(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
+    labelled(text, cells, emit);
+    let lines = lines(rows);
     if lines.len() < rows.len() {
-        each_column(text, &lines, &cells, emit);
+        each_column(text, &lines, cells, emit);
     }
-    each_column(text, &rows, &cells, emit);
-    // A logger can write two lines for each record.
+    each_column(text, rows, cells, emit);
+}
+
+/// Calls `emit` with the lists in the rows that begin with the same word: a logger can write two lines for
+/// each record.
+fn kinds(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
     let mut kinds = FxHashMap::<&[u8], Vec<Row>>::default();
-    for row in &rows {
+    for row in rows {
         let mut words = cells[row.cells.clone()].iter().map(|cell| &text[cell.clone()]);
         let first = words.find(|word| word.iter().all(u8::is_ascii_alphabetic));
         kinds
@@ -82,7 +98,7 @@ pub(crate) fn columns(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[Cell]))
     let kinds = kinds
         .values()
         .filter(|kind| (ROWS..rows.len()).contains(&kind.len()));
-    kinds.for_each(|kind| lists(text, kind, &cells, emit));
+    kinds.for_each(|kind| lists(text, kind, cells, emit));
 }
 
 /// Calls `emit` with the columns and with the lists of some rows.
@@ -91,7 +107,6 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
         return;
     }
     lists(text, rows, cells, emit);
-    words(text, rows, cells, emit);
     // If all rows have the same number of cells, and at most `FIRST`, then the first columns have all of
     // their cells.
     let is_even = rows
@@ -127,8 +142,8 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
 /// before the list. If a row has several lists of this length, calls it with the first ones and with the last
 /// ones: a row can show the same bytes twice. Also calls it with the last list of each row.
 fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
-    let mut found: [[Vec<Cell>; 6]; WAYS] = Default::default();
-    let mut lists = [0; WAYS];
+    let mut found: [(Lists, [Option<Lists>; 2]); WAYS] = Default::default();
+    let mut count = [0; WAYS];
     let mut values: Vec<[Option<Value>; WAYS]> = Vec::new();
     for row in rows.iter().filter(|row| row.length <= LINE) {
         let cells = &cells[row.cells.clone()];
@@ -140,28 +155,34 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
         );
         // A character is not a number.
         for way in 1..WAYS {
-            let longest = longest(text, cells, &values, way);
-            if longest[0].len() < 2 {
+            let [first, others @ ..] = longest(text, cells, &values, way);
+            if first.len() < 2 {
                 continue;
             }
-            lists[way] += 1;
-            // The first number may be an index.
-            let parts = longest
-                .into_iter()
-                .flat_map(|list| [list.clone(), list.start + 1..list.end]);
-            for (part, found) in parts.zip(&mut found[way]) {
-                for at in part {
-                    let bytes = values[at][way].iter().flat_map(Value::bytes);
-                    found.extend(bytes.map(|byte| (cells[at].clone(), byte)));
+            count[way] += 1;
+            let put = |lists: &mut Lists, list: &Range<usize>| {
+                // The first number may be an index.
+                for (skipped, found) in lists.iter_mut().enumerate() {
+                    for at in list.clone().skip(skipped) {
+                        let bytes = values[at][way].iter().flat_map(Value::bytes);
+                        found.extend(bytes.map(|byte| (cells[at].clone(), byte)));
+                    }
+                }
+            };
+            let (lists, more) = &mut found[way];
+            for (list, more) in others.iter().zip(more) {
+                // Most rows have only one list.
+                if *list != first || more.is_some() {
+                    put(more.get_or_insert_with(|| lists.clone()), list);
                 }
             }
+            put(lists, &first);
         }
     }
-    let lists = found.iter().zip(lists).filter(|(_, lists)| *lists >= ROWS);
-    for (found, _) in lists {
-        let mut lists = found.as_chunks::<2>().0.to_vec();
-        lists.dedup();
-        lists.iter().flatten().for_each(|cells| emit(cells));
+    let found = found.iter().zip(count).filter(|(_, count)| *count >= ROWS);
+    for ((lists, more), _) in found {
+        let all = iter::once(lists).chain(more.iter().flatten());
+        all.flatten().for_each(|cells| emit(cells));
     }
 }
 
