@@ -512,6 +512,7 @@ fn words_behind_addresses_are_masked(#[case] line: fn(usize, u32) -> String) {
 /// first look does not know such words.
 #[rstest]
 #[case::down_the_columns(6, 18, |at, rows| (at % 10) * rows + at / 10, |_| String::new())]
+#[case::down_few_rows(11, 10, |at, rows| (at % 10) * rows + at / 10, |_| String::new())]
 #[case::behind_a_number(3, 4, |at, _| at, |row| format!("{row:>6}  "))]
 fn short_words_of_a_table_are_masked(
     #[case] length: usize,
@@ -534,7 +535,7 @@ fn short_words_of_a_table_are_masked(
     let log: String = (0..rows)
         .map(|row| {
             let cells = (0..columns).filter_map(|column| words.get(place(row * columns + column, rows)));
-            let cells: Vec<_> = cells.map(|word| format!("{word:<8}")).collect();
+            let cells: Vec<_> = cells.map(|word| format!("{word:<8} ")).collect();
             format!("{}{}\n", number(row), cells.concat().trim_end())
         })
         .collect();
@@ -546,6 +547,20 @@ fn short_words_of_a_table_are_masked(
         .filter(u8::is_ascii_uppercase)
         .count();
     assert!(shown < 60, "{out}");
+}
+
+/// Addresses of IPv4 in each line, one of which is always the same.
+#[rstest]
+#[case(|at, address: &str| format!("peer {at} {address} up\n"))]
+#[case(|_, address: &str| format!("route add {address} via 10.0.0.1 dev eth0\n"))]
+fn bytes_as_addresses_are_masked(#[case] line: fn(usize, &str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let words = token.as_bytes().chunks_exact(4).enumerate();
+    let log: String = words
+        .map(|(at, bytes)| line(at, &bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(".")))
+        .collect();
+    let out = text(&Masker::new([&*token]), &log);
+    assert!(out.matches(MARK).count() > 200, "{out}");
 }
 
 /// A logger writes two lines for each few bytes. The first look does not know such records.

@@ -10,7 +10,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use super::{View, is_near_end, is_token_byte, numbers::value, uses};
-use crate::text::Text;
+use crate::{PIECE, text::Text};
 
 /// The number of columns that this view reads from the beginning of a row, and from its end.
 const FIRST: usize = 6;
@@ -18,6 +18,9 @@ const LAST: usize = 4;
 
 /// The least number of rows of a table.
 const ROWS: usize = 8;
+
+/// The least number of rows of a table of words.
+const FEW: usize = 3;
 
 /// The greatest length of the text of a number, such as `65-79-4A-68-62-47-63-69`.
 const LONGEST: usize = 23;
@@ -221,18 +224,14 @@ fn words(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
     }
     let row = |row: &Row| &cells[row.cells.clone()];
     let is_word = |cell: &&Range<usize>| WORD.contains(&cell.len());
-    if rows
-        .iter()
-        .filter(|cells| row(cells).len() > 1 && row(cells).iter().skip(1).all(|cell| is_word(&cell)))
-        .count()
-        < ROWS
-    {
+    let is_of_words = |cells: &&Row| matches!(row(cells), [_, rest @ ..] if !rest.is_empty() && rest.iter().all(|cell| is_word(&cell)));
+    if rows.iter().filter(is_of_words).count() < FEW {
         return;
     }
     let characters = |cell: &Range<usize>| cell.clone().map(|at| (at..at + 1, text[at]));
     let mut emit = |column: Vec<Cell>| {
         let has = |is: fn(&u8) -> bool| column.iter().any(|(_, byte)| is(byte));
-        if column.len() >= 2 * ROWS && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) {
+        if column.len() >= PIECE && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) {
             emit(&column);
         }
     };
@@ -376,7 +375,8 @@ impl Value {
 }
 
 /// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number, which may
-/// have a minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`.
+/// have a minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. A
+/// decimal one may be an IPv4 address.
 /// `None` if the cell can stand for none of these.
 pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     let untyped = without_type(cell);
@@ -432,7 +432,7 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         number(16, if radix.is_some() { 1..=8 } else { 2..=3 })
             .or_else(word)
             .or_else(|| pairs(cell)),
-        number(10, 1..=10),
+        number(10, 1..=10).or_else(|| address(cell)),
         number(8, 2..=10),
         number(2, 6..=8),
     ])
@@ -446,6 +446,19 @@ fn without_type(cell: &[u8]) -> &[u8] {
         ([_, ..], b"." | b".0" | b".00" | b"i" | b"u" | b"u8" | b"U" | b"L") => &cell[..digits],
         _ => cell,
     }
+}
+
+/// The bytes of an IPv4 address.
+fn address(cell: &[u8]) -> Option<Value> {
+    if memchr::memchr_iter(b'.', cell).count() != 3 {
+        return None;
+    }
+    let mut numbers = cell.split(|byte| *byte == b'.');
+    let value = numbers.try_fold(0, |all, number| {
+        let byte = value(number, 10).filter(|byte| *byte < 0x100 && !number.is_empty());
+        Some(all << 8 | byte?)
+    })?;
+    Some(Value { value, count: 4 })
 }
 
 /// The bytes of pairs of hexadecimal digits with a dash between two pairs.
