@@ -5,7 +5,7 @@
 /// reads memory once.
 ///
 /// The filter has at least 21 bits for each member that it has room for. So if it has no more members, at
-/// most about one in 400 other words counts as a member.
+/// most about one in 250 other words counts as a member.
 pub(crate) struct Grams {
     words: Vec<u64>,
     shift: u32,

@@ -36,7 +36,10 @@ pub(crate) const LOSS: usize = 2;
 const RUN: usize = 8;
 
 /// The greatest number of bytes of a JWT before and after a part of it.
-const LONGEST_JWT: usize = 8 << 10;
+const LONGEST_JWT: usize = 2 << 10;
+
+/// The length of the shortest signature of a JWT: HMAC with SHA-256 (RFC 7518, section 3.2).
+const SHORTEST_SIGNATURE: usize = 43;
 
 /// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
 const TAIL: usize = 96;
@@ -248,16 +251,23 @@ impl<'a> Search<'a> {
             let places = word(&bytes[at..])
                 .into_iter()
                 .flat_map(|word| self.secrets.places(word));
-            let around = places
-                .filter_map(|place| self.part_at(bytes, place, at, false))
-                .filter(|(place, part)| !self.is_of_another(bytes, *place, part));
-            let longest = around.reduce(|(place, one), (_, other)| {
-                (place, one.start.min(other.start)..one.end.max(other.end))
+            let around = places.filter_map(|place| self.part_at(bytes, place, at, false));
+            let around = around.map(|(place, part)| {
+                let is_own = !self.is_of_another(bytes, place, &part, |_| false);
+                (is_own, part)
+            });
+            let longest = around.reduce(|(one_is_own, one), (is_own, other)| {
+                let part = one.start.min(other.start)..one.end.max(other.end);
+                (one_is_own || is_own, part)
             });
             at += 1;
-            if let Some((_, part)) = longest {
-                at = at.max(part.end + 1 - LEAST);
-                parts.push(part.start.saturating_sub(LEAST)..bytes.len().min(part.end + LEAST));
+            if let Some((is_own, part)) = longest {
+                // Another secret can be in a part of another JWT.
+                if is_own || part.len() <= self.secrets.least() {
+                    at = at.max(part.end + 1 - LEAST);
+                }
+                let near = part.start.saturating_sub(LEAST)..bytes.len().min(part.end + LEAST);
+                parts.extend(is_own.then_some(near));
             }
         }
         merged(parts)
@@ -276,37 +286,39 @@ impl<'a> Search<'a> {
         let mut at = 0;
         while let Some(found) = self.word_from(&text.bytes, at) {
             at = found;
-            at = match self.around(text, at, is_joined) {
-                Some((place, part)) if self.is_of_another(&text.bytes, place, &part) => part.end + 1 - LEAST,
-                Some((place, part)) => {
-                    // A part of one secret can contain another, short secret as a whole.
-                    let hides = part.len() < LONG
-                        && part.len() > self.secrets.least()
-                        && !self.is_enough(text, place, part.len());
-                    self.add(text, place, part.clone());
-                    if hides {
-                        at + 1
-                    } else {
-                        (at + 1).max(part.end + 1 - LEAST)
-                    }
-                }
-                None => at + 1,
+            at += 1;
+            let Some((is_own, place, part)) = self.around(text, found, is_joined) else {
+                continue;
             };
+            // A part of one secret can contain another, short secret as a whole.
+            let hides = part.len() > self.secrets.least()
+                && (!is_own || part.len() < LONG && !self.is_enough(text, place, part.len()));
+            if is_own {
+                self.add(text, place, part.clone());
+            }
+            if !hides {
+                at = at.max(part.end + 1 - LEAST);
+            }
         }
         self.end(text, is_joined);
     }
 
     /// The part of a secret that contains the word at `word_at`, and the part's place in the secret. If there
-    /// are several, the parts that the masker masks without the parts around them come first. Among these,
-    /// the longest part wins.
-    fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(Place, Range<usize>)> {
+    /// are several, those that are not of another JWT come first, then those that the masker masks without the
+    /// parts around them. Among these, the longest part wins. Also returns whether the part is not of another
+    /// JWT.
+    fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(bool, Place, Range<usize>)> {
         let places = self.secrets.places(word(&text.bytes[word_at..])?);
         let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
-        parts.max_by_key(|(place, part)| {
+        let parts = parts.map(|(place, part)| {
+            let is_own = !self.is_of_another(&text.bytes, place, &part, |at| text.is_parted(at));
+            (is_own, place, part)
+        });
+        parts.max_by_key(|(is_own, place, part)| {
             let secret = self.secrets.get(place.secret);
             let own = secret.own(place.at as usize, place.at as usize + part.len());
             let is_enough = self.is_enough(text, *place, part.len());
-            (is_enough, part.len(), own, u32::MAX - place.secret)
+            (*is_own, is_enough, part.len(), own, u32::MAX - place.secret)
         })
     }
 
@@ -320,7 +332,14 @@ impl<'a> Search<'a> {
     }
 
     /// Whether a part belongs to another JWT, which has the same claims there, but another signature.
-    fn is_of_another(&self, bytes: &[u8], place: Place, part: &Range<usize>) -> bool {
+    /// `is_parted` tells whether a separator is before a byte.
+    fn is_of_another(
+        &self,
+        bytes: &[u8],
+        place: Place,
+        part: &Range<usize>,
+        is_parted: impl Fn(usize) -> bool,
+    ) -> bool {
         let secret = self.secrets.get(place.secret);
         let [_, _, signature] = *secret.starts else {
             return false;
@@ -329,19 +348,28 @@ impl<'a> Search<'a> {
         if secret.sole(at, at + part.len()) > 0 {
             return false;
         }
-        let is_of_jwt = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-        let before = bytes[..part.start].iter().rev().take(LONGEST_JWT);
-        let start = part.start - before.take_while(is_of_jwt).count();
-        let after = bytes[part.end..].iter().take(LONGEST_JWT);
-        let run = &bytes[start..part.end + after.take_while(is_of_jwt).count()];
-        let dots: Vec<_> = memchr::memchr_iter(b'.', run).collect();
-        let mut segment = 0;
-        dots.windows(2).any(|dots| {
-            let (header, others) = (std::mem::replace(&mut segment, dots[0] + 1), &run[dots[1] + 1..]);
-            let begins = memchr::memmem::find(&run[header..dots[0]], b"eyJ").map(|at| start + header + at);
-            let others = others.get(..PIECE);
-            begins.is_some_and(|begins| begins <= part.start && part.end <= start + dots[1] + 1)
-                && others.is_some_and(|others| !secret.bytes()[signature..].starts_with(others))
+        let signature = &secret.bytes()[signature..];
+        let is_of_jwt =
+            |at: &usize| matches!(bytes[*at], b'-' | b'_' | b'.') || bytes[*at].is_ascii_alphanumeric();
+        let before = (part.start.saturating_sub(LONGEST_JWT)..part.start).rev();
+        let start = part.start
+            - before
+                .take_while(|at| is_of_jwt(at) && !is_parted(at + 1))
+                .count();
+        let after = part.end..bytes.len().min(part.end + LONGEST_JWT);
+        let end = part.end + after.take_while(|at| is_of_jwt(at) && !is_parted(*at)).count();
+        let mut segment = start;
+        memchr::memchr_iter(b'.', &bytes[start..end]).any(|dot| {
+            let (header, claims) = (std::mem::replace(&mut segment, start + dot + 1), start + dot + 1);
+            let Some(length) = memchr::memchr(b'.', &bytes[claims..end]) else {
+                return false;
+            };
+            let others = &bytes[claims + length + 1..end];
+            let others = &others[..memchr::memchr(b'.', others).unwrap_or(others.len())];
+            let begins = memchr::memmem::find(&bytes[header..start + dot], b"eyJ").map(|at| header + at);
+            begins.is_some_and(|begins| begins <= part.start && part.end <= claims + length + 1)
+                && others.len() >= SHORTEST_SIGNATURE
+                && !signature.starts_with(&others[..PIECE])
         })
     }
 

@@ -92,7 +92,7 @@ pub struct Masker {
     spans: Vec<Range<u64>>,
     /// The position in the stream at which the last masked range ends.
     marked_to: Option<u64>,
-    /// Whether each search begins with the first look, like that of a slice.
+    /// Whether each search begins with the first look, like that of a slice. Tests of the first look set this.
     pub(crate) looks_first: bool,
 }
 
@@ -540,8 +540,6 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
         if masker.waits() || !output.buffer().is_empty() {
             let is_pause = input.pauses();
             let has_rested = searched.elapsed() > REST * took;
-            // On Windows, every read counts as a pause, also in a fast log.
-            masker.looks_first = cfg!(windows) && !has_rested;
             if is_pause || has_rested && since.elapsed() > PATIENCE {
                 let begin = Instant::now();
                 if is_pause {
@@ -549,9 +547,7 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
                 } else {
                     masker.flush(&mut output)?;
                 }
-                if !masker.looks_first {
-                    (searched, took) = (Instant::now(), begin.elapsed());
-                }
+                (searched, took) = (Instant::now(), begin.elapsed());
                 output.flush()?;
                 since = Instant::now();
             }
@@ -574,7 +570,6 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
             Err(error) => break Err(error),
         }
     };
-    masker.looks_first = false;
     masker.finish(&mut output)?;
     output.flush()?;
     ended

@@ -2,7 +2,7 @@
 //!
 //! Most of a log gets only this look. The look searches for words of the secrets. The classes of the
 //! text's bytes ([`Classes`]) tell it where the text looks like an encoding. It decodes this text, but keeps
-//! no positions of the decoded bytes. Then the views read only the text around the words that the look found.
+//! no positions of the decoded bytes. The views read a window only if the look found words in it.
 
 mod decode;
 mod diffs;
@@ -34,8 +34,8 @@ use crate::{
     },
 };
 
-/// The least number of bytes of a secret in a row for which views read the text around them. Fewer bytes are
-/// often common words.
+/// The least number of bytes of a secret in a row for which views read the window. Fewer bytes are often common
+/// words.
 pub(crate) const SEEN: usize = 12;
 
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.

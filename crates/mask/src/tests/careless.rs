@@ -163,8 +163,23 @@ fn another_token_with_the_same_claims_passes(#[case] show: fn(&str) -> String) {
     let (_, signature) = RFC.rsplit_once('.').expect("a JWT");
     let shown = show(&format!("{claims}.{signature}"));
     assert_eq!(text(&Masker::new([token.as_str()]), &shown), shown);
+    // The claims can be a secret of their own.
+    let (_, only_claims) = claims.split_once('.').expect("a JWT");
+    assert!(text(&Masker::new([token.as_str(), only_claims]), &shown).contains(MARK));
     // Without the other signature, these could be the claims of the token.
     assert!(text(&Masker::new([token.as_str()]), &show(&format!("{claims}.\n"))).contains(MARK));
+}
+
+/// The claims of the token itself, with other text in the place of its signature.
+#[rstest]
+#[case::an_ellipsis(|claims: &str| format!("{}...truncated-for-display-in-this-log-because-it-is-long\n", &claims[..400]))]
+#[case::a_word(|claims: &str| format!("{claims}.SIGNATURE_REMOVED\n"))]
+#[case::folded(|claims: &str| lines(claims, 4, "\n") + "\nDone.Installing-all-packages-of-this-project-and-its-tools-now\n")]
+fn claims_without_their_signature_are_masked(#[case] show: fn(&str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let (claims, _) = token.rsplit_once('.').expect("a JWT");
+    let out = text(&Masker::new([token.as_str()]), &show(claims));
+    assert!(out.replace(MARK, "").len() < 400, "{out}");
 }
 
 /// The equals signs could be the padding of the secret's base64.
@@ -266,7 +281,6 @@ fn a_short_list_passes() {
     assert_eq!(text(&Masker::new(["hunter2!"]), list), list);
 }
 
-/// A terminal shows the last digits and the `2` after the control sequence as one word.
 /// Four or eight bytes of a secret are common words, also in hexadecimal digits.
 #[rstest]
 #[case(
@@ -280,6 +294,7 @@ fn common_words_in_hexadecimal_digits_are_left(#[case] secret: &str, #[case] wor
     assert_eq!(text(&Masker::new([secret]), &lines), lines);
 }
 
+/// A terminal shows the last digits and the `2` after the control sequence as one word.
 #[test]
 fn numbers_before_a_control_sequence_are_masked() {
     let masker = Masker::new(["hunter2!"]);

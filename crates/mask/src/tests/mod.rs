@@ -54,7 +54,7 @@ fn masked<'a>(masker: &Masker, chunks: impl IntoIterator<Item = &'a [u8]>) -> Ve
     out
 }
 
-/// A masker that reads each log like a longer one: only around what its first look finds.
+/// A masker that reads each log like a longer one: only if its first look finds something.
 fn quick(masker: &Masker) -> Masker {
     let mut masker = masker.clone();
     masker.looks_first = true;

@@ -213,6 +213,9 @@ pub(super) fn backslash(tail: &[u8]) -> (usize, Meaning) {
                 // Perl prints a byte like a character.
                 Some((end, code)) if kind == b'x' && code < 0x100 => (3 + end, one(code as u8)),
                 Some((end, code)) => (3 + end, character(code)),
+                None if rest.len() < 10 && rest[1..].iter().all(u8::is_ascii_hexdigit) => {
+                    (1, Meaning::Unfinished)
+                }
                 None => (2, one(kind)),
             }
         }
