@@ -96,6 +96,13 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Sorts the pieces, and keeps only one of several equal ones.
+    pub(crate) fn sort(&mut self) {
+        self.pieces
+            .sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
+        self.pieces.dedup();
+    }
+
     /// Searches a text, and the texts that up to `depth` views read in it.
     pub(crate) fn text(&mut self, text: &Text, depth: usize) {
         self.find(text, false);
@@ -448,6 +455,11 @@ impl<'a> Search<'a> {
             if let Some(last) = stretches.last_mut() {
                 last.end = to;
             }
+        }
+        // Several views often find the same piece.
+        if self.pieces.len() == self.pieces.capacity() {
+            self.sort();
+            self.pieces.reserve(self.pieces.len().max(LEAST));
         }
         self.pieces.push(Piece {
             from: begin,

@@ -412,10 +412,7 @@ pub(crate) fn read(secrets: &Secrets, window: &[u8], is_last: bool) -> Found {
         }
         search.text(&text, DEPTH);
     }
-    search
-        .pieces
-        .sort_by_key(|piece| (piece.from, u32::MAX - piece.to, piece.secret, piece.part.start));
-    search.pieces.dedup();
+    search.sort();
     Found {
         pieces: search.pieces,
         open: search.open.min(seen.unsure.unwrap_or(u32::MAX)),

@@ -286,7 +286,7 @@ pub(super) fn table(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(Range<us
     let mut bytes = Vec::new();
     columns(text, &mut |cells| {
         bytes.clear();
-        bytes.extend(cells.iter().map(|(_, byte)| *byte));
+        bytes.extend(cells.iter().map(|cell| cell.byte));
         words(secrets, &bytes, LEAST, see);
     });
 }

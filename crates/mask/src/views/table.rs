@@ -38,11 +38,24 @@ const WORD: RangeInclusive<usize> = 2..=11;
 /// The number of ways to read a cell as a byte.
 const WAYS: usize = 5;
 
-/// A cell of a table, and the byte that it stands for.
-type Cell = (Range<usize>, u8);
+/// A cell of a table, and a byte that it stands for. A long text has many cells, so their positions are small.
+#[derive(Clone)]
+pub(crate) struct Cell {
+    place: Range<u32>,
+    pub(crate) byte: u8,
+    /// Whether the cell is the first one of a list. It may be an index.
+    is_first: bool,
+}
 
-/// The cells of the lists in some rows, and of the same lists without their first numbers.
-type Lists = [Vec<Cell>; 2];
+impl Cell {
+    fn new(place: Range<usize>, byte: u8) -> Self {
+        Self {
+            place: place.start as u32..place.end as u32,
+            byte,
+            is_first: false,
+        }
+    }
+}
 
 /// The cells of a column or behind a label, for each way to read them.
 type Ways = [Vec<Cell>; WAYS];
@@ -52,20 +65,22 @@ pub(crate) fn table(text: &Text, emit: &mut dyn FnMut(Text)) {
     if !uses(View::Table) {
         return;
     }
-    let mut emit = |cells: &[Cell]| {
-        let (mut out, mut before) = (Text::with_room(cells.len()), None);
-        for (cell, byte) in cells {
+    let mut emit = |count: usize, cells: &mut dyn Iterator<Item = Cell>| {
+        let (mut out, mut before) = (Text::with_room(count), None);
+        for Cell { place, byte, .. } in cells {
             // The characters of one word are not parted.
-            let is_parted = before.replace(cell.end) != Some(cell.start);
-            out.push_near(*byte, text.from(cell.start), text.to(cell.end - 1), is_parted);
+            let is_parted = before.replace(place.end) != Some(place.start);
+            let (from, to) = (text.from(place.start as usize), text.to(place.end as usize - 1));
+            out.push_near(byte, from, to, is_parted);
         }
         out.parted_at_end = true;
         out.goes_on = text.goes_on && is_near_end(&out, text);
         emit(out);
     };
     let (rows, cells) = rows(&text.bytes, text.goes_on);
-    each_table(&text.bytes, &rows, &cells, &mut emit);
     words(&text.bytes, &rows, &cells, &mut emit);
+    let mut emit = |cells: &[Cell]| emit(cells.len(), &mut cells.iter().cloned());
+    each_table(&text.bytes, &rows, &cells, &mut emit);
     kinds(&text.bytes, &rows, &cells, &mut emit);
 }
 
@@ -145,31 +160,31 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
 /// before the list. If a row has several lists of this length, calls it with the first ones and with the last
 /// ones: a row can show the same bytes twice. Also calls it with the last list of each row.
 fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
-    let mut found: [(Lists, [Option<Lists>; 2]); WAYS] = Default::default();
+    let mut found: [(Vec<Cell>, [Option<Vec<Cell>>; 2]); WAYS] = Default::default();
     let mut count = [0; WAYS];
     let mut values: Vec<[Option<Value>; WAYS]> = Vec::new();
     for row in rows.iter().filter(|row| row.length <= LINE) {
-        let cells = &cells[row.cells.clone()];
+        let of_row = &cells[row.cells.clone()];
         values.clear();
         values.extend(
-            cells
+            of_row
                 .iter()
                 .map(|cell| self::values(&text[cell.clone()]).unwrap_or_default()),
         );
         // A character is not a number.
         for way in 1..WAYS {
-            let [first, others @ ..] = longest(text, cells, &values, way);
+            let [first, others @ ..] = longest(text, of_row, &values, way);
             if first.len() < 2 {
                 continue;
             }
             count[way] += 1;
-            let put = |lists: &mut Lists, list: &Range<usize>| {
-                // The first number may be an index.
-                for (skipped, found) in lists.iter_mut().enumerate() {
-                    for at in list.clone().skip(skipped) {
-                        let bytes = values[at][way].iter().flat_map(Value::bytes);
-                        found.extend(bytes.map(|byte| (cells[at].clone(), byte)));
-                    }
+            let put = |found: &mut Vec<Cell>, list: &Range<usize>| {
+                for at in list.clone() {
+                    let bytes = values[at][way].iter().flat_map(Value::bytes);
+                    found.extend(bytes.map(|byte| Cell {
+                        is_first: at == list.start,
+                        ..Cell::new(of_row[at].clone(), byte)
+                    }));
                 }
             };
             let (lists, more) = &mut found[way];
@@ -182,10 +197,13 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
             put(lists, &first);
         }
     }
-    let found = found.iter().zip(count).filter(|(_, count)| *count >= ROWS);
+    let found = found.into_iter().zip(count).filter(|(_, count)| *count >= ROWS);
     for ((lists, more), _) in found {
-        let all = iter::once(lists).chain(more.iter().flatten());
-        all.flatten().for_each(|cells| emit(cells));
+        for mut list in iter::once(lists).chain(more.into_iter().flatten()) {
+            emit(&list);
+            list.retain(|cell| !cell.is_first);
+            emit(&list);
+        }
     }
 }
 
@@ -217,8 +235,13 @@ fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) 
 }
 
 /// Calls `emit` with the short words in each column, from the top to the bottom, and with those of all rows
-/// without the first cells, which may be numbers of the rows.
-fn words(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
+/// without the first cells, which may be numbers of the rows. Also gives it the count of characters.
+fn words(
+    text: &[u8],
+    rows: &[Row],
+    cells: &[Range<usize>],
+    emit: &mut dyn FnMut(usize, &mut dyn Iterator<Item = Cell>),
+) {
     if !uses(View::Column) {
         return;
     }
@@ -228,30 +251,29 @@ fn words(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
     if rows.iter().filter(is_of_words).count() < FEW {
         return;
     }
-    let characters = |cell: &Range<usize>| cell.clone().map(|at| (at..at + 1, text[at]));
-    let mut emit = |column: Vec<Cell>| {
-        let has = |is: fn(&u8) -> bool| column.iter().any(|(_, byte)| is(byte));
-        if column.len() >= PIECE && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) {
-            emit(&column);
+    let mut put = |words: &mut dyn Iterator<Item = &Range<usize>>| {
+        let words: Vec<_> = words.filter(is_word).collect();
+        let has = |is: fn(&u8) -> bool| words.iter().any(|word| text[(*word).clone()].iter().any(is));
+        let count = words.iter().map(|word| word.len()).sum();
+        if count >= PIECE && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) {
+            let places = words.into_iter().cloned().flatten();
+            emit(count, &mut places.map(|at| Cell::new(at..at + 1, text[at])));
         }
     };
     for column in 0..FIRST {
-        let first = rows.iter().filter_map(|cells| row(cells).get(column));
-        emit(first.filter(is_word).flat_map(characters).collect());
+        put(&mut rows.iter().filter_map(|cells| row(cells).get(column)));
     }
     for column in 0..LAST {
-        let last = rows.iter().filter_map(|cells| row(cells).iter().nth_back(column));
-        emit(last.filter(is_word).flat_map(characters).collect());
+        put(&mut rows.iter().filter_map(|cells| row(cells).iter().nth_back(column)));
     }
-    let rest = rows.iter().flat_map(|cells| row(cells).iter().skip(1));
-    emit(rest.filter(is_word).flat_map(characters).collect());
+    put(&mut rows.iter().flat_map(|cells| row(cells).iter().skip(1)));
 }
 
 /// Adds the bytes that a cell stands for.
 fn add(ways: &mut Ways, cell: &Range<usize>, values: [Option<Value>; WAYS]) {
     for (way, value) in ways.iter_mut().zip(values) {
         let bytes = value.iter().flat_map(Value::bytes);
-        way.extend(bytes.map(|byte| (cell.clone(), byte)));
+        way.extend(bytes.map(|byte| Cell::new(cell.clone(), byte)));
     }
 }
 
