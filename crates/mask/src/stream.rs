@@ -94,6 +94,8 @@ pub struct Masker {
     marked_to: Option<u64>,
     /// Whether each search begins with the first look, like that of a slice. Tests of the first look set this.
     pub(crate) looks_first: bool,
+    /// The number of bytes of a slice. Tests set a smaller one.
+    pub(crate) size: usize,
 }
 
 impl Masker {
@@ -135,6 +137,7 @@ impl Masker {
             spans: Vec::new(),
             marked_to: None,
             looks_first: false,
+            size: SLICE,
         }
     }
 
@@ -150,7 +153,7 @@ impl Masker {
         self.learn();
         let mut rest = chunk;
         while !rest.is_empty() {
-            let free = SLICE - (self.end() - self.slice) as usize;
+            let free = self.size - (self.end() - self.slice) as usize;
             let (slice, later) = rest.split_at(free.min(rest.len()));
             self.window.extend_from_slice(slice);
             rest = later;

@@ -39,6 +39,18 @@ fn a_slice_ends_within_characters_that_stand_alone() {
     }
 }
 
+/// A slice ends within the line that has the numbers behind a label.
+#[test]
+fn a_slice_ends_within_a_line_of_numbers_behind_a_label() {
+    let token = long_jwt(1_790_000_000);
+    let record = |byte| format!("value={byte} and a number of nothing {}, ", byte % 7);
+    let log = format!("{}\n", each(&token, "", record));
+    assert!(log.len() > SLICE);
+    let log = format!("{}{}", log.trim_end(), "no more records".repeat(200));
+    let out = agreed(&token, log.as_bytes());
+    assert_eq!(out.matches(MARK).count(), 1, "{out}");
+}
+
 /// The last number has letters of another word behind it.
 #[rstest]
 #[case("token: 6875, 6E74, 6572, 3221Continue? [y/N] ")]

@@ -306,6 +306,19 @@ fn the_first_look_agrees_with_the_definition() {
     each_seed(25, |seed| compare(seed, quick));
 }
 
+/// Slices end within all kinds of text, because they are shorter than most logs.
+#[test]
+fn short_slices_agree_with_the_definition() {
+    const SIZE: usize = 5_000;
+    each_seed(25, |seed| {
+        compare(seed, |masker| {
+            let mut masker = masker.clone();
+            masker.size = SIZE;
+            masker
+        });
+    });
+}
+
 /// A slice ends within a dump in numbers, whose lines must be read from their addresses on, or within a part
 /// that two views read in different ways.
 #[test]

@@ -316,18 +316,14 @@ struct Row {
     cells: Range<usize>,
 }
 
-/// The rows of a table: lines, or the tuples, lists or objects of one line. Also returns all of their cells.
+/// The rows of a table: lines, or the tuples, lists or objects of one line. Also returns all of their cells,
+/// and after them those of a row that more text can complete.
 fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
     let (mut rows, mut cells) = (Vec::new(), Vec::new());
     let (mut at, mut begins_line) = (0, true);
     while at < text.len() {
         let length = text[at..].iter().position(|byte| ends_row(*byte));
-        // More text can complete the last row.
-        let end = match length {
-            None if goes_on => break,
-            None => text.len(),
-            Some(length) => at + length,
-        };
+        let end = length.map_or(text.len(), |length| at + length);
         let (row, first) = (at, cells.len());
         while let Some(skipped) = text[at..end].iter().position(|byte| is_token_byte(*byte)) {
             let start = at + skipped;
@@ -340,6 +336,10 @@ fn rows(text: &[u8], goes_on: bool) -> (Vec<Row>, Vec<Range<usize>>) {
                 start
             };
             cells.push(start..at);
+        }
+        if goes_on && length.is_none() {
+            cells.pop_if(|last| last.end == end);
+            break;
         }
         if cells.len() > first {
             rows.push(Row {
