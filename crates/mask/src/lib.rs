@@ -50,7 +50,7 @@
 //! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
-//! | numbers | bytes in lists and tables, decimal, octal and binary; larger integers; GUIDs; text columns of dumps |
+//! | numbers | bytes in lists and tables, decimal, octal and binary; larger integers; text columns of dumps |
 //! | bits | bits alone or in small groups: `0 1 1 0`, `0110 0101`, the digits of base64 in binary |
 //! | literals | lists of characters, escapes and numbers, such as `'w', '\x8f'` or `od -c` |
 //! | Latin-1 | bytes that a program took for characters of Latin-1 or Windows-1252, once or twice |
@@ -61,13 +61,13 @@
 //! | padded | base64 of a few bytes each, with its own padding, in a list or behind a label |
 //!
 //! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
-//! ([`PIECE`]), or 12 random bytes: of a JWT's signature, or of a secret's decoded bytes. The masker also
+//! ([`PIECE`]), or 8 random bytes: of a JWT's signature, or of a secret's decoded bytes. The masker also
 //! masks a piece that
 //! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
 //! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration
 //!   between the two;
 //! - has only spaces, tabs or the address of a dump before it in its line, or follows masked text;
-//! - has at least 24 bytes, or 12 random bytes, anywhere.
+//! - has at least 24 bytes, or 8 random bytes, anywhere.
 //!
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
@@ -77,7 +77,7 @@
 //! bytes of the signature count for the last two points of the list.
 //!
 //! # What is not masked
-//! - A part of a secret with fewer than 16 bytes (of random bytes, 12) that continues no other part.
+//! - A part of a secret with fewer than 16 bytes (of random bytes, 8) that continues no other part.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table
@@ -98,10 +98,10 @@
 //! # How it keeps up
 //! The views take time: they read some megabytes in a second. So if a log fills 32 KiB without a
 //! [`flush`](Masker::flush) or a [`pause`](Masker::pause), the masker first looks up words of the log among
-//! the words of the secrets and of most of their forms. If every secret has at least 12 bytes, a word of four
-//! bytes every nine bytes is enough, and the masker looks at a longer word only around one that it knows. For
-//! 64 bytes at once, the masker also finds the class of each byte, such as digit or capital. It decodes text
-//! that looks like base64, numbers or escapes, and looks up the decoded words.
+//! the words of the secrets and of most of their forms. A word of four bytes every five bytes is enough, and
+//! the masker looks at a longer word only around one that it knows. For 64 bytes at once, the masker also
+//! finds the class of each byte, such as digit or capital. It decodes text that looks like base64, numbers or
+//! escapes, and looks up the decoded words.
 //!
 //! If this first look finds words, the views read these 32 KiB. It seldom finds any in a log without secrets.
 //! A whole secret of at least 64 bytes that the log shows as it is needs no view. The views also read all
@@ -163,9 +163,9 @@ pub const PIECE: usize = 16;
 /// bytes of the signature count, because other tokens can have the same claims.
 const ANYWHERE: usize = 24;
 
-/// Like [`ANYWHERE`], for random bytes. No other text has 12 of them in a row, so the masker can mask the
-/// pieces of a signature in any order, for example after `sort`.
-const ANYWHERE_IF_RANDOM: usize = 12;
+/// Like [`ANYWHERE`], for random bytes. Eight characters of a signature are 48 bits, and no other text has
+/// them in a row. So the masker can mask the pieces of a signature in any order, for example after `sort`.
+const ANYWHERE_IF_RANDOM: usize = 8;
 
 /// The byte with which an escape sequence begins.
 const ESCAPE: u8 = 0x1b;

@@ -41,12 +41,12 @@ pub(crate) const SEEN: usize = 12;
 /// Like [`SEEN`], for bytes that come from numbers: a fold may leave only a few of them in a row.
 const SEEN_IN_NUMBERS: usize = LEAST;
 
-/// The distance between two short words that the look reads in a text. Every stretch of [`SEEN`] bytes has
+/// The distance between two short words that the look reads in a text. Every stretch of [`LEAST`] bytes has
 /// one of these words.
-const GRID: usize = SEEN + 1 - SHORT_WORD;
+const GRID: usize = LEAST + 1 - SHORT_WORD;
 
-/// The bits of every ninth byte of a block. A block has one byte more than a multiple of nine.
-const EACH_NINTH: u64 = 0x8040_2010_0804_0201;
+/// The bits of every fifth byte of a block.
+const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
 
 /// The least length of a secret whose encoding covers many samples of a text.
 const LONG: usize = 64;
@@ -281,7 +281,7 @@ impl<'a> Scan<'a> {
     fn plain(&self, see: &mut dyn FnMut(Range<usize>)) {
         let secrets = self.look.secrets;
         let least = self.look.least;
-        if !secrets.is_plain() || least.min(secrets.shortest()) != SEEN {
+        if !secrets.is_plain() {
             return words(secrets, self.text, least, see);
         }
         let tokens = self.bits(Class::Token);
@@ -293,8 +293,9 @@ impl<'a> Scan<'a> {
             let near = u128::from(long) << BLOCK | u128::from(std::mem::replace(&mut before, long));
             let near = near | near << 1;
             let near = (near | near << 2 | near << 3) >> BLOCK;
-            let each_ninth = EACH_NINTH << ((GRID - block % GRID) % GRID);
-            for at in positions(near as u64 & each_ninth).map(|at| block * BLOCK + at) {
+            let first = block * BLOCK;
+            let each_fifth = EACH_FIFTH << ((GRID - first % GRID) % GRID);
+            for at in positions(near as u64 & each_fifth).map(|at| first + at) {
                 if at >= seen_to
                     && let Some(part) = secrets.seen_near(self.text, at, least)
                 {

@@ -1,7 +1,5 @@
 //! For each view, the output of a script that the masker cannot mask without the view.
 
-use std::ops::Range;
-
 use rstest::rstest;
 
 use super::*;
@@ -86,34 +84,6 @@ fn padded(token: &str) -> String {
     format!("{pieces:?}")
 }
 
-/// The bytes of the signature as .NET prints them: `new Guid(bytes)`.
-fn guids(token: &str) -> String {
-    let bytes = signature(token);
-    let guids = bytes.as_chunks::<16>().0.iter().map(|bytes| {
-        let hex = |at: Range<usize>| {
-            bytes[at]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
-        let reversed = |at: Range<usize>| {
-            at.rev()
-                .map(|at| format!("{:02x}", bytes[at]))
-                .collect::<String>()
-        };
-        [
-            reversed(0..4),
-            reversed(4..6),
-            reversed(6..8),
-            hex(8..10),
-            hex(10..16),
-        ]
-        .join("-")
-            + "\n"
-    });
-    guids.collect()
-}
-
 /// Words and characters in turn. No label comes before two characters in a row.
 fn characters_in_prose(token: &str) -> String {
     let words = ["Some", "Any", "The"].into_iter().cycle();
@@ -164,7 +134,6 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Hexadecimal, &|t: &str| each(t, |byte| format!("{byte:02X}:")))]
 #[case(View::Hexadecimal, &|t: &str| each(t, |byte| format!("0x{byte:02x}, ")))]
 #[case(View::LittleEndian, &|t: &str| words(t, 4, |word| format!("{word:08x}")))]
-#[case(View::Guids, &|t: &str| guids(t))]
 #[case(View::Decimal, &|t: &str| each(t, |byte| format!("{byte}, ")))]
 #[case(View::DecimalWords, &|t: &str| words(t, 2, |word| format!("{word:5}")))]
 #[case(View::Octal, &|t: &str| each(t, |byte| format!("{byte:03o} ")))]
