@@ -45,7 +45,7 @@
 //! | diff | the old and the new lines of a diff, without their signs |
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
 //! | characters | single characters of the secrets in the row above: in a list, in a table, or one in each line |
-//! | cells | parts of a few characters, all behind the same label: in each line, in an array, between tags |
+//! | cells | parts of a few characters behind the same label, also if each is there several times: in lines, names |
 //! | table | bytes or short words in a column, or a few bytes in each row: a line, tuple, list or object |
 //! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
@@ -96,12 +96,13 @@
 //!   this secret.
 //!
 //! # How it keeps up
-//! The views take time: they read some megabytes in a second. So if a log fills 32 KiB without a
-//! [`flush`](Masker::flush) or a [`pause`](Masker::pause), the masker first looks up words of the log among
-//! the words of the secrets and of most of their forms. A word of four bytes every five bytes is enough, and
-//! the masker looks at a longer word only around one that it knows. For 64 bytes at once, the masker also
-//! finds the class of each byte, such as digit or capital. It decodes text that looks like base64, numbers or
-//! escapes, and looks up the decoded words.
+//! The views take time: they read some megabytes in a second. A log that never pauses fills one part of 32 KiB
+//! after another. The views read the first 512 KiB of such parts and, if the caller is [`copy`], 0.3 MB more
+//! for each second. Before they read any other part, the masker looks up words of the log among the words of
+//! the secrets and of most of their forms. A word of four bytes every five bytes is enough, and the masker
+//! looks at a longer word only around one that it knows. For 64 bytes at once, the masker also finds the class
+//! of each byte, such as digit or capital. It decodes text that looks like base64, numbers or escapes, and
+//! looks up the decoded words.
 //!
 //! If this first look finds words, the views read these 32 KiB. It seldom finds any in a log without secrets.
 //! A whole secret of at least 64 bytes that the log shows as it is needs no view. The views also read all

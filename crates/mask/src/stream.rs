@@ -2,7 +2,8 @@
 //!
 //! The *window* is the part of the stream that the masker has in memory. Text is *decided* when
 //! the masker knows all pieces of secrets in it. *Views* decode the window. A fast log fills one *slice* after
-//! another. For a slice, the *first look* ([`scan`]) finds out whether the views need to read the window.
+//! another. After [`CREDIT`] bytes of slices, the *first look* ([`scan`]) finds out whether the views need to
+//! read the window.
 
 use std::{
     borrow::Cow,
@@ -27,6 +28,10 @@ use crate::{
 /// before. A slice begins where the last search ended, so the chunks in which the stream comes make no
 /// difference.
 pub(crate) const SLICE: usize = 32 << 10;
+
+/// The number of bytes of slices that views read before the first look must choose the slices for them. Few
+/// outputs of a program are longer, such as those of a failed test suite.
+const CREDIT: usize = 512 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
@@ -92,7 +97,9 @@ pub struct Masker {
     spans: Vec<Range<u64>>,
     /// The position in the stream at which the last masked range ends.
     marked_to: Option<u64>,
-    /// Whether each search begins with the first look, like that of a slice. Tests of the first look set this.
+    /// The number of bytes of slices that views may still read without a first look.
+    credit: usize,
+    /// Whether each search begins with a first look. Tests of the first look set this.
     pub(crate) looks_first: bool,
     /// The number of bytes of a slice. Tests set a smaller one.
     pub(crate) size: usize,
@@ -136,6 +143,7 @@ impl Masker {
             whole: Vec::new(),
             spans: Vec::new(),
             marked_to: None,
+            credit: CREDIT,
             looks_first: false,
             size: SLICE,
         }
@@ -214,7 +222,13 @@ impl Masker {
         self.whole.clear();
         self.spans.clear();
         self.marked_to = None;
+        self.credit = CREDIT;
         Ok(())
+    }
+
+    /// Lets views read some more bytes of slices, up to [`CREDIT`].
+    fn refill(&mut self, bytes: usize) {
+        self.credit = self.credit.saturating_add(bytes).min(CREDIT);
     }
 
     fn learn(&mut self) {
@@ -295,10 +309,15 @@ impl Masker {
         self.decided = self.decided.max(open);
     }
 
-    /// Searches the window. A slice gets the first look, and the views read it if the look finds something.
+    /// Searches the window. Without credit, a slice gets the first look, and the views read it if the look finds
+    /// something.
     fn look(&mut self, secrets: &Secrets, next: Next) -> Found {
         let is_last = next == Next::End;
-        if next != Next::Slice && !self.looks_first {
+        let has_credit = next != Next::Slice || self.credit > 0;
+        if next == Next::Slice {
+            self.credit = self.credit.saturating_sub(self.size);
+        }
+        if has_credit && !self.looks_first {
             return read(secrets, &self.window, is_last);
         }
         let seen = visible(&self.window, secrets, !is_last);
@@ -523,6 +542,10 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// pauses. So the searches of a log that never pauses take at most a tenth of the time.
 const REST: u32 = 9;
 
+/// The number of bytes for which [`copy`] refills the credit in a second. Views read some three million bytes
+/// in a second, so they need at most about a tenth of the time.
+const REFILL: f64 = 300e3;
+
 /// Copies `input` to `output`, and masks it. Every 2 ms, and whenever the input pauses, this writes the bytes
 /// that cannot be a part of a secret. If that takes more than 0.2 ms, this writes less often.
 ///
@@ -536,6 +559,7 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
     let mut buffer = vec![0; SLICE];
     // When `copy` began to collect text, when the last search ended, and how long that took.
     let (mut since, mut searched, mut took) = (Instant::now(), Instant::now(), Duration::ZERO);
+    let mut refilled = Instant::now();
     let ended = loop {
         if masker.waits() || !output.buffer().is_empty() {
             let is_pause = input.pauses();
@@ -557,6 +581,11 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
             Ok(read) => {
                 if !masker.waits() {
                     since = Instant::now();
+                }
+                let bytes = refilled.elapsed().as_secs_f64() * REFILL;
+                if bytes >= 1.0 {
+                    masker.refill(bytes as usize);
+                    refilled = Instant::now();
                 }
                 let before = masker.slice;
                 masker.push(&buffer[..read], &mut output)?;
