@@ -41,6 +41,9 @@ const LONGEST_JWT: usize = 2 << 10;
 /// The length of the shortest signature of a JWT: HMAC with SHA-256 (RFC 7518, section 3.2).
 const SHORTEST_SIGNATURE: usize = 43;
 
+/// The least number of pieces between the tags of records.
+const FEW: usize = 4;
+
 /// The number of bytes at the end of decoded base64 in which the search looks for the beginning of a piece.
 const TAIL: usize = 96;
 
@@ -208,6 +211,7 @@ impl<'a> Search<'a> {
     fn bytes(&mut self, text: &Text, depth: usize) {
         self.find(text, false);
         self.wide(text);
+        self.between_tags(text);
         let sure;
         let text = if text.goes_on && text.unsure.is_some() {
             sure = text.part_that_is_sure();
@@ -218,6 +222,23 @@ impl<'a> Search<'a> {
         for run in self.runs(&text.bytes, text.goes_on, depth) {
             self.inner(&text.part(run), depth);
         }
+    }
+
+    /// Searches the pieces between bytes that are no text, such as the tags and lengths of records. Other views
+    /// read each piece alone.
+    fn between_tags(&mut self, text: &Text) {
+        let secrets = self.secrets;
+        let pieces = text.bytes.split(|byte| !is_token_byte(*byte));
+        let pieces = pieces.filter(|piece| secrets.may_begin(piece));
+        if pieces.take(FEW).count() < FEW || text.bytes.iter().all(|byte| is_text(*byte)) {
+            return;
+        }
+        if uses(View::Joined) {
+            self.find(&joined(text), true);
+        }
+        cells(text, |word| secrets.may_begin(word), &mut |pieces| {
+            self.find(&joined(&pieces), true);
+        });
     }
 
     /// Searches the characters of UTF-16, or of larger integers, in bytes that a view has read. In the log,
@@ -478,7 +499,10 @@ impl<'a> Search<'a> {
         }
         let bytes = &self.window[from as usize..to as usize];
         let is_separator = |byte: &u8| !is_token_byte(*byte);
-        let first = bytes.iter().position(is_separator).filter(|first| *first > 0)?;
+        // A view can read a quoted character together with its quotes.
+        let is_break = |byte: &u8| b"\r\n".contains(byte);
+        let first = bytes.iter().position(is_separator).filter(|first| *first > 0);
+        let first = first.or_else(|| bytes.iter().position(is_break))?;
         let last = bytes.iter().rposition(is_separator)?;
         self.has_line_end(from, to)
             .then(|| from + first as u32..from + last as u32 + 1)

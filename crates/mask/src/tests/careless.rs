@@ -654,10 +654,120 @@ fn short_pieces_behind_a_label_are_masked(#[case] row: &str, #[values(3, 4, 7, 8
     assert!(shown <= 3 * columns, "{shown} bytes: {out}");
 }
 
+/// A debugger, a test framework or a logger shows each piece in several lines, or in a name with a number. The
+/// first look does not know such lines.
+#[rstest]
+fn pieces_in_several_lines_or_names_are_masked(
+    #[values(
+        "DEBUG: l=INDEX (c=PIECE)\nDEBUG: for c in chunks (c=PIECE)\n",
+        "line  8 locals={'n': INDEX, 'c': 'PIECE'}\nline 10 locals={'n': INDEX, 'c': 'PIECE', 'ok': True}\n",
+        "=== RUN   TestToken/part_INDEX_PIECE\n",
+        "pod/probe-INDEX-PIECE   1/1   Running   0   5s\n",
+        "[INDEX/342] CC chars/PIECE.o\n",
+        "\"PUT /v1/parts/INDEX-PIECE HTTP/1.1\" 201 0\n"
+    )]
+    row: &str,
+    #[values(1, 6)] columns: usize,
+) {
+    let token = long_jwt(1_790_000_000);
+    let pieces = signature_in_base64(&token).as_bytes().chunks(columns);
+    let rows = pieces.enumerate().map(|(at, piece)| {
+        let row = row.replace("INDEX", &at.to_string());
+        row.replace("PIECE", &String::from_utf8_lossy(piece))
+    });
+    let log: String = rows.collect();
+    let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out);
+    let expected = log.lines().count() * 9 / 10;
+    assert!(shown.matches(MARK).count() > expected, "{shown}");
+}
+
+fn signature_in_base64(token: &str) -> &str {
+    token.rsplit('.').next().expect("three parts")
+}
+
+/// Like the test before, for bytes of the signature.
+#[rstest]
+fn bytes_in_several_lines_or_names_are_masked(
+    #[values(
+        "byte BYTE\n2026-11-28 10:32:36,907 INFO byte BYTE\n",
+        "E   assert BYTE < 0\n/tmp/test_a.py:5: assert BYTE < 0\n",
+        "binding parameter [1] as [INTEGER] - [BYTE]\nbinding parameter [2] as [BIGINT] - [INDEX]\n",
+        "test_a.py::test_ascii[BYTE_2] PASSED       [ 50%]\n",
+        "> BINARY 00 BYTE [2 bytes]\n< BINARY 01 BYTE [2 bytes]\n"
+    )]
+    row: &str,
+) {
+    let token = long_jwt(1_790_000_000);
+    let bytes = URL_SAFE_NO_PAD
+        .decode(signature_in_base64(&token))
+        .expect("base64");
+    let rows = bytes.iter().enumerate().map(|(at, byte)| {
+        let row = row.replace("INDEX", &at.to_string());
+        row.replace("BYTE", &byte.to_string())
+    });
+    let log: String = rows.collect();
+    let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out);
+    let expected = bytes.len() * row.matches("BYTE").count() * 9 / 10;
+    assert!(shown.matches(MARK).count() > expected, "{shown}");
+}
+
+/// The parser shows the first character of each piece before the piece, and then where it was called.
+#[test]
+fn pieces_behind_their_first_characters_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let errors = lines(signature_in_base64(&token), 6, "\n")
+        .lines()
+        .map(|piece| {
+            let place = "    at runScript (node:internal/process/execution:101:62)\n".repeat(6);
+            format!(
+                "SyntaxError: Unexpected token '{}', \"{piece}\" is not valid JSON\n{place}",
+                &piece[..1]
+            )
+        })
+        .collect::<String>();
+    let out = masked(&Masker::new([&*token]), [errors.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out);
+    assert!(shown.matches(MARK).count() > 50, "{shown}");
+}
+
+/// Lengths and tags are between short pieces: MessagePack, data for Java, chunks of HTTP.
+#[rstest]
+#[case::message_pack(|piece: &[u8]| [&[0xa0 | piece.len() as u8], piece].concat())]
+#[case::java(|piece: &[u8]| [&[0, piece.len() as u8], piece].concat())]
+#[case::chunks_of_http(|piece: &[u8]| [format!("{}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())]
+fn short_pieces_between_tags_are_masked(#[case] record: fn(&[u8]) -> Vec<u8>) {
+    let token = long_jwt(1_790_000_000);
+    let records = signature_in_base64(&token).as_bytes().chunks(6).flat_map(record);
+    let log = format!("* {} *\n", hex(&records.collect::<Vec<_>>()));
+    let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out).replace(MARK, "").len();
+    assert!(shown < log.len() / 2, "{shown} of {}", log.len());
+}
+
+/// A test suite prints 300 KiB at once, with a character in each of its long records.
+#[test]
+fn characters_in_the_records_of_a_long_output_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let record = |character| {
+        let stack = "        at org.example.TokenTest.isBlank(TokenTest.java:42)\n".repeat(15);
+        format!("expected: <true> but was: <false> for '{character}'\n{stack}\n")
+    };
+    let log: String = signature_in_base64(&token).chars().map(record).collect();
+    assert!(log.len() > 300 << 10);
+    let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
+    let shown = String::from_utf8_lossy(&out);
+    let count = shown
+        .matches(&format!("was: <false> for {MARK}\n{}", " ".repeat(8)))
+        .count();
+    assert!(count > 300, "{count}");
+}
+
 /// The output of `sort`, `tac`, parallel jobs, and tables with several columns.
 #[rstest]
+#[case(8)]
 #[case(12)]
-#[case(16)]
 #[case(23)]
 fn pieces_of_a_signature_in_any_order_are_masked(#[case] columns: usize) {
     let token = long_jwt(1_790_000_000);
@@ -670,12 +780,12 @@ fn pieces_of_a_signature_in_any_order_are_masked(#[case] columns: usize) {
     let log: String = pieces
         .iter()
         .rev()
-        .map(|piece| format!("job {} of 30: {piece};\n", piece.len()))
+        .map(|piece| format!("task {} of 30: {piece};\n", piece.len()))
         .collect();
     let out = text(&Masker::new([token.as_str()]), &log);
     assert_eq!(
         out,
-        format!("job {columns} of 30: {MARK};\n").repeat(pieces.len())
+        format!("task {columns} of 30: {MARK};\n").repeat(pieces.len())
     );
 }
 

@@ -29,6 +29,9 @@ const LONGEST: usize = 23;
 const LABEL: usize = 32;
 const BEHIND: usize = 16;
 
+/// How often a log can show each byte in a row: in the message and in the place of an error.
+const TIMES: RangeInclusive<usize> = 2..=3;
+
 /// The greatest length of a row with a list, such as a line of a log with the time before the list.
 const LINE: usize = 160;
 
@@ -149,9 +152,7 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
                 add(&mut ways, cell, values);
             }
         }
-        ways.iter()
-            .filter(|cells| cells.len() >= ROWS)
-            .for_each(|cells| emit(cells));
+        ways.iter().for_each(|cells| each_time(cells, emit));
     }
 }
 
@@ -208,13 +209,16 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
 }
 
 /// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
-/// begins with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`. All words
-/// with digits are the same label, because the digits can count.
+/// begins with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`, `x -> 101`.
+/// All words with digits are the same label, because the digits can count.
 fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
     let mut labels = FxHashMap::<(&[u8], &[u8]), Ways>::default();
-    for pair in cells.windows(2) {
-        let (word, between) = (&text[pair[0].clone()], &text[pair[0].end..pair[1].start]);
-        let cell = &pair[1];
+    let is_word = |cell: &&Range<usize>| text[(*cell).clone()].iter().any(u8::is_ascii_alphanumeric);
+    for (before, cell) in cells.iter().enumerate().skip(1) {
+        // Only signs can be between the word and the cell.
+        let word = cells[before.saturating_sub(2)..before].iter().rfind(is_word);
+        let Some(word) = word else { continue };
+        let (word, between) = (&text[word.clone()], &text[word.end..cell.start]);
         let is_label = word[0].is_ascii_alphabetic() && word.len() <= LABEL && between.len() <= BEHIND;
         if is_label
             && cell.len() <= LONGEST
@@ -230,8 +234,28 @@ fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) 
         }
     }
     let ways = labels.values().flatten();
-    ways.filter(|cells| cells.len() >= ROWS)
-        .for_each(|cells| emit(cells));
+    ways.for_each(|cells| each_time(cells, emit));
+}
+
+/// Calls `emit` with some cells, unless they are too few. If each byte is there several times in a row, also
+/// calls it with the first of each, the second of each, and so on.
+fn each_time(cells: &[Cell], emit: &mut dyn FnMut(&[Cell])) {
+    if cells.len() < ROWS {
+        return;
+    }
+    emit(cells);
+    let is_same = |cells: &&[Cell]| cells.iter().all(|cell| cell.byte == cells[0].byte);
+    let times = TIMES.filter(|times| cells.len() >= times * ROWS && !is_same(&cells));
+    for times in times {
+        let same = cells.chunks_exact(times).filter(is_same).count();
+        // Other bytes can be among them.
+        if 2 * same >= cells.len() / times {
+            for first in 0..times {
+                let one = cells.iter().skip(first).step_by(times);
+                emit(&one.cloned().collect::<Vec<_>>());
+            }
+        }
+    }
 }
 
 /// Calls `emit` with the short words in each column, from the top to the bottom, and with those of all rows
@@ -370,11 +394,11 @@ fn lines(rows: &[Row]) -> Vec<Row> {
     lines
 }
 
-/// Whether a word is a number and a character, such as `12-a`. But `101.0` is one number.
+/// Whether a word is a number and a character, such as `12-a`. But `101.0` and `101_2` can be one number.
 fn is_numbered(word: &[u8]) -> bool {
     matches!(word, [number @ .., b'-' | b'_' | b'.', _]
         if !number.is_empty() && number.iter().all(u8::is_ascii_digit))
-        && !word.ends_with(b".0")
+        && !matches!(word, [.., b'.', b'0'] | [.., b'_', b'0'..=b'9'])
 }
 
 /// Whether a byte ends a row of a table.
@@ -402,8 +426,11 @@ impl Value {
 /// `None` if the cell can stand for none of these.
 pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     let untyped = without_type(cell);
-    // `12.0` is also the character `0` behind its number.
-    let is_numbered = untyped.len() < cell.len() && cell.ends_with(b".0");
+    // `12.0` and `12_3` are also the characters `0` and `3` behind their numbers.
+    let numbered = match cell {
+        [.., b'.', last @ b'0'] | [.., b'_', last @ b'0'..=b'9'] if untyped.len() < cell.len() => Some(*last),
+        _ => None,
+    };
     let cell = untyped;
     let is_number = |cell: &[u8]| {
         matches!(cell, [first, .., last] if last.is_ascii_hexdigit()
@@ -445,11 +472,9 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         count: 1,
     };
     Some([
-        if is_numbered {
-            Some(character(b'0'))
-        } else {
-            (cell.len() == 1).then(|| character(cell[0]))
-        },
+        numbered
+            .or_else(|| (cell.len() == 1).then(|| cell[0]))
+            .map(character),
         // The numbers may have zeros before them.
         number(16, if radix.is_some() { 1..=8 } else { 2..=3 })
             .or_else(word)
@@ -461,11 +486,14 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
 }
 
 /// A decimal number without what tells its type: `101.0`, `101i`, `101u8`, `101L`. Also without the full stop
-/// of a sentence.
+/// of a sentence, and without what makes equal names different: `test[101_2]` of pytest.
 fn without_type(cell: &[u8]) -> &[u8] {
     let digits = cell.iter().take_while(|byte| byte.is_ascii_digit()).count();
     match cell.split_at(digits) {
-        ([_, ..], b"." | b".0" | b".00" | b"i" | b"u" | b"u8" | b"U" | b"L") => &cell[..digits],
+        ([_, ..], b"." | b".0" | b".00" | b"i" | b"u" | b"u8" | b"_u8" | b"U" | b"L") => &cell[..digits],
+        ([_, ..], [b'_', rest @ ..]) if !rest.is_empty() && rest.iter().all(u8::is_ascii_digit) => {
+            &cell[..digits]
+        }
         _ => cell,
     }
 }
