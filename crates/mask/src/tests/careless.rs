@@ -664,6 +664,7 @@ fn pieces_in_several_lines_or_names_are_masked(
         "=== RUN   TestToken/part_INDEX_PIECE\n",
         "pod/probe-INDEX-PIECE   1/1   Running   0   5s\n",
         "[INDEX/342] CC chars/PIECE.o\n",
+        "-rw-r--r-- 1 root root 0 Nov 28 13:04 INDEX_PIECE.txt\n",
         "\"PUT /v1/parts/INDEX-PIECE HTTP/1.1\" 201 0\n"
     )]
     row: &str,

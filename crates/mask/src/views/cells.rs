@@ -1,5 +1,5 @@
 //! Pieces behind the same label: `data: {"delta":"eyJh"}` in each line, `[0]="eyJh" [1]="bGci"`, a column of
-//! a table, `test_eyJh`.
+//! a table, `test_eyJh`, `part_7_eyJh`.
 
 use std::ops::Range;
 
@@ -36,8 +36,12 @@ pub(crate) fn cells(text: &Text, may_begin: impl Fn(&[u8]) -> bool, emit: &mut d
     each_label(&labelled(text, is_token_byte, &may_be_piece), text, emit);
     // In names of files and of fields, points and slashes separate pieces of base64 for URLs.
     let words = text.bytes.split(|byte| !is_token_byte(*byte));
-    let parts = words.flat_map(|word| word.split(|byte| !is_url_safe(*byte)).skip(1));
-    let pieces = parts.filter(|part| !part.is_empty() && may_be_piece(part));
+    let names = words.filter(|word| word.iter().any(|byte| !is_url_safe(*byte)));
+    let parts = names.flat_map(|name| name.split(|byte| !is_url_safe(*byte)));
+    let pieces = parts.filter(|part| {
+        let (_, piece) = behind_number(part).unwrap_or((&[], part));
+        !piece.is_empty() && may_be_piece(piece)
+    });
     if pieces.take(FEW).count() == FEW {
         each_label(&labelled(text, is_url_safe, &may_be_piece), text, emit);
     }
@@ -101,6 +105,7 @@ struct Label<'a> {
     /// The separators on both sides of the piece, or of the word that has the piece.
     between: &'a [u8],
     after: &'a [u8],
+    /// Whether the piece is too short for `may_begin`.
     is_short: bool,
 }
 
