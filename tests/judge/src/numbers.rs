@@ -166,14 +166,23 @@ fn numbers_of(token: &[u8], radix: u32) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Eight binary digits a byte, with or without blanks.
+/// Eight binary digits a byte, with or without blanks, also folded anywhere.
 pub(crate) fn binary(text: &[u8]) -> Vec<Vec<u8>> {
     let runs = text.split(|byte| !byte.is_ascii_alphanumeric());
-    let runs = runs.filter(|run| run.len() >= 8 && run.len().is_multiple_of(8));
-    let bytes = runs
-        .flat_map(|run| run.chunks(8))
-        .filter_map(|bits| number(bits, 2));
-    vec![bytes.filter_map(|byte| u8::try_from(byte).ok()).collect()]
+    let runs = runs.filter(|run| run.len() >= 8 && run.iter().all(|digit| matches!(digit, b'0' | b'1')));
+    let bytes = |digits: &[u8]| -> Vec<u8> {
+        let bytes = digits
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .filter_map(|bits| number(bits, 2));
+        bytes.filter_map(|byte| u8::try_from(byte).ok()).collect()
+    };
+    let whole = runs.clone().filter(|run| run.len().is_multiple_of(8));
+    vec![
+        bytes(&whole.flatten().copied().collect::<Vec<_>>()),
+        bytes(&runs.flatten().copied().collect::<Vec<_>>()),
+    ]
 }
 
 /// The bytes of GUIDs, whose first three numbers are little-endian.

@@ -42,8 +42,6 @@ xxd -p token | tr -d '\n' | rev; echo
 python3 -c 'import binascii, os; t = os.environ["TOKEN"].encode(); [print(binascii.b2a_uu(t[i:i + 45]).decode(), end="") for i in range(0, len(t), 45)]'
 ### an integer by python
 python3 -c 'import os; print(int.from_bytes(os.environ["TOKEN"].encode(), "big"))'
-### binary digits in lines
-basenc --base2msbf token
 ### floating-point numbers
 od -An -v -t f8 token
 ### EBCDIC in hex
@@ -68,8 +66,6 @@ python3 -c 'import os; t = os.environ["TOKEN"]; print("".join("\x1b[%dG%s" % (at
 cut -d. -f3 token | tr _- /+ | sed 's/$/==/' | base64 -d | iconv -f cp437 -t utf-8; echo
 ### hex with swapped digits
 perl -e 'print unpack("h*", $ENV{TOKEN}), "\n"'
-### limbs of a signature, the lowest first
-python3 -c 'import base64, os; s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "=="); n = int.from_bytes(s, "big"); print(["0x%016x" % (n >> 64 * i & (1 << 64) - 1) for i in range(32)])'
 ### base 36
 node -e 'console.log([...process.env.TOKEN].map(c => c.charCodeAt(0).toString(36)).join(" "))'
 ### decimal numbers of Verilog

@@ -154,3 +154,7 @@ python3 -c 'for at, byte in enumerate(open("token", "rb").read()): print(f" [{at
 python3 -c 'import os
 t = os.environ["TOKEN"].encode()
 for at in range(0, 1041, 3): print("%d,0: (%d,%d,%d)  srgb(%d,%d,%d)  ImageMagick pixel" % (at // 3 + 100, *t[at:at + 3], *t[at:at + 3]))'
+### binary digits in lines
+basenc --base2msbf token
+### words in decimal and in hexadecimal
+python3 -c 'import os, struct; s = os.environ["TOKEN"].split(".")[2].encode(); [print(f"{at:4} {word:6} {word:#06x}") for at in range(0, len(s) - 1, 2) for word in struct.unpack("<H", s[at:at + 2])]'

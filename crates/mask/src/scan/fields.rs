@@ -48,11 +48,9 @@ const SHORT: usize = 6;
 /// The greatest number of bytes between two numbers of a list.
 const GAP: usize = 4;
 
-/// The number of ways to read a number: its characters, a hexadecimal, decimal, octal or binary number, and
-/// a hexadecimal number with its lowest byte first.
-const WAYS: usize = 6;
+/// The number of ways to read a number, and the way that reads its characters.
+const WAYS: usize = 8;
 const TEXT: usize = 0;
-const LOWEST_FIRST: usize = 5;
 
 /// The latest numbers behind a label.
 #[derive(Clone, Copy, Default)]
@@ -156,12 +154,6 @@ fn read(number: &[u8], add: &mut impl FnMut(usize, u8)) {
     for (way, value) in values(number).into_iter().flatten().enumerate().skip(1) {
         let Some(value) = value else { continue };
         value.bytes().for_each(|byte| add(way, byte));
-        if value.count > 1 {
-            let bytes = value.value.to_le_bytes();
-            bytes[..value.count]
-                .iter()
-                .for_each(|byte| add(LOWEST_FIRST, *byte));
-        }
     }
 }
 

@@ -1,10 +1,14 @@
-//! Bits that stand alone or in small groups: `0 1 1 0`, `0110 0101`, and the digits of base64 in binary.
+//! Bits that stand alone or in small groups: `0 1 1 0`, `0110 0101`, and the digits of base64 in binary. Also
+//! bits in lines that do not end with a byte.
 
 use super::{View, is_near_end, uses};
 use crate::{LEAST, text::Text};
 
-/// The numbers of bits in a group. Another view reads groups of whole bytes.
+/// The numbers of bits in a small group. Another view reads groups of whole bytes.
 const GROUPS: [usize; 3] = [1, 4, 6];
+
+/// The least number of bits in a line.
+const LINE: usize = 16;
 
 /// Every run of [`LEAST`] bytes contains so many characters from a multiple of their number on.
 const CHUNK: usize = 32;
@@ -59,7 +63,8 @@ pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize]
         let digits = word.strip_prefix(b"0b").unwrap_or(word);
         // More digits can complete the last group.
         let is_begun = goes_on && at + length == text.len() && digits.len() < group;
-        let is_group = (is_begun || GROUPS.contains(&digits.len())) && digits.iter().all(is_bit);
+        let is_line = digits.len() >= LINE && !digits.len().is_multiple_of(BYTE);
+        let is_group = (is_begun || is_line || GROUPS.contains(&digits.len())) && digits.iter().all(is_bit);
         // In UTF-16, zeros are between the digits. The view reads the text without them.
         let ends = text[at] == 0 || length > 0 && !(is_group && (is_begun || digits.len() == group));
         if ends {

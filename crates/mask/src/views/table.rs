@@ -39,7 +39,7 @@ const LINE: usize = 160;
 const WORD: RangeInclusive<usize> = 2..=11;
 
 /// The number of ways to read a cell as a byte.
-const WAYS: usize = 5;
+const WAYS: usize = 8;
 
 /// A cell of a table, and a byte that it stands for. A long text has many cells, so their positions are small.
 #[derive(Clone)]
@@ -418,11 +418,19 @@ impl Value {
         let bytes = self.value.to_be_bytes();
         bytes.into_iter().skip(8 - self.count)
     }
+
+    /// The same bytes in the other order. `None` if there is only one byte.
+    fn reversed(self) -> Option<Self> {
+        let Self { value, count } = self;
+        let value = value.swap_bytes() >> (8 * (8 - count));
+        (count > 1).then_some(Self { value, count })
+    }
 }
 
 /// What a cell can stand for: its character, or a hexadecimal, decimal, octal or binary number, which may
 /// have a minus sign. A hexadecimal number may have several bytes, also as .NET prints them: `65-79-4A`. A
-/// decimal one may be an IPv4 address.
+/// decimal one may be an IPv4 address. The last three are a hexadecimal word with its last byte first, and a
+/// decimal word with its first or its last byte first.
 /// `None` if the cell can stand for none of these.
 pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
     let untyped = without_type(cell);
@@ -467,6 +475,15 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         let count = digits.len() / 2;
         Some(Value { value, count })
     };
+    let decimal_word = || {
+        let is_word =
+            uses(View::DecimalWords) && !is_negative && radix.is_none() && (3..=20).contains(&digits.len());
+        let value = is_word.then(|| value(digits, 10)).flatten()?;
+        let count = [2, 4, 8]
+            .into_iter()
+            .find(|count| *count == 8 || value >> (8 * count) == 0)?;
+        (value >= 0x100).then_some(Value { value, count })
+    };
     let character = |byte: u8| Value {
         value: byte.into(),
         count: 1,
@@ -482,6 +499,11 @@ pub(crate) fn values(cell: &[u8]) -> Option<[Option<Value>; WAYS]> {
         number(10, 1..=10).or_else(|| address(cell)),
         number(8, 2..=10),
         number(2, 6..=8),
+        word()
+            .filter(|_| uses(View::LittleEndian))
+            .and_then(Value::reversed),
+        decimal_word(),
+        decimal_word().and_then(Value::reversed),
     ])
 }
 
