@@ -17,7 +17,7 @@ use std::{
 use crate::{
     ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::{Look, is_of_numbers, scan},
+    scan::{Look, is_binary, is_of_numbers, scan},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
@@ -313,8 +313,9 @@ impl Masker {
     /// something.
     fn look(&mut self, secrets: &Secrets, next: Next) -> Found {
         let is_last = next == Next::End;
-        let has_credit = next != Next::Slice || self.credit > 0;
-        if next == Next::Slice {
+        // Random bytes take the views most memory and time, and the first look finds bytes of secrets in them.
+        let has_credit = next != Next::Slice || self.credit > 0 && !is_binary(&self.window);
+        if next == Next::Slice && has_credit {
             self.credit = self.credit.saturating_sub(self.size);
         }
         if has_credit && !self.looks_first {

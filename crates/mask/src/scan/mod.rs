@@ -876,7 +876,7 @@ fn has_many_letters(characters: impl Iterator<Item = u8>) -> bool {
 
 /// Whether a text has so many control characters that it is no output for people. Random bytes have one in
 /// nine.
-fn is_binary(text: &[u8]) -> bool {
+pub(crate) fn is_binary(text: &[u8]) -> bool {
     // This has no branch for each byte, so that the compiler can use vectors.
     let is_text =
         |byte: u8| (byte == 0) | (byte == b'\t') | (byte == b'\n') | (byte == b'\r') | (byte == ESCAPE);

@@ -32,6 +32,11 @@ const BEHIND: usize = 16;
 /// How often a log can show each byte in a row: in the message and in the place of an error.
 const TIMES: RangeInclusive<usize> = 2..=3;
 
+/// The number of bytes of lists that the view puts together, and the number of the last of them that it also
+/// puts together with the next ones. A long text has many, and no token is longer.
+const BLOCK: usize = 4 << 10;
+const AGAIN: usize = 2 << 10;
+
 /// The greatest length of a row with a list, such as a line of a log with the time before the list.
 const LINE: usize = 160;
 
@@ -189,23 +194,33 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
                 }
             };
             let (lists, more) = &mut found[way];
-            for (list, more) in others.iter().zip(more) {
+            for (list, more) in others.iter().zip(&mut *more) {
                 // Most rows have only one list.
                 if *list != first || more.is_some() {
                     put(more.get_or_insert_with(|| lists.clone()), list);
                 }
             }
             put(lists, &first);
+            if lists.len() >= BLOCK && count[way] >= ROWS {
+                let all = iter::once(lists).chain(more.iter_mut().flatten());
+                all.for_each(|list| put_out(list, AGAIN, emit));
+            }
         }
     }
-    let found = found.into_iter().zip(count).filter(|(_, count)| *count >= ROWS);
+    let found = found.iter_mut().zip(count).filter(|(_, count)| *count >= ROWS);
     for ((lists, more), _) in found {
-        for mut list in iter::once(lists).chain(more.into_iter().flatten()) {
-            emit(&list);
-            list.retain(|cell| !cell.is_first);
-            emit(&list);
-        }
+        let all = iter::once(lists).chain(more.iter_mut().flatten());
+        all.for_each(|list| put_out(list, 0, emit));
     }
+}
+
+/// Calls `emit` with the cells of lists, and with those that are not the first ones of their lists. Keeps the
+/// last cells.
+fn put_out(list: &mut Vec<Cell>, kept: usize, emit: &mut dyn FnMut(&[Cell])) {
+    emit(list);
+    let others = list.iter().filter(|cell| !cell.is_first);
+    emit(&others.cloned().collect::<Vec<_>>());
+    list.drain(..list.len().saturating_sub(kept));
 }
 
 /// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
