@@ -166,8 +166,7 @@ fn each_column(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn
 /// before the list. If a row has several lists of this length, calls it with the first ones and with the last
 /// ones: a row can show the same bytes twice. Also calls it with the last list of each row.
 fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
-    let mut found: [(Vec<Cell>, [Option<Vec<Cell>>; 2]); WAYS] = Default::default();
-    let mut count = [0; WAYS];
+    let mut found: [Lists; WAYS] = Default::default();
     let mut values: Vec<[Option<Value>; WAYS]> = Vec::new();
     for row in rows.iter().filter(|row| row.length <= LINE) {
         let of_row = &cells[row.cells.clone()];
@@ -183,7 +182,6 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
             if first.len() < 2 {
                 continue;
             }
-            count[way] += 1;
             let put = |found: &mut Vec<Cell>, list: &Range<usize>| {
                 for at in list.clone() {
                     let bytes = values[at][way].iter().flat_map(Value::bytes);
@@ -193,34 +191,48 @@ fn lists(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut
                     }));
                 }
             };
-            let (lists, more) = &mut found[way];
-            for (list, more) in others.iter().zip(&mut *more) {
+            let lists = &mut found[way];
+            lists.rows += 1;
+            for (list, others) in others.iter().zip(&mut lists.others) {
                 // Most rows have only one list.
-                if *list != first || more.is_some() {
-                    put(more.get_or_insert_with(|| lists.clone()), list);
+                if *list != first || others.is_some() {
+                    put(others.get_or_insert_with(|| lists.first.clone()), list);
                 }
             }
-            put(lists, &first);
-            if lists.len() >= BLOCK && count[way] >= ROWS {
-                let all = iter::once(lists).chain(more.iter_mut().flatten());
-                all.for_each(|list| put_out(list, AGAIN, emit));
+            put(&mut lists.first, &first);
+            if lists.first.len() >= BLOCK {
+                lists.put_out(AGAIN, emit);
             }
         }
     }
-    let found = found.iter_mut().zip(count).filter(|(_, count)| *count >= ROWS);
-    for ((lists, more), _) in found {
-        let all = iter::once(lists).chain(more.iter_mut().flatten());
-        all.for_each(|list| put_out(list, 0, emit));
-    }
+    found.iter_mut().for_each(|lists| lists.put_out(0, emit));
 }
 
-/// Calls `emit` with the cells of lists, and with those that are not the first ones of their lists. Keeps the
-/// last cells.
-fn put_out(list: &mut Vec<Cell>, kept: usize, emit: &mut dyn FnMut(&[Cell])) {
-    emit(list);
-    let others = list.iter().filter(|cell| !cell.is_first);
-    emit(&others.cloned().collect::<Vec<_>>());
-    list.drain(..list.len().saturating_sub(kept));
+/// Lists of numbers in the rows of a table.
+#[derive(Default)]
+struct Lists {
+    /// The number of rows that have a list.
+    rows: usize,
+    /// The first one of the longest lists in each row.
+    first: Vec<Cell>,
+    /// The last one of the longest lists in each row, and the last list. `None` as long as this is the first one.
+    others: [Option<Vec<Cell>>; 2],
+}
+
+impl Lists {
+    /// Calls `emit` with the cells of the lists, and with those that are not the first ones of their lists. Keeps
+    /// the last cells.
+    fn put_out(&mut self, kept: usize, emit: &mut dyn FnMut(&[Cell])) {
+        if self.rows < ROWS {
+            return;
+        }
+        for list in iter::once(&mut self.first).chain(self.others.iter_mut().flatten()) {
+            emit(list);
+            let rest = list.iter().filter(|cell| !cell.is_first);
+            emit(&rest.cloned().collect::<Vec<_>>());
+            list.drain(..list.len().saturating_sub(kept));
+        }
+    }
 }
 
 /// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
