@@ -61,13 +61,13 @@
 //! | padded | base64 of a few bytes each, with its own padding, in a list or behind a label |
 //!
 //! The masker masks each whole secret. A *piece* of a secret is at least 16 of its bytes in a row
-//! ([`PIECE`]), or 8 random bytes: of a JWT's signature, or of a secret's decoded bytes. The masker also
-//! masks a piece that
+//! ([`PIECE`]), 8 bytes of a JWT's signature, or 12 of the bytes that another secret stands for. The masker
+//! also masks a piece that
 //! - is the beginning of the secret, or of a JWT's claims or signature, anywhere;
 //! - continues the piece before it, which may be a JWT's header, with at most 1,024 bytes of decoration
 //!   between the two;
 //! - has only spaces, tabs or the address of a dump before it in its line, or follows masked text;
-//! - has at least 24 bytes, or 8 random bytes, anywhere.
+//! - has at least 24 bytes, 8 bytes of a signature, or 12 decoded bytes, anywhere.
 //!
 //! The masker writes the colours of masked text (CSI sequences, ECMA-48) after the mark, so that colours end
 //! where they would have. Masked ranges that touch become one mark.
@@ -77,7 +77,7 @@
 //! bytes of the signature count for the last two points of the list.
 //!
 //! # What is not masked
-//! - A part of a secret with fewer than 16 bytes (of random bytes, 8) that continues no other part.
+//! - A part of a secret with fewer than 16 bytes (of a signature, 8) that continues no other part.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table
@@ -96,10 +96,10 @@
 //!   this secret.
 //!
 //! # How it keeps up
-//! The views take time: they read some megabytes in a second. A log that never pauses fills one part of 32 KiB
-//! after another. The views read the first 512 KiB of such parts and, if the caller is [`copy`], 0.3 MB more
-//! for each second. Before they read any other part, the masker looks up words of the log among the words of
-//! the secrets and of most of their forms. A word of four bytes every five bytes is enough, and the masker
+//! The views take time: they read some megabytes of text in a second. A log that never pauses fills one part of
+//! 32 KiB after another. The views read the first 512 KiB of such parts, unless it is random bytes. If the
+//! caller is [`copy`], they read more after the input has paused for a while. Before they read any other part,
+//! the masker looks up words of the log among the words of the secrets and of most of their forms. A word of four bytes every five bytes is enough, and the masker
 //! looks at a longer word only around one that it knows. For 64 bytes at once, the masker also finds the class
 //! of each byte, such as digit or capital. It decodes text that looks like base64, numbers or escapes, and
 //! looks up the decoded words.
@@ -164,9 +164,12 @@ pub const PIECE: usize = 16;
 /// bytes of the signature count, because other tokens can have the same claims.
 const ANYWHERE: usize = 24;
 
-/// Like [`ANYWHERE`], for random bytes. Eight characters of a signature are 48 bits, and no other text has
-/// them in a row. So the masker can mask the pieces of a signature in any order, for example after `sort`.
-const ANYWHERE_IF_RANDOM: usize = 8;
+/// Like [`ANYWHERE`], for a JWT's signature. Eight of its characters are 48 bits, and no other text has them in
+/// a row. So the masker can mask the pieces of a signature in any order, for example after `sort`.
+const ANYWHERE_IN_SIGNATURE: usize = 8;
+
+/// Like [`ANYWHERE`], for the decoded bytes of another secret. Keys can have some zeros or words in a row.
+const ANYWHERE_IF_BINARY: usize = 12;
 
 /// The byte with which an escape sequence begins.
 const ESCAPE: u8 = 0x1b;

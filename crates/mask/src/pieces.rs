@@ -113,7 +113,7 @@ impl Pieces {
         }
         let chain = own.max(before.unwrap_or(0));
         let lost = |bytes: usize| if bytes > 0 { bytes + piece.loss } else { 0 };
-        let sole = lost(secret.sole(first, to));
+        let sole = lost(secret.sole(from.saturating_sub(secret.counted_before()), to));
         let (piece_of_any, most) = (secret.need(PIECE), secret.need_of_sole());
         // A piece can also begin before the claims or the signature, and contain their beginning.
         let begins = secret.starts.iter().any(|start| {

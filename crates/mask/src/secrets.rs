@@ -18,7 +18,7 @@ use base64::{
 use zeroize::Zeroizing;
 
 use crate::{
-    ANYWHERE, ANYWHERE_IF_RANDOM, LEAST, PIECE,
+    ANYWHERE, ANYWHERE_IF_BINARY, ANYWHERE_IN_SIGNATURE, LEAST, PIECE,
     forms::{Encoding, Form, expiry, forms, jwt, public_length, rare_parts, sole_part},
     grams::{Grams, SHORT_WORD, short_word, word},
     scan::SEEN,
@@ -96,6 +96,8 @@ pub(crate) struct Secret {
     is_token: bool,
     /// Whether the secret is bytes of any value, not text.
     is_binary: bool,
+    /// Whether the bytes that no other token has are those of a JWT's signature.
+    has_signature: bool,
     /// The number of bytes that tell one byte: 2 if this is another secret in hexadecimal digits.
     width: usize,
 }
@@ -464,6 +466,7 @@ impl Secret {
             starts,
             is_token: text.len() >= JOINED && text.trim_end_matches('=').bytes().all(views::is_token_byte),
             is_binary: false,
+            has_signature: jwt(text).is_some(),
             width: 1,
             bytes: text.as_bytes().to_vec().into(),
         }
@@ -475,7 +478,7 @@ impl Secret {
     /// Many decoders leave out the dots of a JWT, and some also `-` and `_`, without an error: `base64 -di`,
     /// Python's `b64decode`, `Buffer.from` of Node. In what they make of a whole token, the bits of the
     /// signature can begin anywhere in a byte. So there are some decoded secrets, one for each way.
-    fn decoded(text: &str) -> Vec<Self> {
+    fn decoded(secret: &str) -> Vec<Self> {
         const SKIPPING: GeneralPurpose = GeneralPurpose::new(
             &base64::alphabet::URL_SAFE,
             GeneralPurposeConfig::new()
@@ -486,9 +489,9 @@ impl Secret {
             text.bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
         };
-        let digits = match jwt(text) {
+        let digits = match jwt(secret) {
             Some((_, _, signature)) => signature,
-            None => Some(text.trim_end_matches('='))
+            None => Some(secret.trim_end_matches('='))
                 .filter(|text| is_base64(text))
                 .unwrap_or_default(),
         };
@@ -525,6 +528,7 @@ impl Secret {
                     starts: vec![0],
                     is_token: false,
                     is_binary: true,
+                    has_signature: jwt(secret).is_some(),
                     width: 1,
                     bytes,
                 });
@@ -576,18 +580,27 @@ impl Secret {
     /// The least number of bytes that the masker masks anywhere in a log. Counts only bytes that no other
     /// token has.
     pub(crate) fn need_of_sole(&self) -> usize {
-        let most = if self.is_random() {
-            ANYWHERE_IF_RANDOM
-        } else {
-            ANYWHERE
+        let most = match self.is_random() {
+            _ if self.has_signature => ANYWHERE_IN_SIGNATURE,
+            true => ANYWHERE_IF_BINARY,
+            false => ANYWHERE,
         };
         (self.width * most).min(self.sole(0, self.bytes.len()))
     }
 
     /// Whether the bytes that no other secret has are random: a signature or decoded bytes.
     fn is_random(&self) -> bool {
-        // Only a JWT has more than one start.
-        self.is_binary || self.starts.len() > 1
+        self.is_binary || self.has_signature
+    }
+
+    /// The number of bytes at the beginning of a piece that the masker does not replace, but that count if they
+    /// are of a signature.
+    pub(crate) fn counted_before(&self) -> usize {
+        if self.has_signature {
+            self.hidden_after()
+        } else {
+            0
+        }
     }
 
     /// The number of bytes at the beginning of a piece that the masker does not replace. Of decoded bytes,
