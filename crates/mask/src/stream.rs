@@ -98,7 +98,7 @@ pub struct Masker {
     /// The position in the stream at which the last masked range ends.
     marked_to: Option<u64>,
     /// The number of bytes of slices that views may still read without a first look.
-    credit: usize,
+    pub(crate) credit: usize,
     /// Whether each search begins with a first look. Tests of the first look set this.
     pub(crate) looks_first: bool,
     /// The number of bytes of a slice. Tests set a smaller one.
@@ -313,8 +313,12 @@ impl Masker {
     /// something.
     fn look(&mut self, secrets: &Secrets, next: Next) -> Found {
         let is_last = next == Next::End;
-        // Random bytes take the views most memory and time, and the first look finds bytes of secrets in them.
-        let has_credit = next != Next::Slice || self.credit > 0 && !is_binary(&self.window);
+        // Random bytes, very long lines and numbers of numbers take the views most memory and time, and the first
+        // look finds most secrets in them.
+        let last = last(&self.window);
+        let is_long = self.window.len() > 2 * SLICE && (!last.contains(&b'\n') || is_of_numbers(last));
+        let is_large = || is_long || is_binary(&self.window);
+        let has_credit = next != Next::Slice || self.credit > 0 && !is_large();
         if next == Next::Slice && has_credit {
             self.credit = self.credit.saturating_sub(self.size);
         }
@@ -448,10 +452,15 @@ fn is_of_number(byte: &&u8) -> bool {
     byte.is_ascii_digit() || b"\\%&#;".contains(byte)
 }
 
+/// The end of a slice, which tells whether the slice ends in numbers. A line of a dump in binary digits has
+/// some 600 bytes, a quarter of them for its text column.
+fn last(window: &[u8]) -> &[u8] {
+    &window[window.len().saturating_sub(LAST)..]
+}
+
 /// The number of bytes at the end of a slice that the masker holds back.
 fn held(window: &[u8]) -> u64 {
-    // A line of a dump in binary digits has some 600 bytes, a quarter of them for its text column.
-    let last = &window[window.len().saturating_sub(LAST)..];
+    let last = last(window);
     let digits = last.iter().filter(is_of_number).count();
     match is_of_numbers(last) {
         true if window.len() + SLICE <= MOST => MOST as u64,
@@ -543,8 +552,8 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// pauses. So the searches of a log that never pauses take at most a tenth of the time.
 const REST: u32 = 9;
 
-/// The number of bytes for which [`copy`] refills the credit in a second. Views read some three million bytes
-/// in a second, so they need at most about a tenth of the time.
+/// The number of bytes by which [`copy`] refills the credit in a second in which it waits for input. The time
+/// for which the masker worked, [`REST`] times, does not count.
 const REFILL: f64 = 300e3;
 
 /// Copies `input` to `output`, and masks it. Every 2 ms, and whenever the input pauses, this writes the bytes
@@ -560,7 +569,8 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
     let mut buffer = vec![0; SLICE];
     // When `copy` began to collect text, when the last search ended, and how long that took.
     let (mut since, mut searched, mut took) = (Instant::now(), Instant::now(), Duration::ZERO);
-    let mut refilled = Instant::now();
+    // When the masker ended its work on a slice, and the work for which it has not rested.
+    let (mut pushed, mut work) = (Instant::now(), Duration::ZERO);
     let ended = loop {
         if masker.waits() || !output.buffer().is_empty() {
             let is_pause = input.pauses();
@@ -583,13 +593,13 @@ pub fn copy(mut masker: Masker, input: &mut impl Input, output: &mut dyn Write) 
                 if !masker.waits() {
                     since = Instant::now();
                 }
-                let bytes = refilled.elapsed().as_secs_f64() * REFILL;
-                if bytes >= 1.0 {
-                    masker.refill(bytes as usize);
-                    refilled = Instant::now();
-                }
+                let (begin, waited) = (Instant::now(), pushed.elapsed());
+                let rest = waited.saturating_sub(REST * work);
+                masker.refill((rest.as_secs_f64() * REFILL) as usize);
+                work = work.saturating_sub(waited / REST);
                 let before = masker.slice;
                 masker.push(&buffer[..read], &mut output)?;
+                (pushed, work) = (Instant::now(), work + begin.elapsed());
                 // A fast log completes a slice every few milliseconds, so the masker need not search parts.
                 if masker.slice > before {
                     output.flush()?;

@@ -10,7 +10,7 @@ use crate::{
     search::DEPTH,
     secrets::Secrets,
     text::LONGEST_GAP,
-    views::{hex_value, values},
+    views::{WAYS, hex_value, values},
 };
 
 /// The least length of a text that this look reads.
@@ -48,8 +48,7 @@ const SHORT: usize = 6;
 /// The greatest number of bytes between two numbers of a list.
 const GAP: usize = 4;
 
-/// The number of ways to read a number, and the way that reads its characters.
-const WAYS: usize = 8;
+/// The way to read a number that reads its characters.
 const TEXT: usize = 0;
 
 /// The latest numbers behind a label.

@@ -282,7 +282,7 @@ impl<'a> Scan<'a> {
         let secrets = self.look.secrets;
         let least = self.look.least;
         if !secrets.is_plain() {
-            return words(secrets, self.text, least, see);
+            return words_at(secrets, self.text, GRID, least, see);
         }
         let tokens = self.bits(Class::Token);
         let (mut seen_to, mut before) = (0, 0);
@@ -305,11 +305,11 @@ impl<'a> Scan<'a> {
             }
         }
         let mut look = |part: Range<usize>| {
-            words(secrets, &self.text[part.clone()], least, &mut |seen| {
+            words_at(secrets, &self.text[part.clone()], GRID, least, &mut |seen| {
                 see(part.start + seen.start..part.start + seen.end);
             });
         };
-        // Twelve random bytes have one above 0x7f.
+        // Most often, one of eight random bytes is above 0x7f.
         let high = self.bits(Class::High);
         let mut part = 0..0;
         for block in (0..high.blocks()).filter(|block| high.block(*block) != 0) {

@@ -314,6 +314,7 @@ fn short_slices_agree_with_the_definition() {
         compare(seed, |masker| {
             let mut masker = masker.clone();
             masker.size = SIZE;
+            masker.credit = 2 * SIZE;
             masker
         });
     });

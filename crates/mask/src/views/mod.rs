@@ -34,7 +34,7 @@ pub(crate) use numbers::{binary_byte, hex_byte, negative, numbers, word_bytes};
 pub(crate) use padded::{PADDED, padded, padded_piece};
 pub(crate) use printed::{FEW as FEW_PRINTED, printed, sequence, unprinted};
 pub(crate) use strings::{string_bytes, strings};
-pub(crate) use table::{columns, table, values};
+pub(crate) use table::{WAYS, columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
 pub(crate) use text_column::without_frame;
 pub(crate) use tokens::{Kind, Token, Tokens, hex_value, without_sign};

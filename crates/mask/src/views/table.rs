@@ -44,7 +44,7 @@ const LINE: usize = 160;
 const WORD: RangeInclusive<usize> = 2..=11;
 
 /// The number of ways to read a cell as a byte.
-const WAYS: usize = 8;
+pub(crate) const WAYS: usize = 8;
 
 /// A cell of a table, and a byte that it stands for. A long text has many cells, so their positions are small.
 #[derive(Clone)]
@@ -272,9 +272,9 @@ fn each_time(cells: &[Cell], emit: &mut dyn FnMut(&[Cell])) {
     }
     emit(cells);
     let is_same = |cells: &&[Cell]| cells.iter().all(|cell| cell.byte == cells[0].byte);
-    let times = TIMES.filter(|times| cells.len() >= times * ROWS && !is_same(&cells));
-    for times in times {
-        let same = cells.chunks_exact(times).filter(is_same).count();
+    for times in TIMES.filter(|times| cells.len() >= times * ROWS && !is_same(&cells)) {
+        let same = |before: usize| cells[before..].chunks_exact(times).filter(is_same).count();
+        let same = (0..times).map(same).max().unwrap_or(0);
         // Other bytes can be among them.
         if 2 * same >= cells.len() / times {
             for first in 0..times {
