@@ -194,6 +194,24 @@ fn a_line_of_equals_signs_after_base64_passes(#[values(30, 31, 32)] length: usiz
     assert_eq!(out, format!("{MARK}\n\n=== next ===\n=\n"));
 }
 
+/// The file of a key has zeros and names, also in its base64.
+#[test]
+fn zeros_and_words_of_a_key_pass() {
+    let key = b"openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01\0\0\0\x33\0\0\0\x0bssh-ed25519\0\0\0\x20";
+    let masker = Masker::new([
+        STANDARD.encode(key).as_str(),
+        "ThisIsMyVeryLongProductionPassword2024",
+    ]);
+    for log in [
+        "offsets 0000000000000001\n",
+        "uid 00000000-0000-0000-0000-000000000001\n",
+        "[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]\n",
+        "cat /VeryLongProd/file AAAAAAAAAAAAAAAAAAAA\n",
+    ] {
+        assert_eq!(text(&masker, log), log);
+    }
+}
+
 #[test]
 fn bytes_that_are_not_text_pass() {
     let masker = Masker::new([RFC]);
@@ -665,7 +683,8 @@ fn pieces_in_several_lines_or_names_are_masked(
         "pod/probe-INDEX-PIECE   1/1   Running   0   5s\n",
         "[INDEX/342] CC chars/PIECE.o\n",
         "-rw-r--r-- 1 root root 0 Nov 28 13:04 INDEX_PIECE.txt\n",
-        "\"PUT /v1/parts/INDEX-PIECE HTTP/1.1\" 201 0\n"
+        "\"PUT /v1/parts/INDEX-PIECE HTTP/1.1\" 201 0\n",
+        "shard-2-of-9-part-INDEX-PIECE.log\n"
     )]
     row: &str,
     #[values(1, 6)] columns: usize,
@@ -707,7 +726,9 @@ fn bytes_in_several_lines_or_names_are_masked(
         let row = row.replace("INDEX", &at.to_string());
         row.replace("BYTE", &byte.to_string())
     });
-    let log: String = rows.collect();
+    // Another line like them is before the first one.
+    let first = row.lines().next().expect("a line").replace("BYTE", "7");
+    let log = format!("{first}\n{}", rows.collect::<String>());
     let out = masked(&Masker::new([&*token]), [log.as_bytes()]);
     let shown = String::from_utf8_lossy(&out);
     let expected = bytes.len() * row.matches("BYTE").count() * 9 / 10;

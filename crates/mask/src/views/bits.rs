@@ -66,7 +66,10 @@ pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize]
         let is_line = digits.len() >= LINE && !digits.len().is_multiple_of(BYTE);
         let is_group = (is_begun || is_line || GROUPS.contains(&digits.len())) && digits.iter().all(is_bit);
         // In UTF-16, zeros are between the digits. The view reads the text without them.
-        let ends = text[at] == 0 || length > 0 && !(is_group && (is_begun || digits.len() == group));
+        // The last line can be shorter.
+        let is_rest = group >= LINE && !run.is_empty() && digits.len() < group && digits.iter().all(is_bit);
+        let goes_on_here = is_rest || is_group && (is_begun || digits.len() == group);
+        let ends = text[at] == 0 || length > 0 && !goes_on_here;
         if ends {
             if run.len() >= least {
                 emit(&run, group, false);
@@ -74,7 +77,7 @@ pub(crate) fn bit_runs(text: &[u8], goes_on: bool, emit: &mut dyn FnMut(&[usize]
             run.clear();
             group = digits.len();
         }
-        if is_group {
+        if is_group || is_rest {
             run.extend(at + length - digits.len()..at + length);
         }
         at += length.max(1);

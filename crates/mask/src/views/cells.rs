@@ -38,10 +38,8 @@ pub(crate) fn cells(text: &Text, may_begin: impl Fn(&[u8]) -> bool, emit: &mut d
     let words = text.bytes.split(|byte| !is_token_byte(*byte));
     let names = words.filter(|word| word.iter().any(|byte| !is_url_safe(*byte)));
     let parts = names.flat_map(|name| name.split(|byte| !is_url_safe(*byte)));
-    let pieces = parts.filter(|part| {
-        let (_, piece) = behind_number(part).unwrap_or((&[], part));
-        !piece.is_empty() && may_be_piece(piece)
-    });
+    let is_piece = |part: &&[u8]| !part.is_empty() && may_be_piece(part);
+    let pieces = parts.filter(|part| is_piece(part) || behind_number(part, may_be_piece).is_some());
     if pieces.take(FEW).count() == FEW {
         each_label(&labelled(text, is_url_safe, &may_be_piece), text, emit);
     }
@@ -164,7 +162,7 @@ fn labelled<'a>(
         {
             add(Kind::Touching, label, piece);
         }
-        if let Some((label, piece)) = behind_number(word).filter(|(_, piece)| may_be_piece(piece)) {
+        if let Some((label, piece)) = behind_number(word, may_be_piece) {
             add(Kind::Numbered, label, piece);
         }
         if before.end > 0 && may_be_piece(word) {
@@ -182,15 +180,10 @@ fn labelled<'a>(
 }
 
 /// The label of a word and a number before a piece, and the piece: `part-7-eyJh`, `000_e`.
-fn behind_number(word: &[u8]) -> Option<(&[u8], &[u8])> {
-    let separators = memchr::memchr2_iter(b'-', b'_', word);
-    separators.into_iter().find_map(|at| {
-        let digits = word[..at]
-            .iter()
-            .rev()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        let piece = &word[at + 1..];
-        (digits > 0 && !piece.is_empty()).then(|| (&word[..at - digits], piece))
+fn behind_number(word: &[u8], may_be_piece: impl Fn(&[u8]) -> bool) -> Option<(&[u8], &[u8])> {
+    memchr::memchr2_iter(b'-', b'_', word).find_map(|at| {
+        let digits = word[..at].iter().rev().take_while(|byte| byte.is_ascii_digit());
+        let (digits, piece) = (digits.count(), &word[at + 1..]);
+        (digits > 0 && !piece.is_empty() && may_be_piece(piece)).then(|| (&word[..at - digits], piece))
     })
 }
