@@ -78,6 +78,7 @@
 //!
 //! # What is not masked
 //! - A part of a secret with fewer than 16 bytes (of a signature, 8) that continues no other part.
+//! - The first two of the decoded bytes of a piece, for example two of the 16 bytes that a GUID of Windows has.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table
@@ -96,13 +97,14 @@
 //!   this secret.
 //!
 //! # How it keeps up
-//! The views take time: they read some megabytes of text in a second. A log that never pauses fills one part of
-//! 32 KiB after another. The views read the first 512 KiB of such parts, unless it is random bytes. If the
-//! caller is [`copy`], they read more after the input has paused for a while. Before they read any other part,
-//! the masker looks up words of the log among the words of the secrets and of most of their forms. A word of four bytes every five bytes is enough, and the masker
-//! looks at a longer word only around one that it knows. For 64 bytes at once, the masker also finds the class
-//! of each byte, such as digit or capital. It decodes text that looks like base64, numbers or escapes, and
-//! looks up the decoded words.
+//! The views take time: they read some megabytes of text in a second. A log that never pauses fills one part
+//! of 32 KiB after another. The views read the first 512 KiB of such parts, except for random bytes, very long
+//! lines and numbers that stand for numbers. If the caller is [`copy`], they read more after the input has
+//! paused for a while. Before they read any other part, the masker looks up words of the log among the words of
+//! the secrets and of most of their forms. A word of four bytes every five bytes is enough, and the masker looks
+//! at a longer word only around one that it knows. For 64 bytes at once, the masker also finds the class of each
+//! byte, such as digit or capital. It decodes text that looks like base64, numbers or escapes, and looks up the
+//! decoded words.
 //!
 //! If this first look finds words, the views read these 32 KiB. It seldom finds any in a log without secrets.
 //! A whole secret of at least 64 bytes that the log shows as it is needs no view. The views also read all
