@@ -50,7 +50,7 @@
 //! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
-//! | numbers | bytes in lists and tables, decimal, octal and binary; larger integers; text columns of dumps |
+//! | numbers | bytes in lists and tables, decimal, octal and binary; larger integers; GUIDs; text columns of dumps |
 //! | bits | bits alone or in small groups: `0 1 1 0`, `0110 0101`, the digits of base64 in binary |
 //! | literals | lists of characters, escapes and numbers, such as `'w', '\x8f'` or `od -c` |
 //! | Latin-1 | bytes that a program took for characters of Latin-1 or Windows-1252, once or twice |
@@ -78,7 +78,6 @@
 //!
 //! # What is not masked
 //! - A part of a secret with fewer than 16 bytes (of a signature, 8) that continues no other part.
-//! - The first two of the decoded bytes of a piece, for example two of the 16 bytes that a GUID of Windows has.
 //! - Secrets of fewer than [`LEAST`] bytes.
 //! - Numbers that stand for fewer than 8 bytes in a line, and encodings that are folded at fewer than 16
 //!   columns, if other text is between the lines. But the masker also reads one byte in each row of a table

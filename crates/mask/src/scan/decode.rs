@@ -9,8 +9,8 @@ use crate::{
     secrets::Secrets,
     text::Text,
     views::{
-        Kind, Token, Tokens, base64_value, binary_byte, bit_runs, byte, cells, columns, decimal, escape,
-        has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, negative, padded,
+        GUID, Kind, Token, Tokens, base64_value, binary_byte, bit_runs, byte, cells, columns, decimal,
+        escape, guid, has_escapes, hex_byte, hex_value, is_text, is_token_byte, literals, negative, padded,
         unescaped_bytes, without_sign, word_bytes,
     },
 };
@@ -142,8 +142,8 @@ pub(super) struct Numbers {
     /// The hexadecimal digits of all numbers.
     digits: Vec<u8>,
     /// Little-endian words, decimal bytes, decimal words of 2, 4 and 8 bytes, octal bytes and words, binary
-    /// bytes, and numbers of at most two hexadecimal digits.
-    bytes: [Vec<u8>; 9],
+    /// bytes, numbers of at most two hexadecimal digits, and GUIDs.
+    bytes: [Vec<u8>; 10],
     /// The bytes that runs of bits stand for.
     bits: Vec<Vec<u8>>,
     /// The bytes that pairs of hexadecimal digits stand for.
@@ -159,6 +159,12 @@ impl Numbers {
         self.bytes.iter_mut().for_each(Vec::clear);
         for token in &tokens.tokens {
             self.add(token, &text[token.digits.clone()]);
+        }
+        for numbers in tokens.tokens.windows(GUID.len()) {
+            if numbers[0].digits.len() == GUID[0] {
+                let bytes = guid(numbers, text).unwrap_or_default();
+                self.bytes[9].extend(bytes.into_iter().map(|(_, byte)| byte));
+            }
         }
         // The pairs of digits are the same bytes.
         let is_pair = |token: &Token| token.digits.len() == 2 && !token.is_negative;

@@ -6,13 +6,11 @@ use crate::{
     LEAST,
     classes::{BLOCK, in_a_row, ones, positions},
     secrets::Secrets,
+    views::GUID,
 };
 
 /// The least number of decimal digits of a word of eight bytes.
 const LONG: usize = 10;
-
-/// The numbers of digits of the numbers in a GUID.
-const GUID: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// The digits of a GUID, as one bit for each character.
 const GUID_DIGITS: u64 = {

@@ -175,3 +175,36 @@ fn each_view_is_needed(#[case] view: View, #[case] show: &dyn Fn(&str) -> String
         "without {view:?}, the output shows {without} bytes in place of {all}"
     );
 }
+
+/// The bytes of a key that is no JWT, as Windows stores them in GUIDs: `new Guid(bytes)`. In each GUID, other
+/// views find only parts of eight bytes.
+#[test]
+fn guids_of_a_key_are_masked() {
+    let key: Vec<_> = (0..32_u8).map(|at| at.wrapping_mul(89) ^ 0xa5).collect();
+    let guids = key.as_chunks::<16>().0.iter().map(|bytes| {
+        let hex = |order: &[usize]| {
+            order
+                .iter()
+                .map(|at| format!("{:02x}", bytes[*at]))
+                .collect::<String>()
+        };
+        let groups: [&[usize]; 5] = [
+            &[3, 2, 1, 0],
+            &[5, 4],
+            &[7, 6],
+            &[8, 9],
+            &[10, 11, 12, 13, 14, 15],
+        ];
+        groups.map(hex).join("-")
+    });
+    let log = format!("id {}\n", guids.collect::<Vec<_>>().join("\nid "));
+    let masker = Masker::new([STANDARD.encode(&key).as_str()]);
+    let shown = |view: Option<View>| {
+        OFF.set(view);
+        let out = masked(&masker, [log.as_bytes()]);
+        OFF.set(None);
+        String::from_utf8_lossy(&out).into_owned()
+    };
+    assert_eq!(shown(None), format!("id {MARK}\nid {MARK}\n"));
+    assert_eq!(shown(Some(View::Guids)), log);
+}

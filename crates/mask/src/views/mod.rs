@@ -30,7 +30,7 @@ pub(crate) use escapes::{
     caret, decimal, escape, has_carets, has_escapes, uncareted, undecimal, unescaped, unescaped_bytes,
 };
 pub(crate) use literals::{has_characters, literals};
-pub(crate) use numbers::{binary_byte, hex_byte, negative, numbers, word_bytes};
+pub(crate) use numbers::{GUID, binary_byte, guid, hex_byte, negative, numbers, word_bytes};
 pub(crate) use padded::{PADDED, padded, padded_piece};
 pub(crate) use printed::{FEW as FEW_PRINTED, printed, sequence, unprinted};
 pub(crate) use strings::{string_bytes, strings};
@@ -50,6 +50,8 @@ pub(crate) enum View {
     Base64,
     Hexadecimal,
     LittleEndian,
+    /// GUIDs as Windows stores them.
+    Guids,
     Decimal,
     DecimalWords,
     Octal,

@@ -41,6 +41,9 @@ pub(crate) fn numbers(text: &Text, emit: &mut dyn FnMut(Text)) {
             emit(reader.pairs(&digits, phase));
         }
     }
+    if uses(View::Guids) {
+        emit(reader.guids());
+    }
     reader.words(emit);
 }
 
@@ -265,6 +268,22 @@ impl Reader<'_> {
         }
     }
 
+    fn guids(&self) -> Text {
+        let mut out = Text::with_room(self.tokens.len());
+        let mut begins = false;
+        for (first, token) in self.tokens.iter().enumerate() {
+            begins |= token.begins_line;
+            let numbers = self.tokens.get(first..first + GUID.len()).unwrap_or_default();
+            for (at, byte) in guid(numbers, &self.text.bytes).unwrap_or_default() {
+                let digits = &numbers[at].digits;
+                let (from, to) = (self.text.from(digits.start), self.text.to(digits.end - 1));
+                out.push_near(byte, from, to, std::mem::take(&mut begins));
+            }
+        }
+        self.end(&mut out, None, self.open_token());
+        out
+    }
+
     fn open_token(&self) -> Option<&Token> {
         self.tokens.get(self.open)
     }
@@ -360,6 +379,25 @@ fn decimal_word(digits: &[u8], token: &Token, count: usize) -> Option<([u8; 8], 
     } else {
         bytes(value, count).filter(|_| is_word)
     }
+}
+
+/// The numbers of digits of the numbers in a GUID.
+pub(crate) const GUID: [usize; 5] = [8, 4, 4, 4, 12];
+
+/// The bytes of a GUID as Windows stores it, each with the index of its number: in the first three numbers,
+/// the last byte comes first. `None` if the numbers are not a GUID.
+pub(crate) fn guid(numbers: &[Token], text: &[u8]) -> Option<Vec<(usize, u8)>> {
+    let touch = |pair: &[Token]| pair[0].digits.end + 1 == pair[1].digits.start;
+    let is_guid = numbers.iter().map(|number| number.digits.len()).eq(GUID) && numbers.windows(2).all(touch);
+    let bytes = |(at, number): (usize, &Token)| {
+        let value = value(&text[number.digits.clone()], 16).unwrap_or_default();
+        let mut bytes = value.to_be_bytes()[8 - number.digits.len() / 2..].to_vec();
+        if at < 3 {
+            bytes.reverse();
+        }
+        bytes.into_iter().map(move |byte| (at, byte))
+    };
+    is_guid.then(|| numbers.iter().enumerate().flat_map(bytes).collect())
 }
 
 fn big_endian((mut bytes, count): ([u8; 8], usize)) -> Option<([u8; 8], usize)> {
