@@ -121,52 +121,55 @@ impl Classes {
 #[inline(always)]
 fn classify<S: Simd>(simd: S, text: &[u8], bits: &mut [u64]) {
     let blocks = bits.len() / CLASSES;
-    let whole = text.chunks_exact(BLOCK);
-    let rest = whole.remainder();
-    let kernel = Kernel::new(simd);
-    for (at, bytes) in whole.enumerate() {
-        kernel.block(bytes, at, blocks, bits);
-    }
-    if !rest.is_empty() {
+    let kernel = Kernel::new(simd, ASCII);
+    for (at, bytes) in text.chunks(BLOCK).enumerate() {
         // The byte 0 belongs to no class.
-        let mut bytes = [0; BLOCK];
-        bytes[..rest.len()].copy_from_slice(rest);
-        kernel.block(&bytes, blocks - 1, blocks, bits);
-    }
-}
-
-/// [`TABLES`] and [`UPPER`], in vectors.
-struct Kernel<S: Simd> {
-    simd: S,
-    tables: [u8x64<S>; ASCII.len()],
-    upper: u8x64<S>,
-}
-
-impl<S: Simd> Kernel<S> {
-    // Each function that uses vectors must become a part of its caller: only the outermost one may use the
-    // instructions of the processor.
-    #[inline(always)]
-    fn new(simd: S) -> Self {
-        let mut tables = [u8x64::splat(simd, 0); ASCII.len()];
-        for (vector, table) in tables.iter_mut().zip(TABLES) {
-            *vector = u8x64::from_slice(simd, [table; 4].as_flattened());
-        }
-        let upper = u8x64::from_slice(simd, [UPPER; 4].as_flattened());
-        Self { simd, tables, upper }
-    }
-
-    /// Writes the bits of one block.
-    #[inline(always)]
-    fn block(&self, bytes: &[u8], at: usize, blocks: usize, bits: &mut [u64]) {
-        let bytes = u8x64::from_slice(self.simd, bytes);
-        let upper = self.upper.swizzle_dyn_within_blocks(bytes >> 4);
-        let lower = bytes & 15;
-        for (class, table) in self.tables.iter().enumerate() {
-            let belongs = table.swizzle_dyn_within_blocks(lower) & upper;
-            bits[class * blocks + at] = !belongs.simd_eq(0).to_bitmask();
+        let mut block = [0; BLOCK];
+        let bytes = match bytes.len() {
+            BLOCK => u8x64::from_slice(simd, bytes),
+            length => {
+                block[..length].copy_from_slice(bytes);
+                u8x64::from_slice(simd, &block)
+            }
+        };
+        for (class, belongs) in kernel.bits(bytes).into_iter().enumerate() {
+            bits[class * blocks + at] = belongs;
         }
         bits[Class::High as usize * blocks + at] = bytes.simd_ge(0x80).to_bitmask();
         bits[Class::Latin as usize * blocks + at] = (bytes & 0xfe).simd_eq(0xc2).to_bitmask();
+    }
+}
+
+/// The [`TABLES`] of some classes of [`ASCII`], and [`UPPER`], in vectors.
+pub(crate) struct Kernel<S: Simd, const N: usize> {
+    tables: [u8x64<S>; N],
+    upper: u8x64<S>,
+}
+
+impl<S: Simd, const N: usize> Kernel<S, N> {
+    // Each function that uses vectors must become a part of its caller: only the outermost one may use the
+    // instructions of the processor.
+    #[inline(always)]
+    pub(crate) fn new(simd: S, classes: [Class; N]) -> Self {
+        let mut tables = [u8x64::splat(simd, 0); N];
+        for (vector, class) in tables.iter_mut().zip(classes) {
+            *vector = u8x64::from_slice(simd, [TABLES[class as usize]; 4].as_flattened());
+        }
+        let upper = u8x64::from_slice(simd, [UPPER; 4].as_flattened());
+        Self { tables, upper }
+    }
+
+    /// The bits of each class in one block.
+    #[inline(always)]
+    pub(crate) fn bits(&self, bytes: u8x64<S>) -> [u64; N] {
+        let upper = self.upper.swizzle_dyn_within_blocks(bytes >> 4);
+        let lower = bytes & 15;
+        let mut bits = [0; N];
+        for (bits, table) in bits.iter_mut().zip(&self.tables) {
+            let belongs = table.swizzle_dyn_within_blocks(lower) & upper;
+            *bits = !belongs.simd_eq(0).to_bitmask();
+        }
+        bits
     }
 }
 

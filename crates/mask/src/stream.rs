@@ -17,7 +17,7 @@ use std::{
 use crate::{
     ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::{Look, is_binary, is_of_numbers, scan},
+    scan::{Look, count, is_binary, is_of_numbers, scan},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
@@ -32,6 +32,10 @@ pub(crate) const SLICE: usize = 32 << 10;
 /// The number of bytes of slices that views read before the first look must choose the slices for them. Few
 /// outputs of a program are longer, such as those of a failed test suite.
 const CREDIT: usize = 512 << 10;
+
+/// The number of bytes of slices that get at least a first look before the masker only glances at the rest.
+/// By default, GitLab Runner discards a longer log (`output_limit` in its `common/config.go`).
+const LOOKS: usize = 4 << 20;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
@@ -50,6 +54,9 @@ const HELD_OF_NUMBERS: u64 = 16 << 10;
 /// The number of decided bytes that the masker keeps in the window, so that views can read the text before a
 /// piece. The masker also keeps the beginning of their line.
 const CONTEXT: usize = 2048;
+
+/// The number of bytes that the first look reads while the views read one.
+const LOOKS_FOR_VIEWS: usize = 32;
 
 /// The number of bytes at the end of a slice that tell whether the slice ends in numbers.
 const LAST: usize = 1024;
@@ -99,6 +106,8 @@ pub struct Masker {
     marked_to: Option<u64>,
     /// The number of bytes of slices that views may still read without a first look.
     pub(crate) credit: usize,
+    /// The number of bytes of slices that still get a first look.
+    pub(crate) looks: usize,
     /// Whether each search begins with a first look. Tests of the first look set this.
     pub(crate) looks_first: bool,
     /// The number of bytes of a slice. Tests set a smaller one.
@@ -144,6 +153,7 @@ impl Masker {
             spans: Vec::new(),
             marked_to: None,
             credit: CREDIT,
+            looks: LOOKS,
             looks_first: false,
             size: SLICE,
         }
@@ -222,13 +232,15 @@ impl Masker {
         self.whole.clear();
         self.spans.clear();
         self.marked_to = None;
-        self.credit = CREDIT;
+        (self.credit, self.looks) = (CREDIT, LOOKS);
         Ok(())
     }
 
-    /// Lets views read some more bytes of slices, up to [`CREDIT`].
+    /// Lets views read some more bytes of slices, up to [`CREDIT`]. Also gives more slices a first look, up to
+    /// [`LOOKS`].
     fn refill(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes).min(CREDIT);
+        self.looks = self.looks.saturating_add(LOOKS_FOR_VIEWS * bytes).min(LOOKS);
     }
 
     fn learn(&mut self) {
@@ -327,9 +339,17 @@ impl Masker {
         }
         let seen = visible(&self.window, secrets, !is_last);
         let all = seen.hides.then(|| Visible::all(&self.window));
+        let look = if next == Next::Slice && self.looks == 0 {
+            Look::brief(secrets)
+        } else {
+            Look::far(secrets)
+        };
+        if next == Next::Slice {
+            self.looks = self.looks.saturating_sub(self.size);
+        }
         let mut sights = Vec::new();
         for seen in iter::once(&seen).chain(&all) {
-            scan(Look::far(secrets), &self.unknown(seen), DEPTH, &mut |part| {
+            scan(look, &self.unknown(seen), DEPTH, &mut |part| {
                 sights.push(seen.position(part.start)..seen.position(part.end));
             });
         }
@@ -447,11 +467,6 @@ pub(crate) fn read(secrets: &Secrets, window: &[u8], is_last: bool) -> Found {
     }
 }
 
-/// Whether a byte is of a decimal number or an escape.
-fn is_of_number(byte: &&u8) -> bool {
-    byte.is_ascii_digit() || b"\\%&#;".contains(byte)
-}
-
 /// The end of a slice, which tells whether the slice ends in numbers. A line of a dump in binary digits has
 /// some 600 bytes, a quarter of them for its text column.
 fn last(window: &[u8]) -> &[u8] {
@@ -461,7 +476,9 @@ fn last(window: &[u8]) -> &[u8] {
 /// The number of bytes at the end of a slice that the masker holds back.
 fn held(window: &[u8]) -> u64 {
     let last = last(window);
-    let digits = last.iter().filter(is_of_number).count();
+    let is_escape =
+        |byte| (byte == b'\\') | (byte == b'%') | (byte == b'&') | (byte == b'#') | (byte == b';');
+    let digits = count(last, |byte| byte.is_ascii_digit() | is_escape(byte));
     match is_of_numbers(last) {
         true if window.len() + SLICE <= MOST => MOST as u64,
         true => HELD_OF_NUMBERS,

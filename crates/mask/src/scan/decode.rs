@@ -254,11 +254,28 @@ impl Numbers {
     }
 }
 
+/// Whether a list of numbers can have each byte.
+const LISTED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_hexdigit();
+        byte += 1;
+    }
+    let others = b" ,;:x\\%&#u\n\r\"'[]";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 /// Whether the numbers of a text stand for text that is itself numbers, in one of the ways to read them.
 pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
     let is_listed = |text: &[u8]| {
-        let is_of_list = |byte: &&u8| byte.is_ascii_hexdigit() || b" ,;:x\\%&#u\n\r\"'[]".contains(byte);
-        text.iter().filter(is_of_list).count() > text.len() / 4 * 3
+        let listed = text.iter().filter(|byte| LISTED[usize::from(**byte)]);
+        listed.count() > text.len() / 4 * 3
     };
     // The letters of `&#x6c, ` are not decimal digits.
     let has_digits = || text.iter().filter(|byte| byte.is_ascii_digit()).count() >= text.len() / 5;

@@ -5,6 +5,7 @@
 //! no positions of the decoded bytes. The views read a window only if the look found words in it.
 
 mod decode;
+mod dense;
 mod diffs;
 mod few;
 mod fields;
@@ -21,9 +22,10 @@ use std::{
 
 pub(crate) use self::decode::is_of_numbers;
 use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, table, unescape};
+use self::dense::dense;
 use self::few::Few;
 use crate::{
-    ANYWHERE, ESCAPE, LEAST,
+    ANYWHERE, ESCAPE, LEAST, PIECE,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
     grams::{SHORT_WORD, word},
     secrets::Secrets,
@@ -44,6 +46,9 @@ const SEEN_IN_NUMBERS: usize = LEAST;
 /// The distance between two short words that the look reads in a text. Every stretch of [`LEAST`] bytes has
 /// one of these words.
 const GRID: usize = LEAST + 1 - SHORT_WORD;
+
+/// Like [`GRID`], for a brief look. Every stretch of [`PIECE`] bytes has one of these words.
+const BRIEF_GRID: usize = PIECE + 1 - SHORT_WORD;
 
 /// The bits of every fifth byte of a block.
 const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
@@ -137,6 +142,8 @@ pub(crate) struct Look<'a> {
     least: usize,
     /// Whether the look may stop at the first part that it finds.
     is_first: bool,
+    /// Whether the look decodes only text that is dense with characters of encodings.
+    is_brief: bool,
 }
 
 impl<'a> Look<'a> {
@@ -147,6 +154,16 @@ impl<'a> Look<'a> {
             is_close: false,
             least: SEEN,
             is_first: false,
+            is_brief: false,
+        }
+    }
+
+    /// A look at a part of a very long log.
+    pub(crate) fn brief(secrets: &'a Secrets) -> Self {
+        Self {
+            // A short secret needs few characters, so they are not dense.
+            is_brief: secrets.least() >= LONG,
+            ..Self::far(secrets)
         }
     }
 
@@ -157,6 +174,7 @@ impl<'a> Look<'a> {
             is_close: true,
             least: LEAST,
             is_first: true,
+            is_brief: false,
         }
     }
 
@@ -182,6 +200,20 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     let Some(depth) = depth.checked_sub(1) else {
         return words(look.secrets, text, look.least, see);
     };
+    if !look.is_brief {
+        return stages(look, text, depth, see);
+    }
+    let step = if look.least < SEEN { GRID } else { BRIEF_GRID };
+    words_at(look.secrets, text, step, look.least, see);
+    for part in dense(text) {
+        stages(look, &text[part.clone()], depth, &mut |found| {
+            see(part.start + found.start..part.start + found.end);
+        });
+    }
+}
+
+/// Calls `see` like [`scan`], for a text of which the look reads all.
+fn stages(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     let classes = Classes::of(text);
     let found = RefCell::new(Vec::new());
     let see = &mut |part: Range<usize>| {
@@ -495,9 +527,12 @@ impl<'a> Scan<'a> {
         let (mut numbers, mut read) = (Numbers::default(), read.iter().peekable());
         let (mut listed_to, mut table_to) = (0, 0);
         let samples = digits.samples(step);
-        self.records(&samples, step, see);
-        self.rows(see);
-        self.fields(see);
+        // Dense text has no notes beside its numbers.
+        if !self.look.is_brief {
+            self.records(&samples, step, see);
+            self.rows(see);
+            self.fields(see);
+        }
         let often = often(&samples);
         let mut next = 0;
         while let Some(sample) = Bits(&often).first_from(next) {
@@ -877,14 +912,19 @@ fn has_many_letters(characters: impl Iterator<Item = u8>) -> bool {
 /// Whether a text has so many control characters that it is no output for people. Random bytes have one in
 /// nine.
 pub(crate) fn is_binary(text: &[u8]) -> bool {
-    // This has no branch for each byte, so that the compiler can use vectors.
     let is_text =
         |byte: u8| (byte == 0) | (byte == b'\t') | (byte == b'\n') | (byte == b'\r') | (byte == ESCAPE);
-    let is_control = |byte: &u8| (*byte < b' ') & !is_text(*byte) | (*byte == 0x7f);
+    let is_control = |byte: u8| (byte < b' ') & !is_text(byte) | (byte == 0x7f);
+    16 * count(text, is_control) > text.len()
+}
+
+/// The number of bytes of a text for which `belongs` returns `true`. It needs no branch, so that the compiler
+/// can use vectors.
+pub(crate) fn count(text: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
     let counts = text
         .chunks(BLOCK)
-        .map(|block| block.iter().map(|byte| u8::from(is_control(byte))).sum::<u8>());
-    16 * counts.map(usize::from).sum::<usize>() > text.len()
+        .map(|block| block.iter().map(|byte| u8::from(belongs(*byte))).sum::<u8>());
+    counts.map(usize::from).sum()
 }
 
 /// Whether one of the halves of a block has many separators. `tokens` has the bits of all other bytes. In

@@ -139,10 +139,6 @@ fn signature(token: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(signature).expect("base64")
 }
 
-fn each_byte(bytes: &[u8], between: &str, show: impl Fn(&u8) -> String) -> String {
-    bytes.iter().map(show).collect::<Vec<_>>().join(between)
-}
-
 /// Twelve characters of a signature are a piece anywhere. In base64 twice, they are 22 characters.
 #[test]
 fn the_shortest_piece_is_masked_in_base64_twice() {

@@ -1,0 +1,127 @@
+//! The parts of a text that are dense with the characters of encodings. A brief look decodes only these.
+
+use std::ops::Range;
+
+use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
+
+use crate::{
+    classes::{BLOCK, Class, Kernel},
+    stream::merged,
+};
+
+/// The number of bytes in a group. A group is dense or not as a whole.
+const BYTES: usize = 4 * BLOCK;
+
+/// The least number of decimal digits in a group of numbers. The lines of most logs have fewer, also with the
+/// time and an identifier in each.
+const DIGITS: usize = BYTES * 7 / 16;
+
+/// Like [`DIGITS`], if a group has at least [`LISTED`] characters of lists of numbers. Source code has these
+/// characters, too, but few digits.
+const FEW_DIGITS: usize = BYTES * 3 / 16;
+const LISTED: usize = BYTES * 7 / 8;
+
+/// The least number of escapes in a group. An escape has up to six characters, and the longer ones end in
+/// digits.
+const ESCAPES: usize = BYTES / 8;
+
+/// The least number of characters in a group that stand alone, such as those of a list: `'e', 'y'`. Also the
+/// least number of short lines.
+const ALONE: usize = BYTES / 7;
+
+/// The least number of bytes in a group that begin a character of Latin-1 in UTF-8. Also the least number of
+/// bytes above 0x7f in a group of random bytes, in which short words mean nothing.
+const LATIN: usize = BYTES / 8;
+
+/// The least number of words in a group of short words.
+const SHORT_WORDS: usize = BYTES / 4;
+
+/// The least number of characters of base64 in a block, and the least number of capitals among them. The block
+/// can have the ends of lines.
+const BASE64: u32 = BLOCK as u32 - 4;
+const CAPITALS: u32 = 14;
+
+/// The number of bytes before and after a dense group that belong to the part.
+const AROUND: usize = 512;
+
+/// The parts of a text that are dense with characters of encodings.
+pub(super) fn dense(text: &[u8]) -> Vec<Range<usize>> {
+    let mut dense = Vec::new();
+    let level = Level::new();
+    dispatch!(level, simd => find_dense(simd, text, &mut dense));
+    let parts = dense.into_iter().map(|group: usize| {
+        let group = group * BYTES..(group + 1) * BYTES;
+        group.start.saturating_sub(AROUND)..text.len().min(group.end + AROUND)
+    });
+    merged(parts.collect())
+}
+
+/// Finds the groups of a text that are dense.
+#[inline(always)]
+fn find_dense<S: Simd>(simd: S, text: &[u8], dense: &mut Vec<usize>) {
+    let kernel = Kernel::new(simd, CLASSES);
+    for (at, group) in text.chunks_exact(BYTES).enumerate() {
+        let mut counts = Counts::default();
+        for block in group.chunks_exact(BLOCK) {
+            let bytes = u8x64::from_slice(simd, block);
+            counts.add(kernel.bits(bytes));
+            counts.high += bytes.simd_ge(0x80).to_bitmask().count_ones() as usize;
+            counts.latin += (bytes & 0xfe).simd_eq(0xc2).to_bitmask().count_ones() as usize;
+        }
+        if counts.are_dense() {
+            dense.push(at);
+        }
+    }
+}
+
+/// The classes that [`Counts::add`] gets the bits of.
+const CLASSES: [Class; 7] = [
+    Class::Number,
+    Class::Digit,
+    Class::Escape,
+    Class::Part,
+    Class::LineBreak,
+    Class::Base64,
+    Class::Capital,
+];
+
+/// What a group has.
+#[derive(Default)]
+struct Counts {
+    listed: usize,
+    digits: usize,
+    escapes: usize,
+    words: usize,
+    alone: usize,
+    breaks: usize,
+    high: usize,
+    latin: usize,
+    has_base64: bool,
+}
+
+impl Counts {
+    #[inline(always)]
+    fn add(&mut self, [number, digit, escape, part, line_break, base64, capital]: [u64; 7]) {
+        let count = |bits: u64| bits.count_ones() as usize;
+        // What crosses the end of a block makes no difference.
+        let starts = part & !(part << 1);
+        self.listed += count(number);
+        self.digits += count(digit);
+        self.escapes += count(escape);
+        self.words += count(starts);
+        self.alone += count(starts & !(part >> 1));
+        self.breaks += count(line_break);
+        self.has_base64 |= base64.count_ones() >= BASE64 && capital.count_ones() >= CAPITALS;
+    }
+
+    #[inline(always)]
+    fn are_dense(&self) -> bool {
+        self.digits >= DIGITS
+            || self.digits >= FEW_DIGITS && self.listed >= LISTED
+            || self.escapes >= ESCAPES
+            || self.breaks >= ALONE
+            || self.latin >= LATIN
+            || self.has_base64
+            || self.high < LATIN && (self.words >= SHORT_WORDS || self.alone >= ALONE)
+    }
+}

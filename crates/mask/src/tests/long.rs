@@ -1,0 +1,72 @@
+//! Secrets in the middle of a very long log, of which the masker decodes only some parts.
+
+use rstest::rstest;
+
+use super::*;
+use crate::stream::SLICE;
+
+/// Lines of an ordinary log.
+fn ordinary(lines: usize) -> String {
+    let line = |at: usize| {
+        let noise = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!(
+            "2026-11-24T10:00:{:02}Z INFO [worker-{}] GET /api/v1/pods/app-{noise:016x} 200\n",
+            at % 60,
+            at % 8
+        )
+    };
+    (0..lines).map(line).collect()
+}
+
+fn in_lines(text: &str, columns: usize) -> String {
+    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[rstest]
+#[case("as it is", |token: &str| token.to_owned())]
+#[case("in lines", |token: &str| in_lines(token, 40))]
+#[case("base64", |token: &str| STANDARD.encode(token))]
+#[case("base64 of JSON in lines", |token: &str| in_lines(&STANDARD.encode(format!("{{\"auth\": \"{token}\"}}")), 76))]
+#[case("base64, twice", |token: &str| in_lines(&STANDARD.encode(STANDARD.encode(format!("token: {token}"))), 76))]
+#[case("hexadecimal", |token: &str| in_lines(&each_byte(token.as_bytes(), "", |byte| format!("{byte:02x}")), 60))]
+#[case("C", |token: &str| in_lines(&each_byte(token.as_bytes(), ", ", |byte| format!("0x{byte:02x}")), 72))]
+#[case("decimal", |token: &str| each_byte(token.as_bytes(), ", ", |byte| byte.to_string()))]
+#[case("decimal, one a line", |token: &str| each_byte(token.as_bytes(), "\n", |byte| byte.to_string()))]
+#[case("octal", |token: &str| in_lines(&each_byte(token.as_bytes(), " ", |byte| format!("{byte:03o}")), 64))]
+#[case("binary", |token: &str| in_lines(&each_byte(token.as_bytes(), " ", |byte| format!("{byte:08b}")), 54))]
+#[case("percent", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("%{byte:02X}")))]
+#[case("entities", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("&#{byte};")))]
+#[case("escapes", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("\\u{byte:04x}")))]
+#[case("one character a line", |token: &str| in_lines(token, 1))]
+#[case("list of characters", |token: &str| each_byte(token.as_bytes(), ", ", |byte| format!("'{}'", char::from(*byte))))]
+#[case("four characters a line", |token: &str| in_lines(token, 4))]
+#[case("coloured characters", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("\x1b[32m{}", char::from(*byte))))]
+#[case("decoded, as Latin-1", |token: &str| URL_SAFE_NO_PAD.decode(token.rsplit('.').next().unwrap_or(token)).expect("base64").into_iter().map(char::from).collect())]
+fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let [before, shown, after] = [ordinary(700), show(&token), ordinary(500)];
+    assert!(before.len() > SLICE && after.len() > SLICE);
+    let log = format!("{before}{shown}\n{after}");
+    let masker = brief(&Masker::new([token.as_str()]));
+    let out = String::from_utf8(masked(&masker, [log.as_bytes()])).expect("text stays text");
+    let left = out
+        .strip_prefix(&*before)
+        .and_then(|out| out.strip_suffix(&*after));
+    let left = left.unwrap_or_else(|| panic!("{name}: the lines around the secret changed"));
+    // A mark keeps the colours of the text, and the ends of its lines.
+    let left = left.replace(MARK, "").replace("\x1b[32m", "").replace('\n', "");
+    assert!(3 * left.len() < shown.len() || left.len() < 24, "{name}: {left}");
+    let same = masked(&masker, log.as_bytes().chunks(977));
+    assert!(same == out.as_bytes(), "{name}: the chunks make a difference");
+}
+
+/// An opaque secret has too few characters to make a text dense.
+#[test]
+fn a_short_secret_in_a_very_long_log_is_masked() {
+    let secret = "Zx8kQ2vLp0Wm4RtY";
+    let list = each_byte(secret.as_bytes(), ", ", |byte| byte.to_string());
+    let log = format!("{}{list}\n{}", ordinary(700), ordinary(500));
+    let out = masked(&brief(&Masker::new([secret])), [log.as_bytes()]);
+    assert!(String::from_utf8_lossy(&out).contains(MARK));
+}
