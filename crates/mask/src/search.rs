@@ -14,8 +14,8 @@ use crate::{
     text::Text,
     views::{
         View, base64, bits, cells, characters, diff, has_carets, has_escapes, hidden, is_text, is_token_byte,
-        joined, latin, literals, narrow, numbers, padded, strings, table, uncareted, undecimal, unescaped,
-        unprinted, uses,
+        joined, latin, literals, narrow, numbers, padded, scattered, strings, table, uncareted, undecimal,
+        unescaped, unprinted, uses,
     },
 };
 
@@ -147,6 +147,8 @@ impl<'a> Search<'a> {
         if uses(View::DecimalEscapes) && text.bytes.contains(&b'\\') {
             self.find(&undecimal(text), false);
         }
+        let secrets = self.secrets;
+        scattered(secrets, text, &mut |pieces| self.find(&pieces, true));
         if depth == 0 {
             return;
         }
@@ -162,7 +164,6 @@ impl<'a> Search<'a> {
         padded(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         table(text, &mut |column| self.find(&column, false));
         bits(text, &mut |bytes| self.find(&bytes, false));
-        let secrets = self.secrets;
         cells(text, |word| secrets.may_begin(word), &mut |pieces| {
             self.text(&pieces, depth - 1);
         });

@@ -56,6 +56,10 @@ pub(crate) struct Secrets {
     shown: Zeroizing<Vec<u8>>,
     /// The parts of `shown` that are random: signatures and decoded bytes.
     random: Vec<Range<u32>>,
+    /// The words of [`LINK`] bytes that are in a JWT's signature only once.
+    links: Grams,
+    /// The places of these words, sorted by the word. They count from the beginning of the signature.
+    linked: Vec<Place>,
     /// The positions of the words of `gate` in `shown`, sorted by the word.
     words: Vec<u32>,
     /// Whether all text in `shown` has only the bytes of tokens.
@@ -67,6 +71,9 @@ pub(crate) struct Secrets {
     /// The length of the shortest secret.
     least: usize,
 }
+
+/// The least number of bytes of a piece that may be anywhere behind the piece before it.
+const LINK: usize = 3;
 
 /// A position in a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -274,8 +281,26 @@ impl Secrets {
             .windows(LEAST)
             .filter_map(word)
             .for_each(|word| gate.add(word));
+        let mut linked = Vec::new();
+        for (secret, known) in (0..).zip(&list) {
+            let mut words: Vec<_> = (0..).zip(known.signature().windows(LINK)).collect();
+            words.sort_unstable_by_key(|(at, word)| (*word, *at));
+            let words = words.chunk_by(|(_, one), (_, other)| one == other);
+            linked.extend(words.filter(|same| same.len() == 1).map(|same| Place {
+                secret,
+                at: same[0].0,
+            }));
+        }
+        let word_of = |place: &Place| &list[place.secret as usize].signature()[place.at as usize..][..LINK];
+        linked.sort_unstable_by_key(|place| (word_of(place), place.secret));
+        let mut links = Grams::with_room(linked.len());
+        linked
+            .iter()
+            .for_each(|place| links.add(short_word(word_of(place))));
         let lengths = list.iter().map(|secret| secret.need(PIECE));
         Self {
+            links,
+            linked,
             grams: Grams::new(texts),
             gate,
             three,
@@ -325,6 +350,28 @@ impl Secrets {
     #[inline]
     pub(crate) fn may_have(&self, short: u32) -> bool {
         self.short.has_short(short)
+    }
+
+    /// Whether a text may begin with a word of [`LINK`] bytes of a signature.
+    #[inline]
+    pub(crate) fn may_link(&self, text: &[u8]) -> bool {
+        text.first_chunk::<LINK>()
+            .is_some_and(|word| self.links.has(short_word(word)))
+    }
+
+    /// The places in signatures of the word of [`LINK`] bytes with which a text begins. Leaves out words that a
+    /// signature has several times.
+    pub(crate) fn linked(&self, text: &[u8]) -> impl Iterator<Item = Place> {
+        let word = &text[..LINK];
+        let word_of = |place: &Place| &self.signature(place.secret)[place.at as usize..][..LINK];
+        let first = self.linked.partition_point(|place| word_of(place) < word);
+        let places = self.linked[first..].iter().copied();
+        places.take_while(move |place| word_of(place) == word)
+    }
+
+    /// The signature of a secret. Empty if it is no JWT.
+    pub(crate) fn signature(&self, secret: u32) -> &[u8] {
+        self.get(secret).signature()
     }
 
     /// Like [`seen`](Self::seen), for the words of which the short word at `at` is a part.
@@ -539,6 +586,14 @@ impl Secret {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The signature of a JWT. Empty if the secret is none.
+    fn signature(&self) -> &[u8] {
+        match *self.starts {
+            [_, _, signature] => &self.bytes[signature..],
+            _ => &[],
+        }
     }
 
     /// Whether the secret contains these bytes before its last byte, and they are enough to hold a log back.

@@ -32,7 +32,8 @@ use crate::{
     stream::merged,
     text::Text,
     views::{
-        ROWS, caret, escape, has_carets, has_characters, is_token_byte, latin, unescaped_bytes, without_frame,
+        ROWS, caret, chains, escape, has_carets, has_characters, is_token_byte, latin, unescaped_bytes,
+        without_frame,
     },
 };
 
@@ -243,6 +244,11 @@ fn stages(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<u
     }
     if scan.goes_on() {
         scan.labelled(see);
+        chains(look.secrets, text, &mut |chain| {
+            if let [first, .., last] = chain {
+                see(first.at..last.end());
+            }
+        });
     }
     if scan.goes_on() {
         scan.alone(see);

@@ -84,6 +84,17 @@ fn padded(token: &str) -> String {
     format!("{pieces:?}")
 }
 
+/// Pieces of the signature, each right before a word of another program.
+fn scattered(token: &str) -> String {
+    let words = ["To", "ok", "Up", "in"].into_iter().cycle();
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces = signature.as_bytes().chunks(7).map(String::from_utf8_lossy);
+    words
+        .zip(pieces)
+        .map(|(word, piece)| format!("{piece}{word}\n"))
+        .collect()
+}
+
 /// Words and characters in turn. No label comes before two characters in a row.
 fn characters_in_prose(token: &str) -> String {
     let words = ["Some", "Any", "The"].into_iter().cycle();
@@ -147,7 +158,8 @@ fn binary_dump(text: &str) -> String {
 #[case(View::Carets, &|t: &str| carets(t))]
 #[case(View::Column, &|t: &str| binary_dump(t))]
 #[case(View::Table, &|t: &str| each(t, |byte| format!("{byte} 0x{byte:02x} {:o}\n", byte)))]
-#[case(View::Cells, &|t: &str| lines(t.rsplit('.').next().unwrap_or(t), 7, "a b: "))]
+#[case(View::Cells, &|t: &str| lines(&STANDARD.encode(t), 10, "a b: "))]
+#[case(View::Scattered, &|t: &str| scattered(t))]
 #[case(View::Strings, &|t: &str| strings(t))]
 #[case(View::Padded, &|t: &str| padded(t))]
 #[case(View::Diff, &|t: &str| lines(t, 2, "+"))]

@@ -10,6 +10,7 @@ mod literals;
 mod numbers;
 mod padded;
 mod printed;
+mod scattered;
 mod strings;
 mod table;
 mod terminal;
@@ -33,6 +34,7 @@ pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{GUID, binary_byte, guid, hex_byte, negative, numbers, word_bytes};
 pub(crate) use padded::{PADDED, padded, padded_piece};
 pub(crate) use printed::{FEW as FEW_PRINTED, printed, sequence, unprinted};
+pub(crate) use scattered::{chains, scattered};
 pub(crate) use strings::{string_bytes, strings};
 pub(crate) use table::{WAYS, columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};
@@ -65,6 +67,8 @@ pub(crate) enum View {
     Table,
     /// Pieces behind the same label.
     Cells,
+    /// Pieces of a signature in their order, with any other text between.
+    Scattered,
     /// The bytes of short strings.
     Strings,
     /// Base64 of short pieces, each with its own padding.
