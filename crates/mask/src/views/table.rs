@@ -237,7 +237,8 @@ impl Lists {
 
 /// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
 /// begins with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`, `x -> 101`.
-/// All words with digits are the same label, because the digits can count.
+/// All words with digits are the same label, because the digits can count. Before a colon or an equals sign and
+/// a blank, a number can also be a label: `40001 = 101`.
 fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
     let mut labels = FxHashMap::<(&[u8], &[u8]), Ways>::default();
     let is_word = |cell: &&Range<usize>| text[(*cell).clone()].iter().any(u8::is_ascii_alphanumeric);
@@ -246,13 +247,16 @@ fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) 
         let word = cells[before.saturating_sub(2)..before].iter().rfind(is_word);
         let Some(word) = word else { continue };
         let (word, between) = (&text[word.clone()], &text[word.end..cell.start]);
-        let is_label = word[0].is_ascii_alphabetic() && word.len() <= LABEL && between.len() <= BEHIND;
+        let is_number = word.iter().all(u8::is_ascii_digit) && matches!(between, b": " | b" = ");
+        let is_label = is_number || word[0].is_ascii_alphabetic();
         if is_label
+            && word.len() <= LABEL
+            && between.len() <= BEHIND
             && cell.len() <= LONGEST
             && let Some(values) = values(&text[cell.clone()])
             && values.iter().any(Option::is_some)
         {
-            let word = if word.iter().any(u8::is_ascii_digit) {
+            let word = if !is_number && word.iter().any(u8::is_ascii_digit) {
                 &[]
             } else {
                 word

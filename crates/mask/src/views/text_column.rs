@@ -39,6 +39,9 @@ pub(super) fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
         };
     }
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if has_more_columns(line) {
+        return false;
+    }
     let Some(first) = line.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'-')) else {
         return false;
     };
@@ -51,6 +54,20 @@ pub(super) fn is_column(text: &[u8], at: usize, latest: usize) -> bool {
     let is_decimal = next <= 11 && word.iter().all(u8::is_ascii_digit);
     let is_number = next > 0 && (is_hex && next == latest || is_decimal);
     !is_number && !are_alike(before, line)
+}
+
+/// Whether a text begins with an ellipsis in place of some columns, and then numbers, as pandas prints wide
+/// tables: `  ...  223  180`.
+fn has_more_columns(line: &[u8]) -> bool {
+    let rest = line.trim_ascii_start().strip_prefix(b"...  ");
+    rest.map(<[u8]>::trim_ascii).is_some_and(|rest| {
+        let mut words = rest.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+        let is_number = |word: &[u8]| {
+            let digits = word.strip_prefix(b"-").unwrap_or(word);
+            (1..=LONGEST).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
+        };
+        rest.len() > 1 && words.all(is_number)
+    })
 }
 
 /// Whether the last cell of a text and the first one of another text have the same bytes around their digits,

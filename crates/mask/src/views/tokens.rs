@@ -27,6 +27,9 @@ const INDEX: usize = 5;
 /// The least number of equal steps in a row that make every second number a counter.
 const COUNTERS: usize = 4;
 
+/// The least number of rows in a table whose rows have numbers.
+const ROWS: usize = 4;
+
 /// The number of binary digits of a byte.
 pub(super) const BITS: usize = 8;
 
@@ -162,7 +165,42 @@ impl Tokens {
             });
             at += length;
         }
+        remove_row_numbers(text, tokens);
         remove_counters(text, tokens);
+    }
+}
+
+/// Removes the numbers of the rows of a table of numbers: the first token in each line, where it is one more
+/// than the first token in the line before.
+fn remove_row_numbers(text: &[u8], tokens: &mut Vec<Token>) {
+    let number = |at: usize| {
+        let digits = &tokens[at].digits;
+        let before = text[..digits.start].iter().rev().find(|byte| **byte != b' ');
+        let digits = &text[digits.clone()];
+        let is_number = digits.len() <= INDEX && digits.iter().all(u8::is_ascii_digit);
+        let is_row = is_number && before.is_none_or(|before| *before == b'\n');
+        is_row.then(|| value(digits, 10)).flatten()
+    };
+    // The search masks the text between numbers, and words there tell people something.
+    let has_words = |first: usize, last: usize| {
+        let line = &text[tokens[first].digits.start..tokens[last].digits.end];
+        line.iter().any(|byte| matches!(byte, b'g'..=b'w' | b'G'..=b'W'))
+    };
+    let lines: Vec<_> = (0..tokens.len()).filter(|at| tokens[*at].begins_line).collect();
+    let ends = lines.iter().skip(1).copied().chain([tokens.len()]);
+    let rows = lines.iter().copied().zip(ends);
+    let rows = rows.filter(|(first, end)| end - first > FEW && !has_words(*first, end - 1));
+    let rows: Vec<_> = rows.map(|(first, _)| (first, number(first))).collect();
+    let rows = rows.chunk_by(|(_, one), (_, other)| one.is_some_and(|one| *other == Some(one + 1)));
+    let mut numbers = rows
+        .filter(|rows| rows.len() >= ROWS)
+        .flatten()
+        .map(|(at, _)| *at)
+        .peekable();
+    if numbers.peek().is_some() {
+        let numbers: Vec<_> = numbers.collect();
+        let mut at = 0..;
+        tokens.retain(|_| at.next().is_none_or(|at| numbers.binary_search(&at).is_err()));
     }
 }
 
