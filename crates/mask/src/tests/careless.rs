@@ -1354,6 +1354,55 @@ level=info msg="done" service="api" [b'\x00\x01', b'\x02\x03', b'\xff\xfe', b'\r
     assert_eq!(text(&Masker::new([&*token]), &log.repeat(40)), log.repeat(40));
 }
 
+/// A program prints pieces of the token without a line end, and another one writes to the same log.
+#[rstest]
+#[case("a logger", |at: usize, piece: &str| format!("{piece}DEBUG:root:sent {at}\n"))]
+#[case("other programs", |at: usize, piece: &str| format!("{piece}{} module {at}\n", ["Checking", "Compiling", "Linking"][at % 3]))]
+#[case("words before the pieces", |at: usize, piece: &str| format!("retry{at}{piece}\n"))]
+#[case("words in other lines", |at: usize, piece: &str| format!("{piece}\n{}\n", ["green", "apple", "house", "north"][at % 4]))]
+#[case("strace", |_: usize, piece: &str| format!("write(1, \"{piece}\", {}{piece}) = {}\n", piece.len(), piece.len()))]
+#[case("xargs -t", |_: usize, piece: &str| format!("{piece}printf %s {piece}\n"))]
+#[case("a long record", |at: usize, piece: &str| format!("{piece}{}\n", "in this record ".repeat(at % 60)))]
+fn pieces_beside_other_words_are_masked(#[case] name: &str, #[case] show: fn(usize, &str) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let masker = Masker::new([token.as_str()]);
+    for length in 3..8 {
+        let print = |signature: &str| -> String {
+            let pieces = signature.as_bytes().chunks_exact(length).enumerate();
+            let show = pieces.map(|(at, piece)| show(at, std::str::from_utf8(piece).expect("ASCII")));
+            show.collect()
+        };
+        let log = print(signature);
+        let out = text(&masker, &log);
+        let is_shown = |piece: &&[u8]| {
+            let piece = std::str::from_utf8(piece).expect("ASCII");
+            log.matches(piece).count() == out.matches(piece).count()
+        };
+        let shown = signature.as_bytes().chunks_exact(length).filter(is_shown).count();
+        assert!(shown <= 3, "{name}: {shown} pieces of {length} characters: {out}");
+        let other = print(&signature.chars().rev().collect::<String>());
+        assert_eq!(text(&masker, &other), other, "{name}");
+    }
+}
+
+/// The lines between the pieces pass, also where another tool printed the pieces twice.
+#[test]
+fn lines_between_pieces_pass() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces = signature.as_bytes().chunks(6).enumerate();
+    let log: String = pieces
+        .map(|(at, piece)| {
+            let piece = String::from_utf8_lossy(piece);
+            format!("{piece}! Sent it.\nstep {at} is done, {piece} is next\n")
+        })
+        .collect();
+    let out = text(&Masker::new([token.as_str()]), &log);
+    let line = |at: usize| format!("{MARK}! Sent it.\nstep {at} is done, {MARK} is next\n");
+    assert_eq!(out, (0..signature.len() / 6).map(line).collect::<String>());
+}
+
 /// The bytes of a signature as pandas prints a wide table.
 #[rstest]
 #[case(&|byte: u8| byte.to_string())]
