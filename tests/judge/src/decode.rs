@@ -12,6 +12,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("without punctuation", text::without_punctuation),
     ("one word of each line", text::one_word),
     ("without the beginning of each line", text::without_beginnings),
+    ("the ends of each line", text::cut),
     ("by columns", text::by_columns),
     ("C escapes", text::c_escapes),
     ("decimal escapes", text::decimal_escapes),

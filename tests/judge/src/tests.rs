@@ -177,6 +177,26 @@ fn characters_and_numbers() {
     usable(shown("", &|c| c.to_string(), &|byte| format!("\\{byte:03}")));
 }
 
+/// A program prints pieces without the end of a line, and another one writes to the same log.
+#[test]
+fn pieces_at_the_ends_of_lines() {
+    let token = token();
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let words = ["Checking", "ok, done with", "read"].into_iter().cycle();
+    let pieces = signature.as_bytes().chunks(6).map(String::from_utf8_lossy);
+    let lines = || pieces.clone().zip(words.clone());
+    usable(
+        lines()
+            .map(|(piece, word)| format!("{piece}{word} it\n"))
+            .collect::<String>(),
+    );
+    usable(
+        lines()
+            .map(|(piece, word)| format!("it is {word}{piece}\n"))
+            .collect::<String>(),
+    );
+}
+
 #[test]
 fn pieces_behind_a_label() {
     let token = token();

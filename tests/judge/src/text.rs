@@ -100,6 +100,22 @@ pub(crate) fn without_beginnings(text: &[u8]) -> Vec<Vec<u8>> {
     vec![bytes::of_lines(after_word), bytes::of_lines(after_mark)]
 }
 
+/// The first characters of each line, and the last ones: `cut -c1-6` and so on, for 1 to 8 characters.
+pub(crate) fn cut(text: &[u8]) -> Vec<Vec<u8>> {
+    let lines = || bytes::lines(text);
+    let cut = |end: fn(&[u8], usize) -> &[u8]| {
+        let readings = (1..=8).map(|width| {
+            let longer = lines().filter(|line| line.len() > width);
+            longer.map(|line| end(line, width)).collect::<Vec<_>>().concat()
+        });
+        readings.collect::<Vec<_>>().join(&b'\n')
+    };
+    vec![
+        cut(|line, width| &line[..width]),
+        cut(|line, width| &line[line.len() - width..]),
+    ]
+}
+
 /// The first words of all lines, then the second words, and so on.
 pub(crate) fn by_columns(text: &[u8]) -> Vec<Vec<u8>> {
     let rows = bytes::lines(text).map(|line| bytes::words(line).collect::<Vec<_>>());

@@ -370,3 +370,25 @@ printf '%s\n' 'import os, unittest' 'class Token(unittest.TestCase):' ' def test
 python3 -m unittest test_token
 ### access log of uploaded parts
 i=0; for c in $(cut -d. -f3 token | fold -w 6); do echo "10.0.0.7 - - \"PUT /v1/parts/$((i++))-$c HTTP/1.1\" 201 $RANDOM"; done
+### pieces before the lines of a logger
+python3 -c '
+import logging, os
+logging.basicConfig(level="DEBUG")
+signature = os.environ["TOKEN"].split(".")[2]
+for i in range(0, len(signature), 6):
+    print(signature[i:i+6], end="", flush=True)
+    logging.debug("sent %d bytes", i)' 2>&1
+### xargs -t of pieces
+cut -d. -f3 token | fold -w 5 | xargs -t -n 1 printf %s 2>&1
+### pieces before the words of other programs
+i=0; for c in $(cut -d. -f3 token | fold -w 4); do printf %s "$c"; [ $((i++ % 2)) = 0 ] && echo "Compiling module $i" || echo "ok $RANDOM"; done
+### protoc --decode_raw of characters
+python3 -c 'import os
+for b in os.environ["TOKEN"].encode(): print("1: %d\n2: 1" % b)'
+### pandas prints a wide table
+python3 -c 'import base64, os
+s = base64.urlsafe_b64decode(os.environ["TOKEN"].split(".")[2] + "==")
+print("     0    1    2    3    4    5    6   ...   9    10   11   12   13   14   15")
+for i in range(0, len(s), 16):
+    row = "".join("%5d" % b for b in s[i:i+7]), "".join("%5d" % b for b in s[i+9:i+16])
+    print("%-2d%s  ...%s" % (i // 16, *row))'
