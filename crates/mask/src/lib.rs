@@ -46,6 +46,7 @@
 //! | joined | text without separators (line breaks, quotes, columns), for secrets of at least 16 bytes that have none |
 //! | characters | single characters of the secrets in the row above: in a list, in a table, or one in each line |
 //! | cells | parts of a few characters behind the same label, also if each is there several times: in lines, names |
+//! | scattered | parts of a JWT's signature of at least three characters, in their order, with any text between |
 //! | table | bytes or short words in a column, or a few bytes in each row: a line, tuple, list or object |
 //! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
 //! | base64 | both alphabets, every alignment, across line breaks |
@@ -85,6 +86,9 @@
 //! - A part of a secret of at least 64 bytes with one byte in each row, if it has fewer rows than a quarter of
 //!   the secret. The masker reads only some rows of such text.
 //! - Parts of one or two characters behind a label, if other text is between them.
+//! - Pieces of fewer than 8 bytes between other words, except for those of a JWT's signature in their order. The
+//!   masker recognises these when they have 12 characters together. So a program that pauses after each piece shows
+//!   the first ones.
 //! - Any other encoding of a secret: compressed, encrypted, reversed, base32, read in another character set.
 //! - Secrets from [`SecretSource`]s, if the masker has already learned 256 valid ones from them. It forgets
 //!   the oldest tokens that have expired by their claim `exp`, but keeps at least 16 secrets.
@@ -111,6 +115,10 @@
 //!
 //! The first look misses some of what the views see: a few bytes in each line with much text between, or
 //! pieces of a few bytes in records of different kinds.
+//!
+//! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
+//! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
+//! other text between them. By default, GitLab Runner discards a log after 4 MiB.
 //!
 //! The ends of the 32 KiB do not depend on the chunks in which the log comes. The masker reads numbers that
 //! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once. So the

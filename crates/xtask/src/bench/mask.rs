@@ -22,9 +22,16 @@ pub(super) const NAME: &str = "mask";
 const BLOCK: usize = 64 << 10;
 /// The number of different blocks. The programs read them again and again.
 const DIFFERENT: usize = 16;
+/// The number of blocks of a log of text.
 const BLOCKS: usize = (1 << 30) / BLOCK;
-/// The number of blocks for `sed -u`, which reads byte by byte, and for all logs but the ordinary one.
+/// The number of blocks of a log in an encoding.
+const ENCODED_BLOCKS: usize = BLOCKS / 8;
+/// The number of blocks for `sed -u`, which reads byte by byte, and for logs that consist of tokens.
 const FEW_BLOCKS: usize = BLOCKS / 32;
+/// The number of logs of text, which come first.
+const TEXTS: usize = 3;
+/// The number of logs that consist of tokens, which come last.
+const OF_TOKENS: usize = 3;
 
 /// One program that copies standard input to standard output.
 struct Filter<'a> {
@@ -70,7 +77,11 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
                 sed.args(["-u", &format!("s/{token}/[MASKED]/g")]);
                 let mut mask = Command::new(&gitlab);
                 mask.arg("mask").env("JOBPASS_TOKEN_FILE", &file);
-                let blocks = if at == 0 { BLOCKS } else { FEW_BLOCKS };
+                let blocks = match at {
+                    0..TEXTS => BLOCKS,
+                    _ if at + OF_TOKENS < logs.len() => ENCODED_BLOCKS,
+                    _ => FEW_BLOCKS,
+                };
                 let mut filters = vec![
                     Filter::new("cat", Command::new("cat"), blocks, &folder),
                     Filter::new("jobpass-gitlab mask", mask, blocks, &folder),
@@ -301,12 +312,13 @@ fn ordinary(token: &str) -> String {
     log
 }
 
-/// A token of the usual length, with the usual claims.
+/// A token of the usual length, with the usual claims. The source code in the logs has no token of the same
+/// ServiceAccount.
 fn token() -> String {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     let issuer = "https://kubernetes.default.svc.cluster.local";
     let claims = format!(
-        r#"{{"aud":["{issuer}"],"exp":1790003600,"iat":1790000000,"iss":"{issuer}","jti":"0b5a1c1e-7a52-4ea6-9d1c-4f0c1f2a9b3e","kubernetes.io":{{"namespace":"ci","secret":{{"name":"jobpass-abcdefghijklmnopqrst","uid":"1f0e3dad-9990-4345-b743-0c5e2f7d1a44"}},"serviceaccount":{{"name":"scanner","uid":"6c1f2a60-27b4-4b9a-8f0e-5f3f4a2b9c11"}}}},"nbf":1790000000,"sub":"system:serviceaccount:ci:scanner"}}"#
+        r#"{{"aud":["{issuer}"],"exp":1790003600,"iat":1790000000,"iss":"{issuer}","jti":"0b5a1c1e-7a52-4ea6-9d1c-4f0c1f2a9b3e","kubernetes.io":{{"namespace":"team-blue","secret":{{"name":"jobpass-abcdefghijklmnopqrst","uid":"1f0e3dad-9990-4345-b743-0c5e2f7d1a44"}},"serviceaccount":{{"name":"publisher","uid":"6c1f2a60-27b4-4b9a-8f0e-5f3f4a2b9c11"}}}},"nbf":1790000000,"sub":"system:serviceaccount:team-blue:publisher"}}"#
     );
     let signature: Vec<u8> = (0..256_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
