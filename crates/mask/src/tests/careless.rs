@@ -1386,6 +1386,21 @@ fn pieces_beside_other_words_are_masked(#[case] name: &str, #[case] show: fn(usi
     }
 }
 
+/// One or two characters before the same text in each line.
+#[rstest]
+#[case(1)]
+#[case(2)]
+fn characters_before_the_same_words_are_masked(#[case] length: usize) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces = signature.as_bytes().chunks(length).enumerate();
+    let line = |(at, piece)| format!("{}DEBUG:root:sent {at}\n", String::from_utf8_lossy(piece));
+    let log: String = pieces.map(line).collect();
+    let out = text(&Masker::new([token.as_str()]), &log);
+    let shown = out.lines().filter(|line| !line.contains(MARK)).count();
+    assert!(shown <= 3, "{shown}: {out}");
+}
+
 /// The lines between the pieces pass, also where another tool printed the pieces twice.
 #[test]
 fn lines_between_pieces_pass() {

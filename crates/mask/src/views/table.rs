@@ -29,6 +29,9 @@ const LONGEST: usize = 23;
 const LABEL: usize = 32;
 const BEHIND: usize = 16;
 
+/// The number of bytes that are the same behind the first characters of some lines.
+const TOUCHING: usize = 6;
+
 /// How often a log can show each byte in a row: in the message and in the place of an error.
 const TIMES: RangeInclusive<usize> = 2..=3;
 
@@ -102,6 +105,7 @@ pub(crate) fn columns(text: &[u8], emit: &mut dyn FnMut(&[Cell])) {
 /// Like [`columns`], for the rows of a text and for its lines.
 fn each_table(text: &[u8], rows: &[Row], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
     labelled(text, cells, emit);
+    touching(text, emit);
     let lines = lines(rows);
     if lines.len() < rows.len() {
         each_column(text, &lines, cells, emit);
@@ -266,6 +270,30 @@ fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) 
     }
     let ways = labels.values().flatten();
     ways.for_each(|cells| each_time(cells, emit));
+}
+
+/// Calls `emit` with the first characters of all lines in which the same text touches them: a program prints
+/// characters into the log of another one, as in `eDEBUG:root:sent 1`. Does the same for the first two of each
+/// line. Other views read longer pieces.
+fn touching(text: &[u8], emit: &mut dyn FnMut(&[Cell])) {
+    for length in 1..=2 {
+        let mut labels = FxHashMap::<&[u8], Vec<Cell>>::default();
+        let mut start = 0;
+        for line in text.split(|byte| *byte == b'\n') {
+            if let Some((piece, label)) = line.split_at_checked(length)
+                && let Some(label) = label.first_chunk::<TOUCHING>()
+                && piece.iter().all(|byte| is_token_byte(*byte))
+                && label[0] != b' '
+            {
+                let cells = (start..)
+                    .zip(piece)
+                    .map(|(at, byte)| Cell::new(at..at + 1, *byte));
+                labels.entry(label).or_default().extend(cells);
+            }
+            start += line.len() + 1;
+        }
+        labels.values().for_each(|cells| each_time(cells, emit));
+    }
 }
 
 /// Calls `emit` with some cells, unless they are too few. If each byte is there several times in a row, also
