@@ -13,9 +13,9 @@ use crate::{
     stream::merged,
     text::Text,
     views::{
-        View, base64, bits, cells, characters, diff, has_carets, has_escapes, hidden, is_text, is_token_byte,
-        joined, latin, literals, narrow, numbers, padded, scattered, strings, table, uncareted, undecimal,
-        unescaped, unprinted, uses,
+        View, base64, bits, cells, chains, characters, diff, has_carets, has_escapes, hidden, is_text,
+        is_token_byte, joined, latin, literals, narrow, numbers, padded, strings, table, uncareted,
+        undecimal, unescaped, unprinted, uses,
     },
 };
 
@@ -147,8 +147,7 @@ impl<'a> Search<'a> {
         if uses(View::DecimalEscapes) && text.bytes.contains(&b'\\') {
             self.find(&undecimal(text), false);
         }
-        let secrets = self.secrets;
-        scattered(secrets, text, &mut |pieces| self.find(&pieces, true));
+        self.scattered(text);
         if depth == 0 {
             return;
         }
@@ -164,10 +163,40 @@ impl<'a> Search<'a> {
         padded(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         table(text, &mut |column| self.find(&column, false));
         bits(text, &mut |bytes| self.find(&bytes, false));
+        let secrets = self.secrets;
         cells(text, |word| secrets.may_begin(word), &mut |pieces| {
             self.text(&pieces, depth - 1);
         });
         diff(text, &mut |side| self.text(&side, depth - 1));
+    }
+
+    /// Finds the pieces of a signature that have other text between them. All pieces of a chain count as one. They
+    /// hold nothing back, because the text after them seldom continues them.
+    fn scattered(&mut self, text: &Text) {
+        if !uses(View::Scattered) {
+            return;
+        }
+        for chain in chains(self.secrets, &text.bytes[..text.sure()]) {
+            let bytes = chain.pieces.iter().cloned().flatten();
+            let stretches = merged(bytes.map(|at| text.from(at)..text.to(at)).collect());
+            let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else {
+                continue;
+            };
+            let signature = self
+                .secrets
+                .get(chain.secret)
+                .starts
+                .last()
+                .map_or(0, |start| *start as u32);
+            self.push(Piece {
+                from: first.start,
+                to: last.end,
+                secret: chain.secret,
+                part: signature + chain.part.start as u32..signature + chain.part.end as u32,
+                loss: 0,
+                stretches,
+            });
+        }
     }
 
     /// Searches base64, and the texts in it that up to `depth` views read.
@@ -478,12 +507,7 @@ impl<'a> Search<'a> {
                 last.end = to;
             }
         }
-        // Several views often find the same piece.
-        if self.pieces.len() == self.pieces.capacity() {
-            self.sort();
-            self.pieces.reserve(self.pieces.len().max(LEAST));
-        }
-        self.pieces.push(Piece {
+        self.push(Piece {
             from: begin,
             to,
             secret: place.secret,
@@ -491,6 +515,15 @@ impl<'a> Search<'a> {
             loss: self.loss(text, place.secret),
             stretches,
         });
+    }
+
+    fn push(&mut self, piece: Piece) {
+        // Several views often find the same piece.
+        if self.pieces.len() == self.pieces.capacity() {
+            self.sort();
+            self.pieces.reserve(self.pieces.len().max(LEAST));
+        }
+        self.pieces.push(piece);
     }
 
     /// The separators in the stretch of one byte, if the end of a line is among them.

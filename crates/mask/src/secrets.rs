@@ -37,6 +37,9 @@ const JOINED: usize = PIECE;
 /// contains an escape itself, the masker also searches for each form as it is.
 const SHORT: usize = 32;
 
+/// The least number of bytes of a piece that may be anywhere behind the piece before it.
+const LINK: usize = 3;
+
 /// The secrets that the masker searches for.
 pub(crate) struct Secrets {
     list: Arc<[Secret]>,
@@ -71,9 +74,6 @@ pub(crate) struct Secrets {
     /// The length of the shortest secret.
     least: usize,
 }
-
-/// The least number of bytes of a piece that may be anywhere behind the piece before it.
-const LINK: usize = 3;
 
 /// A position in a secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -283,10 +283,17 @@ impl Secrets {
             .for_each(|word| gate.add(word));
         let mut linked = Vec::new();
         for (secret, known) in (0..).zip(&list) {
-            let mut words: Vec<_> = (0..).zip(known.signature().windows(LINK)).collect();
+            let signature = known.signature();
+            if list[..secret as usize]
+                .iter()
+                .any(|other| other.signature() == signature)
+            {
+                continue;
+            }
+            let mut words: Vec<_> = (0..).zip(signature.windows(LINK)).collect();
             words.sort_unstable_by_key(|(at, word)| (*word, *at));
-            let words = words.chunk_by(|(_, one), (_, other)| one == other);
-            linked.extend(words.filter(|same| same.len() == 1).map(|same| Place {
+            let same = words.chunk_by(|(_, one), (_, other)| one == other);
+            linked.extend(same.filter(|same| same.len() == 1).map(|same| Place {
                 secret,
                 at: same[0].0,
             }));

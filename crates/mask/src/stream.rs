@@ -33,8 +33,8 @@ pub(crate) const SLICE: usize = 32 << 10;
 /// outputs of a program are longer, such as those of a failed test suite.
 const CREDIT: usize = 512 << 10;
 
-/// The number of bytes of slices that get at least a first look before the masker only glances at the rest.
-/// By default, GitLab Runner discards a longer log (`output_limit` in its `common/config.go`).
+/// The number of bytes of slices, after those that views read, that get a first look before the look becomes
+/// brief. By default, GitLab Runner discards a longer log (`output_limit` in its `common/config.go`).
 const LOOKS: usize = 4 << 20;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
@@ -240,7 +240,10 @@ impl Masker {
     /// [`LOOKS`].
     fn refill(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes).min(CREDIT);
-        self.looks = self.looks.saturating_add(LOOKS_FOR_VIEWS * bytes).min(LOOKS);
+        self.looks = self
+            .looks
+            .saturating_add(bytes.saturating_mul(LOOKS_FOR_VIEWS))
+            .min(LOOKS);
     }
 
     fn learn(&mut self) {

@@ -1050,7 +1050,7 @@ fn a_table_of_a_few_bytes_is_masked(#[case] row: &str, #[case] columns: usize, #
     let out = text(&Masker::new([token.as_str()]), &print(signature));
     let rows = signature.len() / columns;
     let masked = out.lines().filter(|line| line.contains(MARK)).count();
-    // One mark can cover all rows.
+    // If the rows have only numbers, one mark can cover all of them.
     let is_whole =
         out.trim_start_matches(|byte| char::is_ascii_digit(&byte) || byte == ' ') == format!("{MARK}\n");
     assert!(is_whole || masked + 3 >= rows, "{masked} of {rows} rows: {out}");
@@ -1384,6 +1384,43 @@ fn pieces_beside_other_words_are_masked(#[case] name: &str, #[case] show: fn(usi
         let other = print(&signature.chars().rev().collect::<String>());
         assert_eq!(text(&masker, &other), other, "{name}");
     }
+}
+
+/// A question after some pieces passes at once, also if no more pieces follow.
+#[test]
+fn pieces_beside_other_words_hold_nothing_back() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces = signature.as_bytes()[..30].chunks(6).map(String::from_utf8_lossy);
+    let lines = pieces
+        .map(|piece| format!("{piece}Checking this\n"))
+        .collect::<String>();
+    let (mut masker, mut out) = (Masker::new([token.as_str()]), Vec::new());
+    masker
+        .push(format!("{lines}Continue? [y/N] ").as_bytes(), &mut out)
+        .expect("memory takes all");
+    masker.pause(&mut out).expect("memory takes all");
+    let line = format!("{MARK}Checking this\n");
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        format!("{}Continue? [y/N] ", line.repeat(5))
+    );
+}
+
+/// A log can show each piece any number of times.
+#[test]
+fn each_copy_of_a_piece_is_masked() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces = signature.as_bytes().chunks(6).map(String::from_utf8_lossy);
+    let log: String = pieces
+        .map(|piece| format!("{piece}Checking this\n").repeat(9))
+        .collect();
+    let out = text(&Masker::new([token.as_str()]), &log);
+    assert_eq!(
+        out,
+        format!("{MARK}Checking this\n").repeat(9 * signature.len() / 6)
+    );
 }
 
 /// One or two characters before the same text in each line.

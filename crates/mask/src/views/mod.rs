@@ -34,7 +34,7 @@ pub(crate) use literals::{has_characters, literals};
 pub(crate) use numbers::{GUID, binary_byte, guid, hex_byte, negative, numbers, word_bytes};
 pub(crate) use padded::{PADDED, padded, padded_piece};
 pub(crate) use printed::{FEW as FEW_PRINTED, printed, sequence, unprinted};
-pub(crate) use scattered::{chains, scattered};
+pub(crate) use scattered::chains;
 pub(crate) use strings::{string_bytes, strings};
 pub(crate) use table::{WAYS, columns, table, values};
 pub(crate) use terminal::{Visible, hidden, visible};

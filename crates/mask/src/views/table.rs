@@ -242,7 +242,7 @@ impl Lists {
 /// Calls `emit` with the cells behind each label, once for each way to read them. A label is a word that
 /// begins with a letter, and the text between this word and the cell: `"code": 101`, `<value>101`, `x -> 101`.
 /// All words with digits are the same label, because the digits can count. Before a colon or an equals sign and
-/// a blank, a number can also be a label: `40001 = 101`.
+/// a blank, the same number in some lines can also be a label: `1: 101`.
 fn labelled(text: &[u8], cells: &[Range<usize>], emit: &mut dyn FnMut(&[Cell])) {
     let mut labels = FxHashMap::<(&[u8], &[u8]), Ways>::default();
     let is_word = |cell: &&Range<usize>| text[(*cell).clone()].iter().any(u8::is_ascii_alphanumeric);

@@ -181,7 +181,8 @@ fn remove_row_numbers(text: &[u8], tokens: &mut Vec<Token>) {
         let is_row = is_number && before.is_none_or(|before| *before == b'\n');
         is_row.then(|| value(digits, 10)).flatten()
     };
-    // The search masks the text between numbers, and words there tell people something.
+    // The search masks the text between numbers, and words there tell people something. Most words have one of
+    // these letters, and a prefix such as `0x` has none.
     let has_words = |first: usize, last: usize| {
         let line = &text[tokens[first].digits.start..tokens[last].digits.end];
         line.iter().any(|byte| matches!(byte, b'g'..=b'w' | b'G'..=b'W'))
@@ -192,16 +193,13 @@ fn remove_row_numbers(text: &[u8], tokens: &mut Vec<Token>) {
     let rows = rows.filter(|(first, end)| end - first > FEW && !has_words(*first, end - 1));
     let rows: Vec<_> = rows.map(|(first, _)| (first, number(first))).collect();
     let rows = rows.chunk_by(|(_, one), (_, other)| one.is_some_and(|one| *other == Some(one + 1)));
-    let mut numbers = rows
-        .filter(|rows| rows.len() >= ROWS)
-        .flatten()
-        .map(|(at, _)| *at)
-        .peekable();
-    if numbers.peek().is_some() {
-        let numbers: Vec<_> = numbers.collect();
-        let mut at = 0..;
-        tokens.retain(|_| at.next().is_none_or(|at| numbers.binary_search(&at).is_err()));
-    }
+    let rows = rows.filter(|rows| rows.len() >= ROWS).flatten();
+    let rows: Vec<_> = rows.map(|(at, _)| *at).collect();
+    let (mut at, mut rows) = (0, rows.into_iter().peekable());
+    tokens.retain(|_| {
+        at += 1;
+        rows.next_if_eq(&(at - 1)).is_none()
+    });
 }
 
 /// Removes every second token where these tokens grow by the same number (or 0) each time. They are indexes
