@@ -118,7 +118,8 @@
 //!
 //! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
 //! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
-//! other text between them. By default, GitLab Runner discards a log after 4 MiB.
+//! other text between them, and it can miss a piece of fewer than 16 bytes if no other one is near. By default,
+//! GitLab Runner discards a log after 4 MiB.
 //!
 //! The ends of the 32 KiB do not depend on the chunks in which the log comes. The masker reads numbers that
 //! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once. So the

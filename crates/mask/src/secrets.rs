@@ -38,7 +38,7 @@ const JOINED: usize = PIECE;
 const SHORT: usize = 32;
 
 /// The least number of bytes of a piece that may be anywhere behind the piece before it.
-const LINK: usize = 3;
+pub(crate) const LINK: usize = 3;
 
 /// The secrets that the masker searches for.
 pub(crate) struct Secrets {
@@ -359,11 +359,10 @@ impl Secrets {
         self.short.has_short(short)
     }
 
-    /// Whether a text may begin with a word of [`LINK`] bytes of a signature.
+    /// Whether a word of [`LINK`] bytes may be one of a signature. The first byte is the lowest one.
     #[inline]
-    pub(crate) fn may_link(&self, text: &[u8]) -> bool {
-        text.first_chunk::<LINK>()
-            .is_some_and(|word| self.links.has(short_word(word)))
+    pub(crate) fn may_link(&self, word: u32) -> bool {
+        self.links.has(u64::from(word) | (LINK as u64) << 56)
     }
 
     /// The places in signatures of the word of [`LINK`] bytes with which a text begins. Leaves out words that a

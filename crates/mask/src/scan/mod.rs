@@ -25,7 +25,7 @@ use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, ta
 use self::dense::dense;
 use self::few::Few;
 use crate::{
-    ANYWHERE, ESCAPE, LEAST,
+    ANYWHERE, ESCAPE, LEAST, PIECE,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
     grams::{SHORT_WORD, word},
     secrets::Secrets,
@@ -48,9 +48,8 @@ const SEEN_IN_NUMBERS: usize = LEAST;
 /// one of these words.
 const GRID: usize = LEAST + 1 - SHORT_WORD;
 
-/// The number of short words of the grid that a brief look looks up at once, and the number of their bytes.
-const AT_ONCE: usize = 8;
-const BYTES_AT_ONCE: usize = AT_ONCE * GRID;
+/// Like [`GRID`], for a brief look. Every stretch of [`PIECE`] bytes has one of these words.
+const BRIEF_GRID: usize = PIECE + 1 - SHORT_WORD;
 
 /// The bits of every fifth byte of a block.
 const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
@@ -205,7 +204,8 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     if !look.is_brief {
         return stages(look, text, depth, see);
     }
-    each_fifth(look, text, see);
+    let step = if look.least < SEEN { GRID } else { BRIEF_GRID };
+    words_at(look.secrets, text, step, look.least, see);
     for part in dense(text) {
         stages(look, &text[part.clone()], depth, &mut |found| {
             see(part.start + found.start..part.start + found.end);
@@ -244,6 +244,9 @@ fn stages(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<u
     }
     if scan.goes_on() {
         scan.labelled(see);
+    }
+    // In dense text, a piece of a few characters is seldom one of a signature.
+    if scan.goes_on() && !look.is_brief {
         for chain in chains(look.secrets, text) {
             chain.pieces.into_iter().for_each(&mut *see);
         }
@@ -945,37 +948,6 @@ fn is_parted(tokens: u64, mixed: bool) -> bool {
 fn words(secrets: &Secrets, text: &[u8], least: usize, see: &mut dyn FnMut(Range<usize>)) {
     let stride = least.min(secrets.shortest()) + 1 - SHORT_WORD;
     words_at(secrets, text, stride, least, see);
-}
-
-/// Looks up the words of a text on the grid. It has one branch for several words, because most text has none.
-fn each_fifth(look: Look<'_>, text: &[u8], see: &mut dyn FnMut(Range<usize>)) {
-    let mut at = 0;
-    while let Some(bytes) = text[at..].first_chunk::<BYTES_AT_ONCE>() {
-        let mut may_have = false;
-        for word in 0..AT_ONCE {
-            let word = [0, 1, 2, 3].map(|byte| bytes[GRID * word + byte]);
-            may_have |= look.secrets.may_have(u32::from_le_bytes(word));
-        }
-        let mut next = at + BYTES_AT_ONCE;
-        if may_have {
-            let mut seen_to = at;
-            for at in (at..next).step_by(GRID) {
-                if at >= seen_to
-                    && let Some(part) = look.secrets.seen_near(text, at, look.least)
-                {
-                    seen_to = part.end;
-                    see(part);
-                }
-            }
-            next = next.max(seen_to);
-        }
-        at = next;
-    }
-    // A word of the rest can begin before it.
-    let rest = at.saturating_sub(LEAST);
-    words_at(look.secrets, &text[rest..], GRID, look.least, &mut |part| {
-        see(rest + part.start..rest + part.end);
-    });
 }
 
 /// Looks up the words of a text that are `stride` bytes apart.

