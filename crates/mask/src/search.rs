@@ -177,8 +177,14 @@ impl<'a> Search<'a> {
             return;
         }
         for chain in chains(self.secrets, &text.bytes[..text.sure()]) {
-            let bytes = chain.pieces.iter().cloned().flatten();
-            let stretches = merged(bytes.map(|at| text.from(at)..text.to(at)).collect());
+            let mut stretches: Vec<Range<u32>> = Vec::new();
+            for at in chain.pieces.into_iter().flatten() {
+                let (from, to) = (text.from(at), text.to(at));
+                match stretches.last_mut().filter(|last| last.end == from) {
+                    Some(last) => last.end = to,
+                    None => stretches.push(from..to),
+                }
+            }
             let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else {
                 continue;
             };

@@ -6,6 +6,7 @@ use std::ops::Range;
 use rustc_hash::FxHashMap;
 
 use crate::{
+    ANYWHERE,
     secrets::{LINK, Place, Secrets},
     text::LONGEST_GAP,
 };
@@ -24,7 +25,7 @@ pub(crate) struct Chain {
     pub(crate) secret: u32,
     /// The part of the signature that all pieces show together.
     pub(crate) part: Range<usize>,
-    /// The places of the pieces in the text, in order.
+    /// The places of the pieces in the text, in order. Leaves out those that other views find.
     pub(crate) pieces: Vec<Range<usize>>,
 }
 
@@ -99,12 +100,14 @@ fn of_nodes(secret: u32, mut nodes: Vec<Node>) -> impl Iterator<Item = Chain> {
             pieces: Vec::new(),
         });
         chain.part.end = chain.part.end.max(node.part.end);
-        chain.pieces.push(node.link.piece.clone());
+        if node.link.piece.len() < ANYWHERE {
+            chain.pieces.push(node.link.piece.clone());
+        }
         if let Some(before) = node.before {
             nodes[before].is_in_chain = true;
         }
     }
-    // Other views find a piece that needs no other one.
+    // A piece that needs no other one is not scattered.
     let chains = chains.into_values().filter(|chain| chain.pieces.len() > 1);
     chains.map(|mut chain| {
         chain.pieces.reverse();
