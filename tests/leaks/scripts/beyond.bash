@@ -72,8 +72,6 @@ node -e 'console.log([...process.env.TOKEN].map(c => c.charCodeAt(0).toString(36
 python3 -c 'import os; print(", ".join("8\x27d%d" % b for b in os.environ["TOKEN"].encode()))'
 ### Perl's Storable of the characters
 perl -MStorable=freeze -e 'print unpack("H*", freeze([split //, $ENV{TOKEN}])), "\n"'
-### set -x of a loop over the token
-set -x; for ((i = 700; i < 1042; i += 4)); do expr substr "$TOKEN" $i 4; done
 ### decimal numbers with an exponent
 python3 -c 'import os; print(" ".join("%e" % b for b in os.environ["TOKEN"].encode()))'
 ### binary numbers of Verilog

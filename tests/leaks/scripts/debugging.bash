@@ -392,3 +392,5 @@ print("     0    1    2    3    4    5    6   ...   9    10   11   12   13   14 
 for i in range(0, len(s), 16):
     row = "".join("%5d" % b for b in s[i:i+7]), "".join("%5d" % b for b in s[i+9:i+16])
     print("%-2d%s  ...%s" % (i // 16, *row))'
+### set -x of a loop over the token
+set -x; for ((i = 700; i < 1042; i += 4)); do expr substr "$TOKEN" $i 4; done
