@@ -1407,6 +1407,23 @@ fn pieces_beside_other_words_hold_nothing_back() {
     );
 }
 
+/// Words after a whole token that are also in its signature pass.
+#[test]
+fn words_of_a_signature_after_a_token_pass() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let words = signature
+        .as_bytes()
+        .chunks(3)
+        .map(String::from_utf8_lossy)
+        .rev()
+        .step_by(2);
+    let words = words.collect::<Vec<_>>().join(", ");
+    let log = format!("token: {token}\n{words}\n");
+    let out = text(&Masker::new([token.as_str()]), &log);
+    assert_eq!(out, format!("token: {MARK}\n{words}\n"));
+}
+
 /// A log can show each piece any number of times.
 #[test]
 fn each_copy_of_a_piece_is_masked() {

@@ -19,6 +19,9 @@ const LEAST_IN_CHAIN: usize = 12;
 /// text has few.
 const MOST_BEFORE: usize = 64;
 
+/// The greatest number of bytes after a piece that look like its next bytes by chance.
+const CHANCE: usize = 2;
+
 /// Some pieces of a signature that continue each other. A log can show each of them several times, such as once
 /// in a trace and once as output.
 pub(crate) struct Chain {
@@ -117,11 +120,13 @@ fn of_nodes(secret: u32, mut nodes: Vec<Node>) -> impl Iterator<Item = Chain> {
 
 impl Link {
     /// Whether a piece continues this one, or is the same one again. Text after a piece can look like a few
-    /// more bytes of it.
+    /// more bytes of it. After a whole signature, other words can look like any part of it.
     fn is_before(&self, link: &Self) -> bool {
         let distance = link.piece.start.checked_sub(self.piece.end);
-        distance.is_some_and(|distance| distance <= LONGEST_GAP as usize)
-            && (self.from..=self.from + self.piece.len()).contains(&link.from)
+        let end = self.from + self.piece.len();
+        let is_next = (end.saturating_sub(CHANCE)..=end).contains(&link.from) && link.from > self.from;
+        let is_same = link.from == self.from && link.piece.len() + CHANCE >= self.piece.len();
+        distance.is_some_and(|distance| distance <= LONGEST_GAP as usize) && (is_next || is_same)
     }
 }
 
