@@ -48,7 +48,7 @@
 //! | cells | parts of a few characters behind the same label, also if each is there several times: in lines, names |
 //! | scattered | parts of a JWT's signature of at least three characters, in their order, with any text between |
 //! | table | bytes or short words in a column, or a few bytes in each row: a line, tuple, list or object |
-//! | labels | characters or numbers behind the same label: `"code": 101` in some lines of each object |
+//! | labels | characters or numbers behind the same label: `"code": 101`; one or two before it: `eDEBUG:root` |
 //! | base64 | both alphabets, every alignment, across line breaks |
 //! | hexadecimal | any case and grouping, lists, signs, escapes, words, dumps with addresses and text columns |
 //! | numbers | bytes in lists and tables, decimal, octal and binary; larger integers; GUIDs; text columns of dumps |
@@ -116,7 +116,7 @@
 //! The first look misses some of what the views see: a few bytes in each line with much text between, or
 //! pieces of a few bytes in records of different kinds.
 //!
-//! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
+//! After another 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
 //! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
 //! other text between them, and it can miss a piece of fewer than 16 bytes if no other one is near. By default,
 //! GitLab Runner discards a log after 4 MiB.

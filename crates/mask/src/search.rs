@@ -188,17 +188,11 @@ impl<'a> Search<'a> {
             let (Some(first), Some(last)) = (stretches.first(), stretches.last()) else {
                 continue;
             };
-            let signature = self
-                .secrets
-                .get(chain.secret)
-                .starts
-                .last()
-                .map_or(0, |start| *start as u32);
             self.push(Piece {
                 from: first.start,
                 to: last.end,
                 secret: chain.secret,
-                part: signature + chain.part.start as u32..signature + chain.part.end as u32,
+                part: chain.part.start as u32..chain.part.end as u32,
                 loss: 0,
                 stretches,
             });

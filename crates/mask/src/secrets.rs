@@ -61,7 +61,7 @@ pub(crate) struct Secrets {
     random: Vec<Range<u32>>,
     /// The words of [`LINK`] bytes that are in a JWT's signature only once.
     links: Grams,
-    /// The places of these words, sorted by the word. They count from the beginning of the signature.
+    /// The places of these words, sorted by the word.
     linked: Vec<Place>,
     /// The positions of the words of `gate` in `shown`, sorted by the word.
     words: Vec<u32>,
@@ -290,7 +290,8 @@ impl Secrets {
             {
                 continue;
             }
-            let mut words: Vec<_> = (0..).zip(signature.windows(LINK)).collect();
+            let first = (known.bytes.len() - signature.len()) as u32;
+            let mut words: Vec<_> = (first..).zip(signature.windows(LINK)).collect();
             words.sort_unstable_by_key(|(at, word)| (*word, *at));
             let same = words.chunk_by(|(_, one), (_, other)| one == other);
             linked.extend(same.filter(|same| same.len() == 1).map(|same| Place {
@@ -298,7 +299,7 @@ impl Secrets {
                 at: same[0].0,
             }));
         }
-        let word_of = |place: &Place| &list[place.secret as usize].signature()[place.at as usize..][..LINK];
+        let word_of = |place: &Place| &list[place.secret as usize].bytes[place.at as usize..][..LINK];
         linked.sort_unstable_by_key(|place| (word_of(place), place.secret));
         let mut links = Grams::with_room(linked.len());
         linked
@@ -369,15 +370,10 @@ impl Secrets {
     /// signature has several times.
     pub(crate) fn linked(&self, text: &[u8]) -> impl Iterator<Item = Place> {
         let word = &text[..LINK];
-        let word_of = |place: &Place| &self.signature(place.secret)[place.at as usize..][..LINK];
+        let word_of = |place: &Place| &self.get(place.secret).bytes[place.at as usize..][..LINK];
         let first = self.linked.partition_point(|place| word_of(place) < word);
         let places = self.linked[first..].iter().copied();
         places.take_while(move |place| word_of(place) == word)
-    }
-
-    /// The signature of a secret. Empty if it is no JWT.
-    pub(crate) fn signature(&self, secret: u32) -> &[u8] {
-        self.get(secret).signature()
     }
 
     /// Like [`seen`](Self::seen), for the words of which the short word at `at` is a part.

@@ -3,7 +3,7 @@
 //! The *window* is the part of the stream that the masker has in memory. Text is *decided* when
 //! the masker knows all pieces of secrets in it. *Views* decode the window. A fast log fills one *slice* after
 //! another. After [`CREDIT`] bytes of slices, the *first look* ([`scan`]) finds out whether the views need to
-//! read the window. After [`LOOKS`] bytes, this look is *brief*.
+//! read the window. After [`LOOKS`] more, this look is *brief*.
 
 use std::{
     borrow::Cow,

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, ops::Range};
 
-use super::{DIGITS, LONG, LONG_RUN, Look, SEEN_IN_NUMBERS, only, scan, words};
+use super::{DIGITS, LONG, LONG_RUN, Look, SEEN_IN_NUMBERS, count, only, scan, words};
 use crate::{
     LEAST,
     grams::{SHORT_WORD, word},
@@ -254,31 +254,34 @@ impl Numbers {
     }
 }
 
-/// Whether a list of numbers can have each byte.
-const LISTED: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_hexdigit();
-        byte += 1;
-    }
-    let others = b" ,;:x\\%&#u\n\r\"'[]";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
-
 /// Whether the numbers of a text stand for text that is itself numbers, in one of the ways to read them.
 pub(crate) fn is_of_numbers(text: &[u8]) -> bool {
-    let is_listed = |text: &[u8]| {
-        let listed = text.iter().filter(|byte| LISTED[usize::from(**byte)]);
-        listed.count() > text.len() / 4 * 3
+    let is_of_list = |byte: u8| {
+        let is_other = || {
+            matches!(
+                byte,
+                b' ' | b','
+                    | b';'
+                    | b':'
+                    | b'x'
+                    | b'\\'
+                    | b'%'
+                    | b'&'
+                    | b'#'
+                    | b'u'
+                    | b'\n'
+                    | b'\r'
+                    | b'"'
+                    | b'\''
+                    | b'['
+                    | b']'
+            )
+        };
+        byte.is_ascii_hexdigit() || is_other()
     };
+    let is_listed = |text: &[u8]| count(text, is_of_list) > text.len() / 4 * 3;
     // The letters of `&#x6c, ` are not decimal digits.
-    let has_digits = || text.iter().filter(|byte| byte.is_ascii_digit()).count() >= text.len() / 5;
+    let has_digits = || count(text, |byte| byte.is_ascii_digit()) >= text.len() / 5;
     if !has_digits() || !is_listed(text) {
         return false;
     }

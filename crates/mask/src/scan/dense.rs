@@ -125,3 +125,24 @@ impl Counts {
             || self.high < LATIN && (self.words >= SHORT_WORDS || self.alone >= ALONE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A brief look decodes nothing in an ordinary log, in prose or in source code.
+    #[test]
+    fn ordinary_text_is_not_dense() {
+        let line =
+            "2026-11-24T10:00:01.123Z INFO  [worker-7] GET /api/v1/pods/app-1f0e3dad9990434b 200 in 12 ms\n";
+        let sources = [
+            include_str!("mod.rs"),
+            include_str!("../../README.md"),
+            &line.repeat(50),
+        ];
+        for text in sources {
+            let found = dense(text.as_bytes());
+            assert!(found.is_empty(), "{found:?} of {text}");
+        }
+    }
+}

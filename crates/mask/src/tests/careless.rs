@@ -5,11 +5,6 @@ use rstest::rstest;
 use super::*;
 use crate::{ANYWHERE, Encoding, Form, forms};
 
-fn lines(text: &str, columns: usize, end: &str) -> String {
-    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
-    lines.map(|line| format!("{line}{end}")).collect()
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -1422,6 +1417,21 @@ fn words_of_a_signature_after_a_token_pass() {
     let log = format!("token: {token}\n{words}\n");
     let out = text(&Masker::new([token.as_str()]), &log);
     assert_eq!(out, format!("token: {MARK}\n{words}\n"));
+}
+
+/// Words that continue a row of a folded token pass.
+#[test]
+fn words_that_continue_a_long_piece_pass() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let words = signature
+        .as_bytes()
+        .chunks_exact(20)
+        .map(|row| String::from_utf8_lossy(&row[..3]));
+    let words = words.rev().collect::<Vec<_>>().join(", ");
+    let log = format!("{}end\n{words}\n", lines(signature, 20, "\n"));
+    let out = text(&Masker::new([token.as_str()]), &log);
+    assert!(out.ends_with(&format!("end\n{words}\n")), "{out}");
 }
 
 /// A log can show each piece any number of times.

@@ -18,29 +18,24 @@ fn ordinary(lines: usize) -> String {
     (0..lines).map(line).collect()
 }
 
-fn in_lines(text: &str, columns: usize) -> String {
-    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
-    lines.map(|line| format!("{line}\n")).collect()
-}
-
 #[rstest]
 #[case("as it is", |token: &str| token.to_owned())]
-#[case("in lines", |token: &str| in_lines(token, 40))]
+#[case("in lines", |token: &str| lines(token, 40, "\n"))]
 #[case("base64", |token: &str| STANDARD.encode(token))]
-#[case("base64 of JSON in lines", |token: &str| in_lines(&STANDARD.encode(format!("{{\"auth\": \"{token}\"}}")), 76))]
-#[case("base64, twice", |token: &str| in_lines(&STANDARD.encode(STANDARD.encode(format!("token: {token}"))), 76))]
-#[case("hexadecimal", |token: &str| in_lines(&each_byte(token.as_bytes(), "", |byte| format!("{byte:02x}")), 60))]
-#[case("C", |token: &str| in_lines(&each_byte(token.as_bytes(), ", ", |byte| format!("0x{byte:02x}")), 72))]
+#[case("base64 of JSON in lines", |token: &str| lines(&STANDARD.encode(format!("{{\"auth\": \"{token}\"}}")), 76, "\n"))]
+#[case("base64, twice", |token: &str| lines(&STANDARD.encode(STANDARD.encode(format!("token: {token}"))), 76, "\n"))]
+#[case("hexadecimal", |token: &str| lines(&each_byte(token.as_bytes(), "", |byte| format!("{byte:02x}")), 60, "\n"))]
+#[case("C", |token: &str| lines(&each_byte(token.as_bytes(), ", ", |byte| format!("0x{byte:02x}")), 72, "\n"))]
 #[case("decimal", |token: &str| each_byte(token.as_bytes(), ", ", |byte| byte.to_string()))]
 #[case("decimal, one a line", |token: &str| each_byte(token.as_bytes(), "\n", |byte| byte.to_string()))]
-#[case("octal", |token: &str| in_lines(&each_byte(token.as_bytes(), " ", |byte| format!("{byte:03o}")), 64))]
-#[case("binary", |token: &str| in_lines(&each_byte(token.as_bytes(), " ", |byte| format!("{byte:08b}")), 54))]
+#[case("octal", |token: &str| lines(&each_byte(token.as_bytes(), " ", |byte| format!("{byte:03o}")), 64, "\n"))]
+#[case("binary", |token: &str| lines(&each_byte(token.as_bytes(), " ", |byte| format!("{byte:08b}")), 54, "\n"))]
 #[case("percent", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("%{byte:02X}")))]
 #[case("entities", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("&#{byte};")))]
 #[case("escapes", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("\\u{byte:04x}")))]
-#[case("one character a line", |token: &str| in_lines(token, 1))]
+#[case("one character a line", |token: &str| lines(token, 1, "\n"))]
 #[case("list of characters", |token: &str| each_byte(token.as_bytes(), ", ", |byte| format!("'{}'", char::from(*byte))))]
-#[case("four characters a line", |token: &str| in_lines(token, 4))]
+#[case("four characters a line", |token: &str| lines(token, 4, "\n"))]
 #[case("coloured characters", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("\x1b[32m{}", char::from(*byte))))]
 #[case("decoded, as Latin-1", |token: &str| URL_SAFE_NO_PAD.decode(token.rsplit('.').next().unwrap_or(token)).expect("base64").into_iter().map(char::from).collect())]
 fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&str) -> String) {

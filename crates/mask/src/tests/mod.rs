@@ -69,6 +69,11 @@ fn quick(masker: &Masker) -> Masker {
     masker
 }
 
+fn lines(text: &str, columns: usize, end: &str) -> String {
+    let lines = text.as_bytes().chunks(columns).map(String::from_utf8_lossy);
+    lines.map(|line| format!("{line}{end}")).collect()
+}
+
 fn each_byte(bytes: &[u8], between: &str, show: impl Fn(&u8) -> String) -> String {
     bytes.iter().map(show).collect::<Vec<_>>().join(between)
 }

@@ -26,7 +26,7 @@ const CHANCE: usize = 2;
 /// in a trace and once as output.
 pub(crate) struct Chain {
     pub(crate) secret: u32,
-    /// The part of the signature that all pieces show together.
+    /// The part of the secret that all pieces show together.
     pub(crate) part: Range<usize>,
     /// The places of the pieces in the text, in order. Leaves out those that other views find.
     pub(crate) pieces: Vec<Range<usize>>,
@@ -37,7 +37,7 @@ pub(crate) struct Chain {
 struct Link {
     /// The place of the piece in the text.
     piece: Range<usize>,
-    /// The beginning of the piece in the signature.
+    /// The beginning of the piece in the secret.
     from: usize,
 }
 
@@ -48,7 +48,7 @@ struct Node {
     before: Option<usize>,
     /// The index of the first piece.
     first: usize,
-    /// The part of the signature that the pieces up to here show.
+    /// The part of the secret that the pieces up to here show.
     part: Range<usize>,
     is_in_chain: bool,
 }
@@ -120,12 +120,14 @@ fn of_nodes(secret: u32, mut nodes: Vec<Node>) -> impl Iterator<Item = Chain> {
 
 impl Link {
     /// Whether a piece continues this one, or is the same one again. Text after a piece can look like a few
-    /// more bytes of it. After a whole signature, other words can look like any part of it.
+    /// more bytes of it. A program cuts a token into pieces of about the same length, so a word that looks like a
+    /// few bytes does not continue a long piece.
     fn is_before(&self, link: &Self) -> bool {
         let distance = link.piece.start.checked_sub(self.piece.end);
-        let end = self.from + self.piece.len();
-        let is_next = (end.saturating_sub(CHANCE)..=end).contains(&link.from) && link.from > self.from;
-        let is_same = link.from == self.from && link.piece.len() + CHANCE >= self.piece.len();
+        let (length, end) = (self.piece.len(), self.from + self.piece.len());
+        let continues = (end.saturating_sub(CHANCE)..=end).contains(&link.from) && link.from > self.from;
+        let is_next = continues && 2 * link.piece.len() >= length;
+        let is_same = link.from == self.from && link.piece.len() + CHANCE >= length;
         distance.is_some_and(|distance| distance <= LONGEST_GAP as usize) && (is_next || is_same)
     }
 }
@@ -149,7 +151,7 @@ fn each_link(secrets: &Secrets, text: &[u8], see: &mut dyn FnMut(u32, Link)) {
             if latest.iter().any(is_of) {
                 continue;
             }
-            let (before, after) = secrets.signature(secret).split_at(from);
+            let (before, after) = secrets.get(secret).bytes().split_at(from);
             let same = |(one, other): &(&u8, &u8)| one == other;
             let pairs = before.iter().rev().zip(text[..at].iter().rev());
             let first = pairs.take_while(same).count();
