@@ -141,7 +141,7 @@ impl<'a> Search<'a> {
                 self.find(&joined(&plain), true);
             }
             if depth > 0 {
-                self.text(&plain, depth - 1);
+                self.changed(&plain, text, depth - 1);
             }
         }
         if uses(View::DecimalEscapes) && text.bytes.contains(&b'\\') {
@@ -152,10 +152,7 @@ impl<'a> Search<'a> {
             return;
         }
         if uses(View::Escapes) && has_escapes(&text.bytes) {
-            let plain = unescaped(text);
-            if plain.bytes != text.bytes || plain.unsure.is_some() {
-                self.text(&plain, depth - 1);
-            }
+            self.changed(&unescaped(text), text, depth - 1);
         }
         numbers(text, &mut |bytes| self.bytes(&bytes, depth - 1));
         literals(text, &mut |bytes| self.bytes(&bytes, depth - 1));
@@ -168,6 +165,19 @@ impl<'a> Search<'a> {
             self.text(&pieces, depth - 1);
         });
         diff(text, &mut |side| self.text(&side, depth - 1));
+    }
+
+    /// Searches a text that a view made from another one, but only near the bytes that the view changed. The
+    /// search has read the rest in the other text.
+    fn changed(&mut self, text: &Text, before: &Text, depth: usize) {
+        for part in text.changed(before) {
+            // A copy of a long text takes much memory.
+            if part == (0..text.len()) {
+                self.text(text, depth);
+            } else {
+                self.text(&text.part(part), depth);
+            }
+        }
     }
 
     /// Finds the pieces of a signature that have other text between them. All pieces of a chain count as one. They

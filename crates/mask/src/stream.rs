@@ -531,7 +531,7 @@ pub(crate) fn merged<P: Copy + Ord>(mut stretches: Vec<Range<P>>) -> Vec<Range<P
 
 /// The beginning of the line around a position. If that is more than [`LINE`] bytes before, the beginning of
 /// the number or word around the position, or the position itself.
-fn line_start(text: &[u8], position: usize) -> usize {
+pub(crate) fn line_start(text: &[u8], position: usize) -> usize {
     let from = position.saturating_sub(LINE);
     let before = &text[from..position];
     match memchr::memrchr(b'\n', before) {

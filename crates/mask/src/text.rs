@@ -6,8 +6,13 @@
 
 use std::ops::Range;
 
+use crate::stream::line_start;
+
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
 pub(crate) const LONGEST_GAP: u32 = 1024;
+
+/// The number of bytes before and after a change that can belong to one piece with it.
+const NEAR: usize = 2 * LONGEST_GAP as usize;
 
 /// The byte between two bytes that are far apart in the log. No piece spans it, unless the secret itself has
 /// a line break there.
@@ -30,7 +35,7 @@ pub(crate) struct Text {
 }
 
 /// The stretch of the log that a byte stands for.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     from: u32,
     /// The end of the stretch. The highest bit tells whether the view left out a separator right before the
@@ -181,6 +186,35 @@ impl Text {
             goes_on: self.goes_on,
             ..self.part(0..self.sure())
         }
+    }
+
+    /// The parts of this text that are near a change, if a view made this text from another one. Each begins with
+    /// a whole line.
+    pub(crate) fn changed(&self, before: &Self) -> Vec<Range<usize>> {
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        let mut change = |at: usize| {
+            let end = self.len().min(at + NEAR);
+            match parts.last_mut().filter(|last| at <= last.end + NEAR) {
+                Some(last) => last.end = end,
+                None => parts.push(line_start(&self.bytes, at.saturating_sub(NEAR))..end),
+            }
+        };
+        let mut old = 0;
+        for at in 0..self.len() {
+            let is_same = |old: usize| {
+                before.places.get(old) == Some(&self.places[at]) && before.bytes[old] == self.bytes[at]
+            };
+            if !is_same(old) {
+                change(at);
+                let is_before = |place: &&Place| place.from < self.from(at);
+                old += before.places[old..].iter().take_while(is_before).count();
+            }
+            old += usize::from(is_same(old));
+        }
+        if old < before.len() || self.unsure != before.unsure {
+            change(self.len());
+        }
+        parts
     }
 
     /// The number of bytes that later text of the log cannot change.

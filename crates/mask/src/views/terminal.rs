@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use super::{View, is_token_byte, uses};
+use super::{View, is_token_byte, printed::sequence, uses};
 use crate::{
     ESCAPE, LEAST,
     classes::{Bits, specials},
@@ -25,6 +25,7 @@ pub(crate) struct Visible<'a> {
     /// Whether a part of a secret or of a number may be in text that the terminal does not show, or on both
     /// sides of such text.
     pub(crate) hides: bool,
+    /// Whether the text has a part that the terminal does not show, other than colours.
     has_hidden: bool,
     /// The beginning of a control sequence that the text does not complete.
     pub(crate) unsure: Option<u32>,
@@ -80,7 +81,8 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
         // A short secret has no digit to lose.
         seen.hides |= length > 0 && secrets.least() < LONG;
-        seen.has_hidden |= length > 0;
+        // The digits of a colour are no part of a secret, unless `hides` says so.
+        seen.has_hidden |= length > 0 && (rest[0] != ESCAPE || length != 1 + sequence(&rest[1..]));
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
             if goes_on && is_incomplete(rest) {
@@ -136,9 +138,10 @@ impl<'a> Visible<'a> {
         }
     }
 
-    /// Whether the text has a part that a terminal does not show.
+    /// Whether a view may read more in all bytes of the text than in those that the terminal shows. Most logs
+    /// hide only colours.
     pub(crate) fn has_hidden(&self) -> bool {
-        self.has_hidden
+        self.has_hidden || self.hides
     }
 
     /// A part of the visible bytes as a text.
