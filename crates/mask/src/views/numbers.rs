@@ -8,7 +8,7 @@ use super::{
     tokens::{ADDRESS, BITS, Kind, LONG, Token, Tokens, hex_value, is_negative_byte, without_sign},
     uses,
 };
-use crate::text::Text;
+use crate::text::{LONGEST_GAP, Text};
 
 /// Calls `emit` with the bytes that the numbers in a text stand for: one text for each way to read them. Also
 /// calls it with the text columns of dumps.
@@ -216,8 +216,7 @@ impl Reader<'_> {
         let mut begins = begins.skip_while(|begin| *begin < phase).peekable();
         let values = digits.values.get(phase..).unwrap_or_default().chunks_exact(2);
         let places = digits.at.get(phase..).unwrap_or_default().chunks_exact(2);
-        let unsure = places.remainder().first();
-        let unsure = unsure.map(|rest| self.text.from(*rest as usize));
+        let rest = places.remainder().first().map(|rest| *rest as usize);
         for ((pair, places), at) in values.zip(places).zip((phase..).step_by(2)) {
             let (from, to) = (
                 self.text.from(places[0] as usize),
@@ -229,9 +228,7 @@ impl Reader<'_> {
             }
             out.push_near(pair[0] << 4 | pair[1], from, to, is_first);
         }
-        // A long token stays a number, whatever follows.
-        let token = self.open_token().filter(|token| token.digits.len() < LONG);
-        self.end(&mut out, unsure, token);
+        self.end(&mut out, rest, LONG);
         out
     }
 
@@ -262,7 +259,7 @@ impl Reader<'_> {
         }
         for (mut text, (view, ..)) in out.into_iter().zip(WAYS) {
             if uses(view) {
-                self.end(&mut text, None, self.open_token());
+                self.end(&mut text, None, LENGTHS);
                 emit(text);
             }
         }
@@ -280,25 +277,25 @@ impl Reader<'_> {
                 out.push_near(byte, from, to, std::mem::take(&mut begins));
             }
         }
-        self.end(&mut out, None, self.open_token());
+        self.end(&mut out, None, LENGTHS);
         out
     }
 
-    fn open_token(&self) -> Option<&Token> {
-        self.tokens.get(self.open)
-    }
-
-    /// Marks the end of a text that may go on. `token` is the first number that more text can change.
-    fn end(&self, out: &mut Text, unsure: Option<u32>, token: Option<&Token>) {
+    /// Marks the end of a text that may go on. `rest` is a digit without its pair. A number of `long` digits
+    /// stays a number, whatever follows.
+    fn end(&self, out: &mut Text, rest: Option<usize>, long: usize) {
         let end = self.tokens.last().map_or(0, |token| token.digits.end);
         out.parted_at_end = self.text.bytes[end..].contains(&b'\n') || self.text.parted_at_end;
-        let token = token.filter(|_| self.text.goes_on);
-        out.unsure = token
-            .map(|token| self.text.from(token.digits.start))
-            .into_iter()
-            .chain(unsure)
-            .chain(self.text.unsure)
-            .min();
+        let open = self.tokens.get(self.open).map(|token| &token.digits);
+        let open = open.filter(|open| self.text.goes_on && open.len() < long);
+        let open = open.map(|open| open.start).into_iter().chain(rest).min();
+        // No view joins bytes that are far apart.
+        let is_near = |from: &u32| {
+            let last = self.text.len().checked_sub(1);
+            last.is_some_and(|last| self.text.to(last).saturating_sub(*from) <= LONGEST_GAP)
+        };
+        let open = open.map(|at| self.text.from(at)).filter(is_near);
+        out.unsure = open.into_iter().chain(self.text.unsure).min();
         out.goes_on = self.text.goes_on && is_near_end(out, self.text);
     }
 }
