@@ -116,10 +116,13 @@
 //! The first look misses some of what the views see: a few bytes in each line with much text between, or
 //! pieces of a few bytes in records of different kinds.
 //!
-//! After another 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
-//! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
-//! other text between them, and it can miss a piece of fewer than 16 bytes if no other one is near. By default,
-//! GitLab Runner discards a log after 4 MiB.
+//! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
+//! dense with digits, escapes, base64, or characters that stand alone. Of a long dense text it reads samples. The
+//! text between two samples is shorter than the hexadecimal digits of an RS256 signature. The look misses numbers
+//! and characters that have other text between them, and it can miss a piece of fewer than 16 bytes if no other one
+//! is near. If it has found something in 512 KiB of such parts, the views read no more of them. The masker then
+//! masks each place that the look finds, together with the rest of the line, or with up to 2 KiB of the dense text
+//! on each side. By default, GitLab Runner discards a log after 4 MiB.
 //!
 //! The ends of the 32 KiB do not depend on the chunks in which the log comes. The masker reads numbers that
 //! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once. So the

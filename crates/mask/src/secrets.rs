@@ -450,6 +450,12 @@ impl Secrets {
         begun.next()
     }
 
+    /// The number of bytes of the longest secret.
+    pub(crate) fn longest(&self) -> usize {
+        let lengths = self.list.iter().map(|secret| secret.bytes.len());
+        lengths.max().unwrap_or_default()
+    }
+
     /// The set of words of the secrets themselves.
     pub(crate) fn grams(&self) -> &Grams {
         &self.grams

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::{Look, count, is_binary, is_of_numbers, scan},
+    scan::{Look, SKIPPED, count, is_binary, is_brief_enough, is_of_numbers, scan, scan_briefly},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
@@ -34,8 +34,9 @@ pub(crate) const SLICE: usize = 32 << 10;
 const CREDIT: usize = 512 << 10;
 
 /// The number of bytes of slices, after those that views read, that get a first look before the look becomes
-/// brief. By default, GitLab Runner discards a longer log (`output_limit` in its `common/config.go`).
-const LOOKS: usize = 4 << 20;
+/// brief. By default, GitLab Runner discards a log of more than 4 MiB (`output_limit` in its
+/// `common/config.go`).
+const LOOKS: usize = (4 << 20) - CREDIT;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
@@ -108,6 +109,9 @@ pub struct Masker {
     pub(crate) credit: usize,
     /// The number of bytes of slices that still get a first look.
     pub(crate) looks: usize,
+    /// The number of bytes of slices in which a brief look finds something that views may still read. Then the
+    /// masker masks more than the views would.
+    pub(crate) finds: usize,
     /// Whether each search begins with a first look. Tests of the first look set this.
     pub(crate) looks_first: bool,
     /// The number of bytes of a slice. Tests set a smaller one.
@@ -154,6 +158,7 @@ impl Masker {
             marked_to: None,
             credit: CREDIT,
             looks: LOOKS,
+            finds: CREDIT,
             looks_first: false,
             size: SLICE,
         }
@@ -232,14 +237,15 @@ impl Masker {
         self.whole.clear();
         self.spans.clear();
         self.marked_to = None;
-        (self.credit, self.looks) = (CREDIT, LOOKS);
+        (self.credit, self.looks, self.finds) = (CREDIT, LOOKS, CREDIT);
         Ok(())
     }
 
-    /// Lets views read some more bytes of slices, up to [`CREDIT`]. Also gives more slices a first look, up to
+    /// Lets views read some more bytes of slices, up to [`CREDIT`] without and with a brief look. Also gives more slices a first look, up to
     /// [`LOOKS`].
     fn refill(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes).min(CREDIT);
+        self.finds = self.finds.saturating_add(bytes).min(CREDIT);
         self.looks = self
             .looks
             .saturating_add(bytes.saturating_mul(LOOKS_FOR_VIEWS))
@@ -287,7 +293,11 @@ impl Masker {
             found = look.pieces;
         }
         if next == Next::Slice {
-            let held = held(&self.window);
+            let held = if self.is_brief() {
+                SKIPPED as u64
+            } else {
+                held(&self.window)
+            };
             open = open.min(end.saturating_sub(held)).max(self.decided);
             firm = end;
         }
@@ -342,45 +352,74 @@ impl Masker {
         }
         let seen = visible(&self.window, secrets, !is_last);
         let all = seen.hides.then(|| Visible::all(&self.window));
-        let look = if next == Next::Slice && self.looks == 0 {
-            Look::brief(secrets)
-        } else {
-            Look::far(secrets)
-        };
+        let is_brief = next == Next::Slice && self.is_brief();
         if next == Next::Slice {
             self.looks = self.looks.saturating_sub(self.size);
         }
         let mut sights = Vec::new();
         for seen in iter::once(&seen).chain(&all) {
-            scan(look, &self.unknown(seen), DEPTH, &mut |part| {
-                sights.push(seen.position(part.start)..seen.position(part.end));
-            });
+            let position = |part: Range<usize>| seen.position(part.start)..seen.position(part.end);
+            let text = self.unknown(seen);
+            if is_brief {
+                // The looks at the slices before have read all decided text.
+                let first = seen.index((self.decided - self.base) as usize);
+                scan_briefly(secrets, &text[first..], DEPTH, &mut |part, around| {
+                    let [found, around] =
+                        [part, around].map(|part| position(first + part.start..first + part.end));
+                    sights.push(Sight { found, around });
+                });
+            } else {
+                scan(Look::far(secrets), &text, DEPTH, &mut |part| {
+                    let found = position(part);
+                    sights.push(Sight {
+                        around: found.clone(),
+                        found,
+                    });
+                });
+            }
         }
-        sights.sort_by_key(|sight| sight.start);
+        sights.sort_by_key(|sight| sight.found.start);
         // The terminal may show a secret in another way than the window.
         let is_shown = |span: &Range<usize>| seen.index(span.end) - seen.index(span.start) == span.len();
         let pieces = plain(secrets, &self.window, &mut sights, is_shown);
         let end = self.window.len();
         // The next search finds all of a secret that has only begun.
-        let begun = sights
+        let last = end.saturating_sub(secrets.longest());
+        let begun = sights[sights.partition_point(|sight| sight.found.start < last)..]
             .iter()
-            .filter_map(|sight| secrets.begun(&self.window, sight.start))
+            .filter_map(|sight| secrets.begun(&self.window, sight.found.start))
             .find(|start| !is_last && is_shown(&(*start..end)));
         let open = begun.unwrap_or(end);
-        sights.retain(|sight| sight.start < open);
+        sights.retain(|sight| sight.found.start < open);
         let spans = pieces
             .iter()
             .map(|piece| self.base + u64::from(piece.from)..self.base + u64::from(piece.to));
         self.whole.extend(spans);
-        if !sights.is_empty() {
+        // The terminal may show the text of a sequence that never ends.
+        let open = seen.unsure.unwrap_or(u32::MAX).min(open as u32);
+        let may_read = !is_brief || self.finds >= self.size;
+        if may_read && !sights.is_empty() {
+            self.finds -= if is_brief { self.size } else { 0 };
             return read(secrets, &self.window, is_last);
         }
+        self.hide(sights);
         Found {
             pieces,
-            // The terminal may show the text of a sequence that never ends.
-            open: seen.unsure.unwrap_or(u32::MAX).min(open as u32),
+            open,
             firm: end as u32,
         }
+    }
+
+    /// Masks places with the text around them, as no view tells what they have of a secret.
+    fn hide(&mut self, sights: Vec<Sight>) {
+        let around = sights.into_iter().map(|sight| sight.around);
+        let spans = around.map(|around| self.base + around.start as u64..self.base + around.end as u64);
+        self.spans.extend(spans);
+    }
+
+    /// Whether the first look at a slice is brief.
+    fn is_brief(&self) -> bool {
+        self.looks == 0 && is_brief_enough(&self.secrets)
     }
 
     /// The visible bytes, with zeros in place of the secrets that the masker has found already: no view reads
@@ -491,21 +530,29 @@ fn held(window: &[u8]) -> u64 {
     }
 }
 
+/// A place where a view may read a piece.
+struct Sight {
+    found: Range<usize>,
+    /// The text that the masker masks if no view reads it.
+    around: Range<usize>,
+}
+
 /// The long secrets that the window shows whole and unencoded, and that the terminal shows as they are.
 /// Removes the stretches in them from `sights`, because no view finds more there.
 fn plain(
     secrets: &Secrets,
     window: &[u8],
-    sights: &mut Vec<Range<usize>>,
+    sights: &mut Vec<Sight>,
     is_shown: impl Fn(&Range<usize>) -> bool,
 ) -> Vec<Piece> {
     let mut whole: Vec<Piece> = Vec::new();
     sights.retain(|sight| {
-        let is_in = |piece: &Piece| piece.from as usize <= sight.start && sight.end <= piece.to as usize;
+        let part = &sight.found;
+        let is_in = |piece: &Piece| piece.from as usize <= part.start && part.end <= piece.to as usize;
         if whole.last().is_some_and(is_in) {
             return false;
         }
-        let found = secrets.whole(window, sight.start);
+        let found = secrets.whole(window, part.start);
         let found = found
             .filter(|(_, span)| is_shown(span))
             .map(|(secret, span)| Piece::whole(secret, span));

@@ -44,6 +44,38 @@ const CAPITALS: u32 = 14;
 /// The number of bytes before and after a dense group that belong to the part.
 const AROUND: usize = 512;
 
+/// The number of bytes at both ends of a long part of which a brief look reads all.
+const ENDS: usize = 2 * AROUND;
+
+/// The number of bytes of a sample of a long part, and the distance between two samples.
+pub(super) const SAMPLE: usize = 256;
+const STEP: usize = 896;
+
+/// The stretches of a dense part of a text that a brief look reads. The text between two samples is shorter than
+/// the hexadecimal digits of an RS256 signature.
+pub(super) fn samples(part: Range<usize>, text: &[u8]) -> impl Iterator<Item = Range<usize>> + use<> {
+    let is_long = part.len() > 2 * ENDS + STEP;
+    // The text before and after a slice can be dense, too.
+    let first = match part.start {
+        0 if is_long => 0,
+        start if is_long => start + ENDS,
+        _ => part.end,
+    };
+    let last = if part.end == text.len() {
+        part.end
+    } else {
+        part.end - ENDS.min(part.len())
+    };
+    let last = last.max(first);
+    let between = (first..last)
+        .step_by(STEP)
+        .map(move |at| at..last.min(at + SAMPLE));
+    let ends = [part.start..first, last..part.end];
+    ends.into_iter()
+        .chain(between)
+        .filter(|sample| !sample.is_empty())
+}
+
 /// The parts of a text that are dense with characters of encodings.
 pub(super) fn dense(text: &[u8]) -> Vec<Range<usize>> {
     let mut dense = Vec::new();

@@ -22,14 +22,14 @@ use std::{
 
 pub(crate) use self::decode::is_of_numbers;
 use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, table, unescape};
-use self::dense::dense;
+use self::dense::{dense, samples};
 use self::few::Few;
 use crate::{
     ANYWHERE, ESCAPE, LEAST, PIECE,
     classes::{BLOCK, Bits, Class, Classes, in_a_row, ones, positions},
     grams::{SHORT_WORD, word},
     secrets::Secrets,
-    stream::merged,
+    stream::{line_start, merged},
     text::Text,
     views::{
         ROWS, caret, chains, escape, has_carets, has_characters, is_token_byte, latin, unescaped_bytes,
@@ -50,6 +50,10 @@ const GRID: usize = LEAST + 1 - SHORT_WORD;
 
 /// Like [`GRID`], for a brief look. Every stretch of [`PIECE`] bytes has one of these words.
 const BRIEF_GRID: usize = PIECE + 1 - SHORT_WORD;
+
+/// The number of bytes before and after a part of dense text that can belong to the same piece. A brief look
+/// skips fewer bytes at once.
+pub(crate) const SKIPPED: usize = 2 << 10;
 
 /// The bits of every fifth byte of a block.
 const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
@@ -160,10 +164,9 @@ impl<'a> Look<'a> {
     }
 
     /// A look at a part of a very long log.
-    pub(crate) fn brief(secrets: &'a Secrets) -> Self {
+    fn brief(secrets: &'a Secrets) -> Self {
         Self {
-            // A short secret needs few characters, so they are not dense.
-            is_brief: secrets.least() >= LONG,
+            is_brief: true,
             ..Self::far(secrets)
         }
     }
@@ -196,20 +199,55 @@ impl<'a> Look<'a> {
     }
 }
 
+/// Whether a brief look can find these secrets. A short secret needs few characters, so they are not dense.
+pub(crate) fn is_brief_enough(secrets: &Secrets) -> bool {
+    secrets.least() >= LONG
+}
+
 /// Calls `see` with each part of a text in which up to `depth` views may read a piece.
 pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>)) {
     let Some(depth) = depth.checked_sub(1) else {
         return words(look.secrets, text, look.least, see);
     };
-    if !look.is_brief {
-        return stages(look, text, depth, see);
+    if look.is_brief {
+        look_briefly(look, text, depth, &mut |part, _| see(part));
+    } else {
+        stages(look, text, depth, see);
     }
+}
+
+/// Calls `see` like [`scan`], for a part of a very long log. Also tells it which text around each part can belong
+/// to the same piece: text that the look has skipped, or that words of the secrets do not tell from other text.
+pub(crate) fn scan_briefly(
+    secrets: &Secrets,
+    text: &[u8],
+    depth: usize,
+    see: &mut dyn FnMut(Range<usize>, Range<usize>),
+) {
+    look_briefly(Look::brief(secrets), text, depth - 1, see);
+}
+
+fn look_briefly(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>, Range<usize>)) {
     let step = if look.least < SEEN { GRID } else { BRIEF_GRID };
-    words_at(look.secrets, text, step, look.least, see);
+    words_at(look.secrets, text, step, look.least, &mut |part| {
+        let rest = &text[part.end..text.len().min(part.end + SKIPPED)];
+        let end = part.end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        see(part.clone(), line_start(text, part.start)..end);
+    });
     for part in dense(text) {
-        stages(look, &text[part.clone()], depth, &mut |found| {
-            see(part.start + found.start..part.start + found.end);
-        });
+        for sample in samples(part.clone(), text) {
+            // One find is enough in a sample that stands for more text.
+            let look = if sample.len() > dense::SAMPLE {
+                look
+            } else {
+                look.first()
+            };
+            stages(look, &text[sample.clone()], depth, &mut |found| {
+                let found = sample.start + found.start..sample.start + found.end;
+                let around = found.start.saturating_sub(SKIPPED)..found.end + SKIPPED;
+                see(found, around.start.max(part.start)..around.end.min(part.end));
+            });
+        }
     }
 }
 

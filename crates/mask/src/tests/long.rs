@@ -54,6 +54,45 @@ fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&s
     assert!(3 * left.len() < shown.len() || left.len() < 24, "{name}: {left}");
     let same = masked(&masker, log.as_bytes().chunks(977));
     assert!(same == out.as_bytes(), "{name}: the chunks make a difference");
+    // The views may read no more.
+    let mut masker = masker;
+    masker.finds = 0;
+    let out = masked(&masker, [log.as_bytes()]);
+    assert!(
+        out.starts_with(&before.as_bytes()[..before.len() - 3000])
+            && out.ends_with(&after.as_bytes()[3000..])
+    );
+    // The first half of a token has no secret.
+    let secret = &shown.as_bytes()[shown.len() / 2..];
+    let is_left = |part: &[u8]| memchr::memmem::find(&out, part).is_some();
+    assert!(
+        !secret.windows(24).any(is_left),
+        "{name}: {}",
+        String::from_utf8_lossy(&out)
+    );
+    let same = masked(&masker, log.as_bytes().chunks(977));
+    assert!(same == out, "{name}: the chunks make a difference");
+}
+
+/// The look reads only samples of a long text in an encoding.
+#[rstest]
+#[case("base64", |bytes: &[u8]| lines(&STANDARD.encode(bytes), 76, "\n"))]
+#[case("hexadecimal", |bytes: &[u8]| lines(&each_byte(bytes, "", |byte| format!("{byte:02x}")), 60, "\n"))]
+#[case("decimal", |bytes: &[u8]| each_byte(bytes, ", ", |byte| byte.to_string()))]
+#[case("octal", |bytes: &[u8]| lines(&each_byte(bytes, " ", |byte| format!("{byte:03o}")), 64, "\n"))]
+#[case("escapes", |bytes: &[u8]| each_byte(bytes, "", |byte| format!("\\x{byte:02x}")))]
+fn a_signature_in_a_long_dump_is_masked(#[case] name: &str, #[case] encode: fn(&[u8]) -> String) {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let masker = brief(&Masker::new([token.as_str()]));
+    for lines in 300..320 {
+        let log = format!("{}{signature}\n{}", ordinary(lines), ordinary(600));
+        let out = masked(&masker, [encode(log.as_bytes()).as_bytes()]);
+        assert!(
+            memchr::memmem::find(&out, MARK.as_bytes()).is_some(),
+            "{name}: {lines}"
+        );
+    }
 }
 
 /// Sixteen characters of a signature in the middle of other lines.
