@@ -22,16 +22,10 @@ pub(super) const NAME: &str = "mask";
 const BLOCK: usize = 64 << 10;
 /// The number of different blocks. The programs read them again and again.
 const DIFFERENT: usize = 16;
-/// The number of blocks of a log of text.
+/// The number of blocks of a log.
 const BLOCKS: usize = (1 << 30) / BLOCK;
-/// The number of blocks of a log in an encoding.
-const ENCODED_BLOCKS: usize = BLOCKS / 8;
-/// The number of blocks for `sed -u`, which reads byte by byte, and for logs that consist of tokens.
+/// The number of blocks for `sed -u`, which reads byte by byte.
 const FEW_BLOCKS: usize = BLOCKS / 32;
-/// The number of logs of text, which come first.
-const TEXTS: usize = 3;
-/// The number of logs that consist of tokens, which come last.
-const OF_TOKENS: usize = 3;
 
 /// One program that copies standard input to standard output.
 struct Filter<'a> {
@@ -77,14 +71,9 @@ pub(super) fn verb(workspace: &Workspace, arguments: &ArgMatches) -> Result<()> 
                 sed.args(["-u", &format!("s/{token}/[MASKED]/g")]);
                 let mut mask = Command::new(&gitlab);
                 mask.arg("mask").env("JOBPASS_TOKEN_FILE", &file);
-                let blocks = match at {
-                    0..TEXTS => BLOCKS,
-                    _ if at + OF_TOKENS < logs.len() => ENCODED_BLOCKS,
-                    _ => FEW_BLOCKS,
-                };
                 let mut filters = vec![
-                    Filter::new("cat", Command::new("cat"), blocks, &folder),
-                    Filter::new("jobpass-gitlab mask", mask, blocks, &folder),
+                    Filter::new("cat", Command::new("cat"), BLOCKS, &folder),
+                    Filter::new("jobpass-gitlab mask", mask, BLOCKS, &folder),
                 ];
                 if at == 0 {
                     filters.push(Filter::new("sed -u, raw token", sed, FEW_BLOCKS, &folder));
