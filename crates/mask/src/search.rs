@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use rustc_hash::FxHashMap;
+
 use crate::{
     LEAST, PIECE,
     grams::word,
@@ -74,6 +76,35 @@ impl Piece {
             loss: 0,
             stretches: vec![span],
         }
+    }
+}
+
+/// A part of a secret in a text.
+struct Around {
+    /// Whether the part is not of another JWT.
+    is_own: bool,
+    /// The place of the part in the secret.
+    place: Place,
+    part: Range<usize>,
+}
+
+/// Long parts of secrets in a text that are of another JWT. A search meets each of them at each of its words.
+#[derive(Default)]
+struct Others(FxHashMap<(u32, i64), Range<usize>>);
+
+impl Others {
+    /// The secret of a part, and the distance between the beginnings of the text and of the secret.
+    fn key(place: Place, word_at: usize) -> (u32, i64) {
+        (place.secret, word_at as i64 - i64::from(place.at))
+    }
+
+    fn get(&self, place: Place, word_at: usize) -> Option<&Range<usize>> {
+        let part = self.0.get(&Self::key(place, word_at));
+        part.filter(|part| part.contains(&word_at))
+    }
+
+    fn add(&mut self, place: Place, word_at: usize, part: &Range<usize>) {
+        self.0.insert(Self::key(place, word_at), part.clone());
     }
 }
 
@@ -170,13 +201,13 @@ impl<'a> Search<'a> {
     /// Searches a text that a view made from another one, but only near the bytes that the view changed. The
     /// search has read the rest in the other text.
     fn changed(&mut self, text: &Text, before: &Text, depth: usize) {
-        for part in text.changed(before) {
-            // A copy of a long text takes much memory.
-            if part == (0..text.len()) {
-                self.text(text, depth);
-            } else {
-                self.text(&text.part(part), depth);
-            }
+        let parts = text.changed(before);
+        // A copy of a long text takes much memory.
+        if 2 * parts.iter().map(Range::len).sum::<usize>() > text.len() {
+            return self.text(text, depth);
+        }
+        for part in parts {
+            self.text(&text.part(part), depth);
         }
     }
 
@@ -313,23 +344,16 @@ impl<'a> Search<'a> {
     /// them.
     fn parts(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
-        let mut at = 0;
+        let (mut at, mut others) = (0, Others::default());
         while let Some(found) = self.word_from(bytes, at) {
-            at = found;
-            let places = word(&bytes[at..])
-                .into_iter()
-                .flat_map(|word| self.secrets.places(word));
-            let around = places.filter_map(|place| self.part_at(bytes, place, at, false));
-            let around = around.map(|(place, part)| {
-                let is_own = !self.is_of_another(bytes, place, &part, |_| false);
-                (is_own, part)
+            at = found + 1;
+            let around = self.around(bytes, found, false, |_| false, &mut others);
+            let longest = around.reduce(|one, other| Around {
+                is_own: one.is_own || other.is_own,
+                part: one.part.start.min(other.part.start)..one.part.end.max(other.part.end),
+                ..one
             });
-            let longest = around.reduce(|(one_is_own, one), (is_own, other)| {
-                let part = one.start.min(other.start)..one.end.max(other.end);
-                (one_is_own || is_own, part)
-            });
-            at += 1;
-            if let Some((is_own, part)) = longest {
+            if let Some(Around { is_own, part, .. }) = longest {
                 // Another secret can be in a part of another JWT.
                 if is_own || part.len() <= self.secrets.least() {
                     at = at.max(part.end + 1 - LEAST);
@@ -351,11 +375,14 @@ impl<'a> Search<'a> {
         if text.len() < LEAST && !text.goes_on {
             return;
         }
-        let mut at = 0;
+        let (mut at, mut others) = (0, Others::default());
         while let Some(found) = self.word_from(&text.bytes, at) {
-            at = found;
-            at += 1;
-            let Some((is_own, place, part)) = self.around(text, found, is_joined) else {
+            at = found + 1;
+            // No word of these parts tells more.
+            if self.is_of_others(&text.bytes, found, &others) {
+                continue;
+            }
+            let Some(Around { is_own, place, part }) = self.best(text, found, is_joined, &mut others) else {
                 continue;
             };
             // A part of one secret can contain another, short secret as a whole.
@@ -371,23 +398,60 @@ impl<'a> Search<'a> {
         self.end(text, is_joined);
     }
 
-    /// The part of a secret that contains the word at `word_at`, and the part's place in the secret. If there
-    /// are several, those that are not of another JWT come first, then those that the masker masks without the
-    /// parts around them. Among these, the longest part wins. Also returns whether the part is not of another
-    /// JWT.
-    fn around(&self, text: &Text, word_at: usize, is_joined: bool) -> Option<(bool, Place, Range<usize>)> {
-        let places = self.secrets.places(word(&text.bytes[word_at..])?);
-        let parts = places.filter_map(|place| self.part_at(&text.bytes, place, word_at, is_joined));
-        let parts = parts.map(|(place, part)| {
-            let is_own = !self.is_of_another(&text.bytes, place, &part, |at| text.is_parted(at));
-            (is_own, place, part)
-        });
-        parts.max_by_key(|(is_own, place, part)| {
+    /// The part of a secret that contains the word at `word_at`. If there are several, those that are not of
+    /// another JWT come first, then those that the masker masks without the parts around them. Among these, the
+    /// longest part wins.
+    fn best(&self, text: &Text, word_at: usize, is_joined: bool, others: &mut Others) -> Option<Around> {
+        let parts = self.around(&text.bytes, word_at, is_joined, |at| text.is_parted(at), others);
+        parts.max_by_key(|Around { is_own, place, part }| {
             let secret = self.secrets.get(place.secret);
             let own = secret.own(place.at as usize, place.at as usize + part.len());
             let is_enough = self.is_enough(text, *place, part.len());
             (*is_own, is_enough, part.len(), own, u32::MAX - place.secret)
         })
+    }
+
+    /// The parts of secrets that contain the word at `word_at`.
+    fn around(
+        &self,
+        bytes: &[u8],
+        word_at: usize,
+        is_joined: bool,
+        is_parted: impl Fn(usize) -> bool,
+        others: &mut Others,
+    ) -> impl Iterator<Item = Around> {
+        let places = word(&bytes[word_at..])
+            .into_iter()
+            .flat_map(|word| self.secrets.places(word));
+        places.filter_map(move |place| {
+            if let Some(part) = others.get(place, word_at) {
+                let first = place.at - (word_at - part.start) as u32;
+                return Some(Around {
+                    is_own: false,
+                    place: Place { at: first, ..place },
+                    part: part.clone(),
+                });
+            }
+            let (first, part) = self.part_at(bytes, place, word_at, is_joined)?;
+            let is_own = !self.is_of_another(bytes, first, &part, &is_parted);
+            if !is_own {
+                others.add(place, word_at, &part);
+            }
+            Some(Around {
+                is_own,
+                place: first,
+                part,
+            })
+        })
+    }
+
+    /// Whether all parts of secrets that contain a word are known as parts of other JWTs.
+    fn is_of_others(&self, bytes: &[u8], word_at: usize, others: &Others) -> bool {
+        let is_known = |word| {
+            let mut places = self.secrets.places(word);
+            places.all(|place| others.get(place, word_at).is_some())
+        };
+        !others.0.is_empty() && word(&bytes[word_at..]).is_some_and(is_known)
     }
 
     /// Whether the masker masks a part without the parts around it.
