@@ -117,17 +117,19 @@
 //! pieces of a few bytes in records of different kinds.
 //!
 //! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
-//! dense with digits, escapes, base64, or characters that stand alone. Of a long dense text it reads samples. The
-//! text between two samples is shorter than the hexadecimal digits of an RS256 signature. The look misses numbers
-//! and characters that have other text between them, and it can miss a piece of fewer than 16 bytes if no other one
-//! is near. If it has found something in 512 KiB of such parts, the views read no more of them. The masker then
-//! masks each place that the look finds, together with the rest of the line, or with up to 2 KiB of the dense text
-//! on each side. By default, GitLab Runner discards a log after 4 MiB.
+//! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
+//! other text between them, and it can miss a piece of fewer than 16 bytes if no other one is near. If all secrets
+//! are as long as an RS256 signature, it reads only samples of a long dense text. It finds each whole token there,
+//! and each signature that is encoded once. It can miss a signature alone that is decoded or encoded twice.
+//!
+//! The views read 512 KiB of parts in which a brief look finds a signature. After these, the masker masks each
+//! place that the look finds, together with the rest of the line, or with up to 2 KiB of the dense text on each
+//! side. By default, GitLab Runner discards a log after 4 MiB.
 //!
 //! The ends of the 32 KiB do not depend on the chunks in which the log comes. The masker reads numbers that
-//! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once. So the
-//! chunks make no difference, unless the caller calls [`flush`](Masker::flush) or [`pause`](Masker::pause)
-//! between them.
+//! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once, unless the
+//! look is brief. So the chunks make no difference, unless the caller calls [`flush`](Masker::flush) or
+//! [`pause`](Masker::pause) between them.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

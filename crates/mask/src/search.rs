@@ -80,20 +80,21 @@ impl Piece {
 }
 
 /// A part of a secret in a text.
-struct Around {
+struct Part {
     /// Whether the part is not of another JWT.
     is_own: bool,
-    /// The place of the part in the secret.
+    /// The place in the secret at which the part begins.
     place: Place,
-    part: Range<usize>,
+    at: Range<usize>,
 }
 
-/// Long parts of secrets in a text that are of another JWT. A search meets each of them at each of its words.
+/// The parts of secrets in a text that are of another JWT. A search meets each of them at each of its words.
 #[derive(Default)]
 struct Others(FxHashMap<(u32, i64), Range<usize>>);
 
 impl Others {
-    /// The secret of a part, and the distance between the beginnings of the text and of the secret.
+    /// The secret of a word, and the distance between the beginnings of the text and of the secret. `place` is the
+    /// place of the word in the secret.
     fn key(place: Place, word_at: usize) -> (u32, i64) {
         (place.secret, word_at as i64 - i64::from(place.at))
     }
@@ -348,12 +349,14 @@ impl<'a> Search<'a> {
         while let Some(found) = self.word_from(bytes, at) {
             at = found + 1;
             let around = self.around(bytes, found, false, |_| false, &mut others);
-            let longest = around.reduce(|one, other| Around {
-                is_own: one.is_own || other.is_own,
-                part: one.part.start.min(other.part.start)..one.part.end.max(other.part.end),
-                ..one
-            });
-            if let Some(Around { is_own, part, .. }) = longest {
+            let longest =
+                around
+                    .map(|part| (part.is_own, part.at))
+                    .reduce(|(one_is_own, one), (is_own, other)| {
+                        let part = one.start.min(other.start)..one.end.max(other.end);
+                        (one_is_own || is_own, part)
+                    });
+            if let Some((is_own, part)) = longest {
                 // Another secret can be in a part of another JWT.
                 if is_own || part.len() <= self.secrets.least() {
                     at = at.max(part.end + 1 - LEAST);
@@ -382,7 +385,12 @@ impl<'a> Search<'a> {
             if self.is_of_others(&text.bytes, found, &others) {
                 continue;
             }
-            let Some(Around { is_own, place, part }) = self.best(text, found, is_joined, &mut others) else {
+            let Some(Part {
+                is_own,
+                place,
+                at: part,
+            }) = self.best(text, found, is_joined, &mut others)
+            else {
                 continue;
             };
             // A part of one secret can contain another, short secret as a whole.
@@ -401,14 +409,20 @@ impl<'a> Search<'a> {
     /// The part of a secret that contains the word at `word_at`. If there are several, those that are not of
     /// another JWT come first, then those that the masker masks without the parts around them. Among these, the
     /// longest part wins.
-    fn best(&self, text: &Text, word_at: usize, is_joined: bool, others: &mut Others) -> Option<Around> {
+    fn best(&self, text: &Text, word_at: usize, is_joined: bool, others: &mut Others) -> Option<Part> {
         let parts = self.around(&text.bytes, word_at, is_joined, |at| text.is_parted(at), others);
-        parts.max_by_key(|Around { is_own, place, part }| {
-            let secret = self.secrets.get(place.secret);
-            let own = secret.own(place.at as usize, place.at as usize + part.len());
-            let is_enough = self.is_enough(text, *place, part.len());
-            (*is_own, is_enough, part.len(), own, u32::MAX - place.secret)
-        })
+        parts.max_by_key(
+            |Part {
+                 is_own,
+                 place,
+                 at: part,
+             }| {
+                let secret = self.secrets.get(place.secret);
+                let own = secret.own(place.at as usize, place.at as usize + part.len());
+                let is_enough = self.is_enough(text, *place, part.len());
+                (*is_own, is_enough, part.len(), own, u32::MAX - place.secret)
+            },
+        )
     }
 
     /// The parts of secrets that contain the word at `word_at`.
@@ -419,28 +433,28 @@ impl<'a> Search<'a> {
         is_joined: bool,
         is_parted: impl Fn(usize) -> bool,
         others: &mut Others,
-    ) -> impl Iterator<Item = Around> {
+    ) -> impl Iterator<Item = Part> {
         let places = word(&bytes[word_at..])
             .into_iter()
             .flat_map(|word| self.secrets.places(word));
         places.filter_map(move |place| {
             if let Some(part) = others.get(place, word_at) {
                 let first = place.at - (word_at - part.start) as u32;
-                return Some(Around {
+                return Some(Part {
                     is_own: false,
                     place: Place { at: first, ..place },
-                    part: part.clone(),
+                    at: part.clone(),
                 });
             }
-            let (first, part) = self.part_at(bytes, place, word_at, is_joined)?;
-            let is_own = !self.is_of_another(bytes, first, &part, &is_parted);
+            let (place_of_part, part) = self.part_at(bytes, place, word_at, is_joined)?;
+            let is_own = !self.is_of_another(bytes, place_of_part, &part, &is_parted);
             if !is_own {
                 others.add(place, word_at, &part);
             }
-            Some(Around {
+            Some(Part {
                 is_own,
-                place: first,
-                part,
+                place: place_of_part,
+                at: part,
             })
         })
     }

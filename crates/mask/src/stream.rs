@@ -17,7 +17,7 @@ use std::{
 use crate::{
     ESCAPE, Input, MARK,
     pieces::Pieces,
-    scan::{Look, SKIPPED, count, is_binary, is_brief_enough, is_of_numbers, scan, scan_briefly},
+    scan::{Look, count, is_binary, is_brief_enough, is_of_numbers, scan, scan_briefly},
     search::{DEPTH, Piece, Search},
     secrets::{Known, Secrets},
     source::{AnySource, SecretSource},
@@ -38,10 +38,16 @@ const CREDIT: usize = 512 << 10;
 /// `common/config.go`).
 const LOOKS: usize = (4 << 20) - CREDIT;
 
+/// The number of bytes of slices in which brief looks find pieces that views may still read.
+const FINDS: usize = 512 << 10;
+
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
 /// slice. The first look at a slice can miss a piece that begins in these bytes, but the look at the next
 /// slice finds it.
 const HELD: u64 = 1024;
+
+/// Like [`HELD`], after a brief look, which skips some text.
+const HELD_AFTER_BRIEF: u64 = 2 << 10;
 
 /// Like [`HELD`], if the slice ends in numbers. Most often one byte of a secret has up to 10 bytes there, and
 /// the first look does not know the header and the first claims of a JWT.
@@ -51,6 +57,9 @@ const HELD_IN_NUMBERS: u64 = 4 << 10;
 /// secret has up to 60 bytes. While the window is not full, the masker holds all of it back: such numbers can
 /// be lines or dumps in the text that they stand for, so views read them best from their beginning on.
 const HELD_OF_NUMBERS: u64 = 16 << 10;
+
+/// The number of decided bytes that a brief look reads again.
+const BEFORE: usize = 512;
 
 /// The number of decided bytes that the masker keeps in the window, so that views can read the text before a
 /// piece. The masker also keeps the beginning of their line.
@@ -109,8 +118,8 @@ pub struct Masker {
     pub(crate) credit: usize,
     /// The number of bytes of slices that still get a first look.
     pub(crate) looks: usize,
-    /// The number of bytes of slices in which a brief look finds something that views may still read. Then the
-    /// masker masks more than the views would.
+    /// The number of bytes of slices in which brief looks find pieces that views may still read. After these, the
+    /// masker masks the text around each find.
     pub(crate) finds: usize,
     /// Whether each search begins with a first look. Tests of the first look set this.
     pub(crate) looks_first: bool,
@@ -158,7 +167,7 @@ impl Masker {
             marked_to: None,
             credit: CREDIT,
             looks: LOOKS,
-            finds: CREDIT,
+            finds: FINDS,
             looks_first: false,
             size: SLICE,
         }
@@ -237,15 +246,15 @@ impl Masker {
         self.whole.clear();
         self.spans.clear();
         self.marked_to = None;
-        (self.credit, self.looks, self.finds) = (CREDIT, LOOKS, CREDIT);
+        (self.credit, self.looks, self.finds) = (CREDIT, LOOKS, FINDS);
         Ok(())
     }
 
-    /// Lets views read some more bytes of slices, up to [`CREDIT`] without and with a brief look. Also gives more slices a first look, up to
-    /// [`LOOKS`].
+    /// Lets views read some more bytes of slices, up to [`CREDIT`]. Gives more slices a first look, up to [`LOOKS`].
+    /// Lets views read more slices after a brief look, up to [`FINDS`].
     fn refill(&mut self, bytes: usize) {
         self.credit = self.credit.saturating_add(bytes).min(CREDIT);
-        self.finds = self.finds.saturating_add(bytes).min(CREDIT);
+        self.finds = self.finds.saturating_add(bytes).min(FINDS);
         self.looks = self
             .looks
             .saturating_add(bytes.saturating_mul(LOOKS_FOR_VIEWS))
@@ -284,8 +293,9 @@ impl Masker {
         let end = self.end();
         let is_long = self.window.len() > MOST + CONTEXT + LINE;
         let (mut open, mut firm, mut found) = (end, end, Vec::new());
+        let way = self.way(next);
         if next != Next::End {
-            let look = self.look(&secrets, next);
+            let look = self.look(&secrets, next, way);
             (open, firm) = (self.base + u64::from(look.open), self.base + u64::from(look.firm));
             // More text can contradict a secret that has only begun, also where an earlier search has
             // decided.
@@ -293,10 +303,9 @@ impl Masker {
             found = look.pieces;
         }
         if next == Next::Slice {
-            let held = if self.is_brief() {
-                SKIPPED as u64
-            } else {
-                held(&self.window)
+            let held = match way {
+                Way::Brief => HELD_AFTER_BRIEF,
+                _ => held(&self.window),
             };
             open = open.min(end.saturating_sub(held)).max(self.decided);
             firm = end;
@@ -310,12 +319,13 @@ impl Masker {
             } else {
                 end
             };
-            found = self.look(&secrets, Next::End).pieces;
+            found = self.look(&secrets, Next::End, self.way(Next::End)).pieces;
         }
         self.whole.retain(|whole| whole.start < open);
         self.searched = if next == Next::Slice { open } else { end };
         self.slice = end;
         self.firm = firm.max(open);
+        let mut has_signature = false;
         for piece in found {
             let [from, to] = [piece.from, piece.to].map(|at| self.base + u64::from(at));
             // A piece that begins at `open` or later may still grow. A later search judges it.
@@ -329,40 +339,58 @@ impl Masker {
                 let spans = stretches
                     .map(|stretch| self.base + u64::from(stretch.start)..self.base + u64::from(stretch.end));
                 self.spans.extend(spans);
+                let signature = secrets.get(piece.secret).starts.get(2);
+                has_signature |= signature.is_none_or(|start| piece.part.end as usize > *start);
             }
+        }
+        // Other texts of the same cluster have the same claims.
+        if way == Way::Brief && has_signature {
+            self.finds = self.finds.saturating_sub(self.size);
         }
         self.decided = self.decided.max(open);
     }
 
-    /// Searches the window. Without credit, a slice gets the first look, and the views read it if the look finds
-    /// something.
-    fn look(&mut self, secrets: &Secrets, next: Next) -> Found {
-        let is_last = next == Next::End;
+    /// The way to search the window.
+    fn way(&self, next: Next) -> Way {
         // Random bytes, very long lines and numbers of numbers take the views most memory and time, and the first
         // look finds most secrets in them.
         let last = last(&self.window);
         let is_long = self.window.len() > 2 * SLICE && (!last.contains(&b'\n') || is_of_numbers(last));
         let is_large = || is_long || is_binary(&self.window);
         let has_credit = next != Next::Slice || self.credit > 0 && !is_large();
-        if next == Next::Slice && has_credit {
-            self.credit = self.credit.saturating_sub(self.size);
-        }
         if has_credit && !self.looks_first {
+            Way::Views
+        } else if next == Next::Slice && self.looks == 0 && is_brief_enough(&self.secrets) {
+            Way::Brief
+        } else {
+            Way::Look
+        }
+    }
+
+    /// Searches the window. The views read it at once, or if a look finds something.
+    fn look(&mut self, secrets: &Secrets, next: Next, way: Way) -> Found {
+        let is_last = next == Next::End;
+        if next == Next::Slice {
+            let left = if way == Way::Views {
+                &mut self.credit
+            } else {
+                &mut self.looks
+            };
+            *left = left.saturating_sub(self.size);
+        }
+        if way == Way::Views {
             return read(secrets, &self.window, is_last);
         }
         let seen = visible(&self.window, secrets, !is_last);
         let all = seen.hides.then(|| Visible::all(&self.window));
-        let is_brief = next == Next::Slice && self.is_brief();
-        if next == Next::Slice {
-            self.looks = self.looks.saturating_sub(self.size);
-        }
         let mut sights = Vec::new();
         for seen in iter::once(&seen).chain(&all) {
             let position = |part: Range<usize>| seen.position(part.start)..seen.position(part.end);
             let text = self.unknown(seen);
-            if is_brief {
-                // The looks at the slices before have read all decided text.
+            if way == Way::Brief {
+                // The looks at the slices before have read all decided text. A dense part can begin there.
                 let first = seen.index((self.decided - self.base) as usize);
+                let first = first.saturating_sub(BEFORE);
                 scan_briefly(secrets, &text[first..], DEPTH, &mut |part, around| {
                     let [found, around] =
                         [part, around].map(|part| position(first + part.start..first + part.end));
@@ -397,9 +425,8 @@ impl Masker {
         self.whole.extend(spans);
         // The terminal may show the text of a sequence that never ends.
         let open = seen.unsure.unwrap_or(u32::MAX).min(open as u32);
-        let may_read = !is_brief || self.finds >= self.size;
+        let may_read = way != Way::Brief || self.finds >= self.size;
         if may_read && !sights.is_empty() {
-            self.finds -= if is_brief { self.size } else { 0 };
             return read(secrets, &self.window, is_last);
         }
         self.hide(sights);
@@ -415,11 +442,6 @@ impl Masker {
         let around = sights.into_iter().map(|sight| sight.around);
         let spans = around.map(|around| self.base + around.start as u64..self.base + around.end as u64);
         self.spans.extend(spans);
-    }
-
-    /// Whether the first look at a slice is brief.
-    fn is_brief(&self) -> bool {
-        self.looks == 0 && is_brief_enough(&self.secrets)
     }
 
     /// The visible bytes, with zeros in place of the secrets that the masker has found already: no view reads
@@ -478,6 +500,17 @@ enum Next {
     Pause,
     /// Nothing.
     End,
+}
+
+/// The way to search the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The views read all of it.
+    Views,
+    /// The views read it if the first look finds something.
+    Look,
+    /// Like `Look`, but the look is brief.
+    Brief,
 }
 
 /// What the masker finds in the window. Positions count from its beginning.

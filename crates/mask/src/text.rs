@@ -189,7 +189,7 @@ impl Text {
     }
 
     /// The parts of this text that are near a change, if a view made this text from another one. Each begins with
-    /// a whole line.
+    /// a whole line, unless the line is very long.
     pub(crate) fn changed(&self, before: &Self) -> Vec<Range<usize>> {
         let mut parts: Vec<Range<usize>> = Vec::new();
         let mut change = |at: usize| {
@@ -201,8 +201,8 @@ impl Text {
         };
         let mut old = 0;
         for at in 0..self.len() {
-            let is_same = |old: usize| {
-                before.places.get(old) == Some(&self.places[at]) && before.bytes[old] == self.bytes[at]
+            let is_same = |other: usize| {
+                before.places.get(other) == Some(&self.places[at]) && before.bytes[other] == self.bytes[at]
             };
             if !is_same(old) {
                 change(at);

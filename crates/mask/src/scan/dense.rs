@@ -6,6 +6,7 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
 use crate::{
     classes::{BLOCK, Class, Kernel},
+    secrets::Secrets,
     stream::merged,
 };
 
@@ -36,10 +37,13 @@ const LATIN: usize = BYTES / 8;
 /// The least number of words in a group of short words.
 const SHORT_WORDS: usize = BYTES / 4;
 
-/// The least number of characters of base64 in a block, and the least number of capitals among them. The block
-/// can have the ends of lines.
-const BASE64: u32 = BLOCK as u32 - 4;
-const CAPITALS: u32 = 14;
+/// The greatest number of other characters in a block of base64, such as the ends of lines, and the least number
+/// of capitals.
+const FOLD: usize = 4;
+const CAPITALS: usize = 14;
+
+/// The least number of bytes of the last group of a text, and of its last block of base64.
+const SHORTEST: usize = 32;
 
 /// The number of bytes before and after a dense group that belong to the part.
 const AROUND: usize = 512;
@@ -48,32 +52,44 @@ const AROUND: usize = 512;
 const ENDS: usize = 2 * AROUND;
 
 /// The number of bytes of a sample of a long part, and the distance between two samples.
-pub(super) const SAMPLE: usize = 256;
+const SAMPLE: usize = 256;
 const STEP: usize = 896;
 
-/// The stretches of a dense part of a text that a brief look reads. The text between two samples is shorter than
-/// the hexadecimal digits of an RS256 signature.
-pub(super) fn samples(part: Range<usize>, text: &[u8]) -> impl Iterator<Item = Range<usize>> + use<> {
-    let is_long = part.len() > 2 * ENDS + STEP;
-    // The text before and after a slice can be dense, too.
-    let first = match part.start {
-        0 if is_long => 0,
-        start if is_long => start + ENDS,
-        _ => part.end,
+/// The least number of bytes of a signature of RS256 that a decoder prints. Lenient ones leave out some of its 256
+/// bytes. The text between two samples is shorter than the hexadecimal digits of such a signature in base64.
+const SIGNATURE: usize = 200;
+
+/// A stretch of a dense part that a brief look reads.
+pub(super) struct Sample {
+    pub(super) at: Range<usize>,
+    /// Whether the look skips the text before and after the stretch.
+    pub(super) is_one_of_many: bool,
+}
+
+/// The stretches of a dense part of a text that a brief look reads.
+pub(super) fn samples(secrets: &Secrets, part: Range<usize>, text: &[u8]) -> Vec<Sample> {
+    let whole = |at| Sample {
+        at,
+        is_one_of_many: false,
     };
+    // The encoding of a shorter secret can be between two samples.
+    if part.len() <= 2 * ENDS + STEP || secrets.least() < SIGNATURE {
+        return vec![whole(part)];
+    }
+    // The end of a slice is not the end of the dense text.
+    let first = if part.start == 0 { 0 } else { part.start + ENDS };
     let last = if part.end == text.len() {
         part.end
     } else {
-        part.end - ENDS.min(part.len())
+        part.end - ENDS
     };
-    let last = last.max(first);
-    let between = (first..last)
-        .step_by(STEP)
-        .map(move |at| at..last.min(at + SAMPLE));
-    let ends = [part.start..first, last..part.end];
-    ends.into_iter()
-        .chain(between)
-        .filter(|sample| !sample.is_empty())
+    let between = (first..last).step_by(STEP).map(|at| Sample {
+        at: at..last.min(at + SAMPLE),
+        is_one_of_many: true,
+    });
+    let ends = [part.start..first, last..part.end].map(whole);
+    let samples = ends.into_iter().chain(between);
+    samples.filter(|sample| !sample.at.is_empty()).collect()
 }
 
 /// The parts of a text that are dense with characters of encodings.
@@ -92,15 +108,23 @@ pub(super) fn dense(text: &[u8]) -> Vec<Range<usize>> {
 #[inline(always)]
 fn find_dense<S: Simd>(simd: S, text: &[u8], dense: &mut Vec<usize>) {
     let kernel = Kernel::new(simd, CLASSES);
-    for (at, group) in text.chunks_exact(BYTES).enumerate() {
+    for (at, group) in text.chunks(BYTES).enumerate() {
         let mut counts = Counts::default();
-        for block in group.chunks_exact(BLOCK) {
-            let bytes = u8x64::from_slice(simd, block);
-            counts.add(kernel.bits(bytes));
+        for block in group.chunks(BLOCK) {
+            // A zero has no class.
+            let mut padded = [0; BLOCK];
+            let whole = block.first_chunk().unwrap_or_else(|| {
+                padded[..block.len()].copy_from_slice(block);
+                &padded
+            });
+            let bytes = u8x64::from_slice(simd, whole);
+            counts.add(kernel.bits(bytes), block.len());
+            let blank = (bytes.simd_eq(b' ') | bytes.simd_eq(b'\t')).to_bitmask();
+            counts.indents += (blank & blank << 1).count_ones() as usize;
             counts.high += bytes.simd_ge(0x80).to_bitmask().count_ones() as usize;
             counts.latin += (bytes & 0xfe).simd_eq(0xc2).to_bitmask().count_ones() as usize;
         }
-        if counts.are_dense() {
+        if group.len() >= SHORTEST && counts.are_dense(group.len()) {
             dense.push(at);
         }
     }
@@ -128,12 +152,14 @@ struct Counts {
     breaks: usize,
     high: usize,
     latin: usize,
+    /// Blanks after other blanks, such as those of an indented list.
+    indents: usize,
     has_base64: bool,
 }
 
 impl Counts {
     #[inline(always)]
-    fn add(&mut self, [number, digit, escape, part, line_break, base64, capital]: [u64; 7]) {
+    fn add(&mut self, [number, digit, escape, part, line_break, base64, capital]: [u64; 7], length: usize) {
         let count = |bits: u64| bits.count_ones() as usize;
         // What crosses the end of a block makes no difference.
         let starts = part & !(part << 1);
@@ -143,18 +169,23 @@ impl Counts {
         self.words += count(starts);
         self.alone += count(starts & !(part >> 1));
         self.breaks += count(line_break);
-        self.has_base64 |= base64.count_ones() >= BASE64 && capital.count_ones() >= CAPITALS;
+        self.has_base64 |= length >= SHORTEST
+            && count(base64) + FOLD >= length
+            && count(capital) * BLOCK >= CAPITALS * length;
     }
 
+    /// Whether a group of `length` bytes is dense.
     #[inline(always)]
-    fn are_dense(&self) -> bool {
-        self.digits >= DIGITS
-            || self.digits >= FEW_DIGITS && self.listed >= LISTED
-            || self.escapes >= ESCAPES
-            || self.breaks >= ALONE
-            || self.latin >= LATIN
+    fn are_dense(&self, length: usize) -> bool {
+        let length = length.saturating_sub(self.indents);
+        let has = |count: usize, least: usize| count * BYTES >= (least * length).max(1);
+        has(self.digits, DIGITS)
+            || has(self.digits, FEW_DIGITS) && has(self.listed, LISTED)
+            || has(self.escapes, ESCAPES)
+            || has(self.breaks, ALONE)
+            || has(self.latin, LATIN)
             || self.has_base64
-            || self.high < LATIN && (self.words >= SHORT_WORDS || self.alone >= ALONE)
+            || !has(self.high, LATIN) && (has(self.words, SHORT_WORDS) || has(self.alone, ALONE))
     }
 }
 

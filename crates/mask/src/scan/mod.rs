@@ -22,7 +22,7 @@ use std::{
 
 pub(crate) use self::decode::is_of_numbers;
 use self::decode::{Numbers, base64, labels, literal, may_have_words, numbers, table, unescape};
-use self::dense::{dense, samples};
+use self::dense::{Sample, dense, samples};
 use self::few::Few;
 use crate::{
     ANYWHERE, ESCAPE, LEAST, PIECE,
@@ -51,9 +51,9 @@ const GRID: usize = LEAST + 1 - SHORT_WORD;
 /// Like [`GRID`], for a brief look. Every stretch of [`PIECE`] bytes has one of these words.
 const BRIEF_GRID: usize = PIECE + 1 - SHORT_WORD;
 
-/// The number of bytes before and after a part of dense text that can belong to the same piece. A brief look
-/// skips fewer bytes at once.
-pub(crate) const SKIPPED: usize = 2 << 10;
+/// The number of bytes before and after a find in dense text that can belong to the same piece. A brief look does
+/// not read all of them.
+const AROUND_FIND: usize = 2 << 10;
 
 /// The bits of every fifth byte of a block.
 const EACH_FIFTH: u64 = 0x1084_2108_4210_8421;
@@ -216,8 +216,8 @@ pub(crate) fn scan(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMu
     }
 }
 
-/// Calls `see` like [`scan`], for a part of a very long log. Also tells it which text around each part can belong
-/// to the same piece: text that the look has skipped, or that words of the secrets do not tell from other text.
+/// Calls `see` like [`scan`], for a part of a very long log. Also tells it which text around each find can belong to
+/// the same piece.
 pub(crate) fn scan_briefly(
     secrets: &Secrets,
     text: &[u8],
@@ -230,21 +230,17 @@ pub(crate) fn scan_briefly(
 fn look_briefly(look: Look<'_>, text: &[u8], depth: usize, see: &mut dyn FnMut(Range<usize>, Range<usize>)) {
     let step = if look.least < SEEN { GRID } else { BRIEF_GRID };
     words_at(look.secrets, text, step, look.least, &mut |part| {
-        let rest = &text[part.end..text.len().min(part.end + SKIPPED)];
+        let rest = &text[part.end..text.len().min(part.end + AROUND_FIND)];
         let end = part.end + memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         see(part.clone(), line_start(text, part.start)..end);
     });
     for part in dense(text) {
-        for sample in samples(part.clone(), text) {
-            // One find is enough in a sample that stands for more text.
-            let look = if sample.len() > dense::SAMPLE {
-                look
-            } else {
-                look.first()
-            };
-            stages(look, &text[sample.clone()], depth, &mut |found| {
-                let found = sample.start + found.start..sample.start + found.end;
-                let around = found.start.saturating_sub(SKIPPED)..found.end + SKIPPED;
+        for Sample { at, is_one_of_many } in samples(look.secrets, part.clone(), text) {
+            // One find is enough there, because the masker masks the text around it, too.
+            let look = if is_one_of_many { look.first() } else { look };
+            stages(look, &text[at.clone()], depth, &mut |found| {
+                let found = at.start + found.start..at.start + found.end;
+                let around = found.start.saturating_sub(AROUND_FIND)..found.end + AROUND_FIND;
                 see(found, around.start.max(part.start)..around.end.min(part.end));
             });
         }

@@ -24,6 +24,9 @@ fn ordinary(lines: usize) -> String {
 #[case("base64", |token: &str| STANDARD.encode(token))]
 #[case("base64 of JSON in lines", |token: &str| lines(&STANDARD.encode(format!("{{\"auth\": \"{token}\"}}")), 76, "\n"))]
 #[case("base64, twice", |token: &str| lines(&STANDARD.encode(STANDARD.encode(format!("token: {token}"))), 76, "\n"))]
+#[case("base64 of digits in lines", |token: &str| lines(&STANDARD.encode(each_byte(token.as_bytes(), "", |byte| format!("{byte:02x}"))), 76, "\n"))]
+#[case("indented characters", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("    \"{}\",\n", char::from(*byte))))]
+#[case("indented numbers", |token: &str| each_byte(token.as_bytes(), "", |byte| format!("                    {byte},\n")))]
 #[case("hexadecimal", |token: &str| lines(&each_byte(token.as_bytes(), "", |byte| format!("{byte:02x}")), 60, "\n"))]
 #[case("C", |token: &str| lines(&each_byte(token.as_bytes(), ", ", |byte| format!("0x{byte:02x}")), 72, "\n"))]
 #[case("decimal", |token: &str| each_byte(token.as_bytes(), ", ", |byte| byte.to_string()))]
@@ -49,8 +52,9 @@ fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&s
         .strip_prefix(&*before)
         .and_then(|out| out.strip_suffix(&*after));
     let left = left.unwrap_or_else(|| panic!("{name}: the lines around the secret changed"));
-    // A mark keeps the colours of the text, and the ends of its lines.
-    let left = left.replace(MARK, "").replace("\x1b[32m", "").replace('\n', "");
+    // A mark keeps the colours of the text, the ends of its lines, and what is between the numbers of a list.
+    let left = left.replace(MARK, "").replace("\x1b[32m", "");
+    let left = left.replace(['\n', ' ', ',', '"'], "");
     assert!(3 * left.len() < shown.len() || left.len() < 24, "{name}: {left}");
     let same = masked(&masker, log.as_bytes().chunks(977));
     assert!(same == out.as_bytes(), "{name}: the chunks make a difference");
@@ -62,11 +66,12 @@ fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&s
         out.starts_with(&before.as_bytes()[..before.len() - 3000])
             && out.ends_with(&after.as_bytes()[3000..])
     );
-    // The first half of a token has no secret.
+    // The first half of a token has no secret. Each other 16 bytes are hidden.
+    let part = 16 * (shown.len() / token.len()).max(1);
     let secret = &shown.as_bytes()[shown.len() / 2..];
     let is_left = |part: &[u8]| memchr::memmem::find(&out, part).is_some();
     assert!(
-        !secret.windows(24).any(is_left),
+        !secret.windows(part).any(is_left),
         "{name}: {}",
         String::from_utf8_lossy(&out)
     );
@@ -81,18 +86,41 @@ fn a_secret_in_a_very_long_log_is_masked(#[case] name: &str, #[case] show: fn(&s
 #[case("decimal", |bytes: &[u8]| each_byte(bytes, ", ", |byte| byte.to_string()))]
 #[case("octal", |bytes: &[u8]| lines(&each_byte(bytes, " ", |byte| format!("{byte:03o}")), 64, "\n"))]
 #[case("escapes", |bytes: &[u8]| each_byte(bytes, "", |byte| format!("\\x{byte:02x}")))]
-fn a_signature_in_a_long_dump_is_masked(#[case] name: &str, #[case] encode: fn(&[u8]) -> String) {
+fn a_secret_in_a_long_dump_is_masked(#[case] name: &str, #[case] encode: fn(&[u8]) -> String) {
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
-    let masker = brief(&Masker::new([token.as_str()]));
-    for lines in 300..320 {
-        let log = format!("{}{signature}\n{}", ordinary(lines), ordinary(600));
-        let out = masked(&masker, [encode(log.as_bytes()).as_bytes()]);
-        assert!(
-            memchr::memmem::find(&out, MARK.as_bytes()).is_some(),
-            "{name}: {lines}"
-        );
+    // A shorter secret can be between two samples, so the look reads all.
+    let opaque = signature[..120].replace(['-', '_'], "x");
+    let twice = STANDARD.encode(format!("token: {token}"));
+    for (secret, text) in [(&token, signature), (&opaque, &opaque), (&token, &twice)] {
+        let masker = brief(&Masker::new([secret.as_str()]));
+        for before in 300..320 {
+            let log = format!("{}{text}\n{}", ordinary(before), ordinary(600));
+            let out = masked(&masker, [encode(log.as_bytes()).as_bytes()]);
+            assert!(
+                memchr::memmem::find(&out, MARK.as_bytes()).is_some(),
+                "{name} of {} bytes, after {before} lines",
+                text.len()
+            );
+        }
     }
+}
+
+/// Other tokens have the same claims, and many of them use up nothing.
+#[test]
+fn tokens_of_other_jobs_in_a_very_long_log_stay() {
+    let masker = brief(&Masker::new([long_jwt(1_790_000_000).as_str()]));
+    let others = (1..60).map(|job| {
+        let other = long_jwt(1_790_000_000 + job);
+        format!(
+            "{}token: {other}\nbase64: {}\n",
+            ordinary(200),
+            STANDARD.encode(&other)
+        )
+    });
+    let log = others.collect::<String>();
+    assert!(log.len() > 20 * SLICE);
+    assert!(masked(&masker, [log.as_bytes()]) == log.as_bytes());
 }
 
 /// Sixteen characters of a signature in the middle of other lines.

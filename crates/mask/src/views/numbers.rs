@@ -289,7 +289,7 @@ impl Reader<'_> {
         let open = self.tokens.get(self.open).map(|token| &token.digits);
         let open = open.filter(|open| self.text.goes_on && open.len() < long);
         let open = open.map(|open| open.start).into_iter().chain(rest).min();
-        // No view joins bytes that are far apart.
+        // No view joins this number with the text after the end, if the two are far apart.
         let is_near = |from: &u32| {
             let last = self.text.len().checked_sub(1);
             last.is_some_and(|last| self.text.to(last).saturating_sub(*from) <= LONGEST_GAP)

@@ -25,7 +25,7 @@ pub(crate) struct Visible<'a> {
     /// Whether a part of a secret or of a number may be in text that the terminal does not show, or on both
     /// sides of such text.
     pub(crate) hides: bool,
-    /// Whether the text has a part that the terminal does not show, other than colours.
+    /// Whether the text has a part that the terminal does not show, other than [a colour](is_plain_colour).
     has_hidden: bool,
     /// The beginning of a control sequence that the text does not complete.
     pub(crate) unsure: Option<u32>,
@@ -81,8 +81,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
         // A short secret has no digit to lose.
         seen.hides |= length > 0 && secrets.least() < LONG;
-        // The digits of a colour are no part of a secret, unless `hides` says so.
-        seen.has_hidden |= length > 0 && (rest[0] != ESCAPE || length != 1 + sequence(&rest[1..]));
+        seen.has_hidden |= length > 0 && !is_plain_colour(bytes.last(), &text[special..end], &text[end..]);
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
             if goes_on && is_incomplete(rest) {
@@ -98,6 +97,21 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
     }
     seen.bytes = Cow::Owned(bytes);
     seen
+}
+
+/// Whether hidden text is a colour between other text than numbers. What looks like the text column of a dump can
+/// be numbers behind a colour, and a sequence can begin or end one.
+fn is_plain_colour(before: Option<&u8>, hidden: &[u8], rest: &[u8]) -> bool {
+    let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'\\' | b'%' | b'&' | b'#' | b'=');
+    let begins_number = match rest {
+        [first, ..] if is_of_number(first) => true,
+        [first, second, third, ..] => {
+            first.is_ascii_hexdigit() && second.is_ascii_hexdigit() && !third.is_ascii_alphanumeric()
+        }
+        _ => true,
+    };
+    let is_colour = matches!(hidden, [ESCAPE, b'[', ..]) && sequence(&hidden[1..]) == hidden.len() - 1;
+    is_colour && !before.is_some_and(is_of_number) && !begins_number
 }
 
 /// The least number of digits in the eight bytes after hidden text that are a list of numbers.
