@@ -526,9 +526,10 @@ pub(crate) struct Found {
 pub(crate) fn read(secrets: &Secrets, window: &[u8], is_last: bool) -> Found {
     let mut search = Search::new(secrets, window);
     let seen = visible(window, secrets, !is_last);
-    let all = seen.has_hidden().then(|| Visible::all(window));
-    for seen in iter::once(&seen).chain(&all) {
-        let mut text = seen.text(0..seen.bytes.len());
+    let all = Visible::all(window);
+    let parts = seen.unlike.iter().map(|part| (&all, part.clone()));
+    for (seen, part) in iter::once((&seen, 0..seen.bytes.len())).chain(parts) {
+        let mut text = seen.text(part);
         if is_last {
             (text.goes_on, text.unsure) = (false, None);
         }

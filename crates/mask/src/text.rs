@@ -11,7 +11,7 @@ use crate::stream::line_start;
 /// The greatest distance, in bytes of the log, between two bytes that a view reads as neighbours.
 pub(crate) const LONGEST_GAP: u32 = 1024;
 
-/// The number of bytes before and after a change that can belong to one piece with it.
+/// The number of bytes before and after a place that can belong to one piece with it.
 const NEAR: usize = 2 * LONGEST_GAP as usize;
 
 /// The byte between two bytes that are far apart in the log. No piece spans it, unless the secret itself has
@@ -188,33 +188,25 @@ impl Text {
         }
     }
 
-    /// The parts of this text that are near a change, if a view made this text from another one. Each begins with
-    /// a whole line, unless the line is very long.
+    /// The parts of this text that are near a change, if a view made this text from another one.
     pub(crate) fn changed(&self, before: &Self) -> Vec<Range<usize>> {
-        let mut parts: Vec<Range<usize>> = Vec::new();
-        let mut change = |at: usize| {
-            let end = self.len().min(at + NEAR);
-            match parts.last_mut().filter(|last| at <= last.end + NEAR) {
-                Some(last) => last.end = end,
-                None => parts.push(line_start(&self.bytes, at.saturating_sub(NEAR))..end),
-            }
-        };
+        let mut changes = Near::new(&self.bytes);
         let mut old = 0;
         for at in 0..self.len() {
             let is_same = |other: usize| {
                 before.places.get(other) == Some(&self.places[at]) && before.bytes[other] == self.bytes[at]
             };
             if !is_same(old) {
-                change(at);
+                changes.add(at);
                 let is_before = |place: &&Place| place.from < self.from(at);
                 old += before.places[old..].iter().take_while(is_before).count();
             }
             old += usize::from(is_same(old));
         }
         if old < before.len() || self.unsure != before.unsure {
-            change(self.len());
+            changes.add(self.len());
         }
-        parts
+        changes.parts
     }
 
     /// The number of bytes that later text of the log cannot change.
@@ -223,5 +215,32 @@ impl Text {
             let after = self.places.iter().rev().take_while(|place| place.to() > unsure);
             self.len() - after.count()
         })
+    }
+}
+
+/// The parts of a text that are near some places. Each begins with a whole line, unless the line is very long.
+pub(crate) struct Near<'a> {
+    text: &'a [u8],
+    pub(crate) parts: Vec<Range<usize>>,
+}
+
+impl<'a> Near<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            parts: Vec::new(),
+        }
+    }
+
+    /// Adds a place, which is after the others.
+    pub(crate) fn add(&mut self, at: usize) {
+        let end = self.text.len().min(at + NEAR);
+        match self.parts.last_mut().filter(|last| at <= last.end + NEAR) {
+            Some(last) => last.end = end,
+            None => {
+                let start = line_start(self.text, at.saturating_sub(NEAR));
+                self.parts.push(start..end);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     classes::{Bits, specials},
     grams::word,
     secrets::{LONG, Secrets},
-    text::Text,
+    text::{Near, Text},
 };
 
 /// The control sequence introducer as one byte (ECMA-48, section 5.4).
@@ -25,8 +25,9 @@ pub(crate) struct Visible<'a> {
     /// Whether a part of a secret or of a number may be in text that the terminal does not show, or on both
     /// sides of such text.
     pub(crate) hides: bool,
-    /// Whether the text has a part that the terminal does not show, other than [a colour](is_plain_colour).
-    has_hidden: bool,
+    /// The parts of the text in which a view may read more than what the terminal shows. Most logs hide only
+    /// [colours](is_plain_colour).
+    pub(crate) unlike: Vec<Range<usize>>,
     /// The beginning of a control sequence that the text does not complete.
     pub(crate) unsure: Option<u32>,
     end: u32,
@@ -42,6 +43,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
         return seen;
     };
     let mut bytes = Vec::with_capacity(text.len());
+    let mut unlike = Near::new(text);
     let mut at = 0;
     loop {
         if special > at {
@@ -64,29 +66,32 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
                 .pop_if(|(run, _)| *run as usize >= bytes.len())
                 .is_some()
             {}
-            seen.hides = true;
         }
         let end = special + length;
         // A word that begins in a short sequence also has the byte after it.
         let may_go_on =
             length > LEAST || !secrets.is_plain() || text.get(end).is_none_or(|byte| is_token_byte(*byte));
-        seen.hides |= may_go_on
-            && (special + 1..end).any(|at| match word(&text[at..]) {
-                Some(word) => secrets.gate().has(word),
-                None => true,
-            });
-        seen.hides |= hides_digit(&text[special..end], &text[end..]);
+        let has_word = |at: usize| word(&text[at..]).is_none_or(|word| secrets.gate().has(word));
         // Without the hidden text, a number may be a part of a longer word.
-        seen.hides |= bytes.last().is_some_and(u8::is_ascii_hexdigit)
+        let is_in_number = bytes.last().is_some_and(u8::is_ascii_hexdigit)
             && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
-        // A short secret has no digit to lose.
-        seen.hides |= length > 0 && secrets.least() < LONG;
-        seen.has_hidden |= length > 0 && !is_plain_colour(bytes.last(), &text[special..end], &text[end..]);
+        let hides = erased > 0
+            || may_go_on && (special + 1..end).any(has_word)
+            || hides_digit(&text[special..end], &text[end..])
+            || is_in_number
+            // A short secret has no digit to lose.
+            || length > 0 && secrets.least() < LONG;
+        seen.hides |= hides;
+        let is_like = !hides && is_plain_colour(bytes.last(), &text[special..end], &text[end..]);
+        if length > 0 && !is_like {
+            unlike.add(special);
+            unlike.add(end);
+        }
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
             if goes_on && is_incomplete(rest) {
                 seen.unsure = Some(special as u32);
-                seen.has_hidden = true;
+                unlike.add(special);
                 break;
             }
             seen.runs.push((bytes.len() as u32, special as u32));
@@ -96,6 +101,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
         special = specials.first_from(at).unwrap_or(text.len());
     }
     seen.bytes = Cow::Owned(bytes);
+    seen.unlike = unlike.parts;
     seen
 }
 
@@ -146,16 +152,10 @@ impl<'a> Visible<'a> {
             bytes: Cow::Borrowed(text),
             runs: Vec::new(),
             hides: false,
-            has_hidden: false,
+            unlike: Vec::new(),
             unsure: None,
             end: text.len() as u32,
         }
-    }
-
-    /// Whether a view may read more in all bytes of the text than in those that the terminal shows. Most logs
-    /// hide only colours.
-    pub(crate) fn has_hidden(&self) -> bool {
-        self.has_hidden || self.hides
     }
 
     /// A part of the visible bytes as a text.
