@@ -119,12 +119,13 @@
 //! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
 //! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
 //! other text between them, and it can miss a piece of fewer than 16 bytes if no other one is near. If all secrets
-//! are as long as an RS256 signature, it reads only samples of a long dense text. It finds each whole token there,
-//! and each signature that is encoded once. It can miss a signature alone that is decoded or encoded twice.
+//! have at least 400 bytes, it reads only samples of a long dense text. It finds each whole token there, and each
+//! RS256 signature that is encoded once. It can miss a signature alone that is decoded, or encoded twice.
 //!
-//! The views read 512 KiB of parts in which a brief look finds a signature. After these, the masker masks each
-//! place that the look finds, together with the rest of the line, or with up to 2 KiB of the dense text on each
-//! side. By default, GitLab Runner discards a log after 4 MiB.
+//! If a brief look finds something, the views read this part, too. After they have found signatures in 512 KiB of
+//! such parts, they read no more of them. The masker then masks each place that the look finds, together with the
+//! rest of the line, or with up to 2 KiB of the dense text on each side. By default, GitLab Runner discards a log
+//! after 4 MiB.
 //!
 //! The ends of the 32 KiB do not depend on the chunks in which the log comes. The masker reads numbers that
 //! stand for numbers, such as a dump in binary digits, from their beginning on, up to 128 KiB at once, unless the

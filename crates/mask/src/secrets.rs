@@ -450,6 +450,12 @@ impl Secrets {
         begun.next()
     }
 
+    /// Whether all secrets have at least `text` bytes, and all decoded ones `decoded` bytes.
+    pub(crate) fn are_at_least(&self, text: usize, decoded: usize) -> bool {
+        let is_long = |secret: &Secret| secret.bytes.len() >= if secret.is_binary { decoded } else { text };
+        self.list.iter().all(is_long)
+    }
+
     /// The number of bytes of the longest secret.
     pub(crate) fn longest(&self) -> usize {
         let lengths = self.list.iter().map(|secret| secret.bytes.len());

@@ -38,7 +38,7 @@ const CREDIT: usize = 512 << 10;
 /// `common/config.go`).
 const LOOKS: usize = (4 << 20) - CREDIT;
 
-/// The number of bytes of slices in which brief looks find pieces that views may still read.
+/// The number of bytes of slices that views read after a brief look, if they find a signature there.
 const FINDS: usize = 512 << 10;
 
 /// The number of bytes at the end of a slice that the masker holds back, and searches again with the next
@@ -118,8 +118,8 @@ pub struct Masker {
     pub(crate) credit: usize,
     /// The number of bytes of slices that still get a first look.
     pub(crate) looks: usize,
-    /// The number of bytes of slices in which brief looks find pieces that views may still read. After these, the
-    /// masker masks the text around each find.
+    /// The number of bytes of slices that views may still read after a brief look, if they find a signature there.
+    /// After these, the masker masks the text around each find.
     pub(crate) finds: usize,
     /// Whether each search begins with a first look. Tests of the first look set this.
     pub(crate) looks_first: bool,
@@ -293,14 +293,14 @@ impl Masker {
         let end = self.end();
         let is_long = self.window.len() > MOST + CONTEXT + LINE;
         let (mut open, mut firm, mut found) = (end, end, Vec::new());
-        let way = self.way(next);
+        let (way, mut is_read) = (self.way(next), false);
         if next != Next::End {
             let look = self.look(&secrets, next, way);
             (open, firm) = (self.base + u64::from(look.open), self.base + u64::from(look.firm));
             // More text can contradict a secret that has only begun, also where an earlier search has
             // decided.
             self.whole.retain(|whole| whole.start < open);
-            found = look.pieces;
+            (found, is_read) = (look.pieces, look.is_read);
         }
         if next == Next::Slice {
             let held = match way {
@@ -339,12 +339,15 @@ impl Masker {
                 let spans = stretches
                     .map(|stretch| self.base + u64::from(stretch.start)..self.base + u64::from(stretch.end));
                 self.spans.extend(spans);
-                let signature = secrets.get(piece.secret).starts.get(2);
-                has_signature |= signature.is_none_or(|start| piece.part.end as usize > *start);
+                let secret = secrets.get(piece.secret);
+                // The first look finds a whole secret without the views.
+                let is_plain = (to - from) as usize == secret.bytes().len();
+                let signature = secret.starts.get(2);
+                has_signature |= !is_plain && signature.is_none_or(|start| piece.part.end as usize > *start);
             }
         }
-        // Other texts of the same cluster have the same claims.
-        if way == Way::Brief && has_signature {
+        // Other tokens of the same cluster have the same claims.
+        if way == Way::Brief && is_read && has_signature {
             self.finds = self.finds.saturating_sub(self.size);
         }
         self.decided = self.decided.max(open);
@@ -389,12 +392,14 @@ impl Masker {
             let text = self.unknown(seen);
             if way == Way::Brief {
                 // The looks at the slices before have read all decided text. A dense part can begin there.
-                let first = seen.index((self.decided - self.base) as usize);
-                let first = first.saturating_sub(BEFORE);
+                let decided = seen.index((self.decided - self.base) as usize);
+                let first = decided.saturating_sub(BEFORE);
                 scan_briefly(secrets, &text[first..], DEPTH, &mut |part, around| {
-                    let [found, around] =
-                        [part, around].map(|part| position(first + part.start..first + part.end));
-                    sights.push(Sight { found, around });
+                    let [part, around] = [part, around].map(|part| first + part.start..first + part.end);
+                    if part.end > decided {
+                        let (found, around) = (position(part), position(around));
+                        sights.push(Sight { found, around });
+                    }
                 });
             } else {
                 scan(Look::far(secrets), &text, DEPTH, &mut |part| {
@@ -434,6 +439,7 @@ impl Masker {
             pieces,
             open,
             firm: end as u32,
+            is_read: false,
         }
     }
 
@@ -520,6 +526,8 @@ pub(crate) struct Found {
     open: u32,
     /// Like `open`, for beginnings of pieces that are too long to be there by chance.
     firm: u32,
+    /// Whether the views have read the window.
+    is_read: bool,
 }
 
 /// Reads a window with all views. `is_last` tells that no text follows the window.
@@ -527,7 +535,7 @@ pub(crate) fn read(secrets: &Secrets, window: &[u8], is_last: bool) -> Found {
     let mut search = Search::new(secrets, window);
     let seen = visible(window, secrets, !is_last);
     let all = Visible::all(window);
-    let parts = seen.unlike.iter().map(|part| (&all, part.clone()));
+    let parts = seen.raw.iter().map(|part| (&all, part.clone()));
     for (seen, part) in iter::once((&seen, 0..seen.bytes.len())).chain(parts) {
         let mut text = seen.text(part);
         if is_last {
@@ -540,6 +548,7 @@ pub(crate) fn read(secrets: &Secrets, window: &[u8], is_last: bool) -> Found {
         pieces: search.pieces,
         open: search.open.min(seen.unsure.unwrap_or(u32::MAX)),
         firm: search.firm,
+        is_read: true,
     }
 }
 

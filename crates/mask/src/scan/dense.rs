@@ -6,6 +6,7 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 
 use crate::{
     classes::{BLOCK, Class, Kernel},
+    scan::count,
     secrets::Secrets,
     stream::merged,
 };
@@ -37,12 +38,13 @@ const LATIN: usize = BYTES / 8;
 /// The least number of words in a group of short words.
 const SHORT_WORDS: usize = BYTES / 4;
 
-/// The greatest number of other characters in a block of base64, such as the ends of lines, and the least number
-/// of capitals.
-const FOLD: usize = 4;
+/// The greatest number of characters in a block of base64 that are no base64, such as the ends of lines.
+const OTHERS: usize = 4;
+
+/// The least number of capitals in a block of base64.
 const CAPITALS: usize = 14;
 
-/// The least number of bytes of the last group of a text, and of its last block of base64.
+/// The least number of bytes of a last group or block that counts.
 const SHORTEST: usize = 32;
 
 /// The number of bytes before and after a dense group that belong to the part.
@@ -51,13 +53,20 @@ const AROUND: usize = 512;
 /// The number of bytes at both ends of a long part of which a brief look reads all.
 const ENDS: usize = 2 * AROUND;
 
-/// The number of bytes of a sample of a long part, and the distance between two samples.
+/// The number of bytes of a sample of a long part.
 const SAMPLE: usize = 256;
+
+/// The distance between the beginnings of two samples. The text between them is shorter than the 684 hexadecimal
+/// digits of the 342 characters of an RS256 signature.
 const STEP: usize = 896;
 
-/// The least number of bytes of a signature of RS256 that a decoder prints. Lenient ones leave out some of its 256
-/// bytes. The text between two samples is shorter than the hexadecimal digits of such a signature in base64.
-const SIGNATURE: usize = 200;
+/// The least number of bytes of a secret of which no encoding is between two samples, even if it is encoded twice.
+/// The hexadecimal digits of base64 are 8 for 3 bytes.
+const LEAST_TEXT: usize = 400;
+
+/// Like [`LEAST_TEXT`], for a decoded signature of RS256, of which lenient decoders leave out some of the 256 bytes.
+/// Some of its encodings are between two samples.
+const LEAST_DECODED: usize = 200;
 
 /// A stretch of a dense part that a brief look reads.
 pub(super) struct Sample {
@@ -72,11 +81,13 @@ pub(super) fn samples(secrets: &Secrets, part: Range<usize>, text: &[u8]) -> Vec
         at,
         is_one_of_many: false,
     };
-    // The encoding of a shorter secret can be between two samples.
-    if part.len() <= 2 * ENDS + STEP || secrets.least() < SIGNATURE {
+    let are_long = || secrets.are_at_least(LEAST_TEXT, LEAST_DECODED);
+    // A sample has only a few bytes of a list with deep indents.
+    let is_indented = || 2 * count(&text[part.clone()], |byte| byte == b' ') > part.len();
+    if part.len() <= 2 * ENDS + STEP || !are_long() || is_indented() {
         return vec![whole(part)];
     }
-    // The end of a slice is not the end of the dense text.
+    // At the end of a slice, the dense text goes on outside, so it has no end there.
     let first = if part.start == 0 { 0 } else { part.start + ENDS };
     let last = if part.end == text.len() {
         part.end
@@ -170,7 +181,7 @@ impl Counts {
         self.alone += count(starts & !(part >> 1));
         self.breaks += count(line_break);
         self.has_base64 |= length >= SHORTEST
-            && count(base64) + FOLD >= length
+            && count(base64) + OTHERS >= length
             && count(capital) * BLOCK >= CAPITALS * length;
     }
 

@@ -90,9 +90,17 @@ fn a_secret_in_a_long_dump_is_masked(#[case] name: &str, #[case] encode: fn(&[u8
     let token = long_jwt(1_790_000_000);
     let (_, signature) = token.rsplit_once('.').expect("a JWT");
     // A shorter secret can be between two samples, so the look reads all.
-    let opaque = signature[..120].replace(['-', '_'], "x");
+    let [short, opaque] = [120, 240].map(|length| signature[..length].replace('-', "_"));
     let twice = STANDARD.encode(format!("token: {token}"));
-    for (secret, text) in [(&token, signature), (&opaque, &opaque), (&token, &twice)] {
+    let short_twice = STANDARD.encode(&opaque);
+    let secrets = [
+        (&token, signature),
+        (&token, &twice),
+        (&short, &short),
+        (&opaque, &opaque),
+        (&opaque, &short_twice),
+    ];
+    for (secret, text) in secrets {
         let masker = brief(&Masker::new([secret.as_str()]));
         for before in 300..320 {
             let log = format!("{}{text}\n{}", ordinary(before), ordinary(600));
@@ -106,21 +114,37 @@ fn a_secret_in_a_long_dump_is_masked(#[case] name: &str, #[case] encode: fn(&[u8
     }
 }
 
-/// Other tokens have the same claims, and many of them use up nothing.
+/// Other tokens have the same claims. Neither many of them nor many whole tokens keep the views from reading.
 #[test]
 fn tokens_of_other_jobs_in_a_very_long_log_stay() {
-    let masker = brief(&Masker::new([long_jwt(1_790_000_000).as_str()]));
+    let token = long_jwt(1_790_000_000);
+    let masker = brief(&Masker::new([token.as_str()]));
     let others = (1..60).map(|job| {
         let other = long_jwt(1_790_000_000 + job);
+        let encoded = STANDARD.encode(&other);
         format!(
-            "{}token: {other}\nbase64: {}\n",
-            ordinary(200),
-            STANDARD.encode(&other)
+            "{}token: {token}\nother: {other}\nbase64: {encoded}\n",
+            ordinary(200)
         )
     });
     let log = others.collect::<String>();
     assert!(log.len() > 20 * SLICE);
-    assert!(masked(&masker, [log.as_bytes()]) == log.as_bytes());
+    assert!(masked(&masker, [log.as_bytes()]) == log.replace(&token, MARK).as_bytes());
+}
+
+/// A sample has only a few bytes of such a list.
+#[test]
+fn lists_with_deep_indents_in_a_very_long_log_are_masked() {
+    let token = long_jwt(1_790_000_000);
+    let (_, signature) = token.rsplit_once('.').expect("a JWT");
+    let indent = " ".repeat(40);
+    let list = |bytes: &[u8]| each_byte(bytes, "", |byte| format!("{indent}{byte},\n"));
+    let other = vec![b'?'; 3000];
+    for before in 2000..2020 {
+        let log = list(&[&other[..before], signature.as_bytes(), &other].concat());
+        let out = masked(&brief(&Masker::new([token.as_str()])), [log.as_bytes()]);
+        assert!(String::from_utf8_lossy(&out).contains(MARK), "{before}");
+    }
 }
 
 /// Sixteen characters of a signature in the middle of other lines.

@@ -27,7 +27,7 @@ pub(crate) struct Visible<'a> {
     pub(crate) hides: bool,
     /// The parts of the text in which a view may read more than what the terminal shows. Most logs hide only
     /// [colours](is_plain_colour).
-    pub(crate) unlike: Vec<Range<usize>>,
+    pub(crate) raw: Vec<Range<usize>>,
     /// The beginning of a control sequence that the text does not complete.
     pub(crate) unsure: Option<u32>,
     end: u32,
@@ -43,7 +43,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
         return seen;
     };
     let mut bytes = Vec::with_capacity(text.len());
-    let mut unlike = Near::new(text);
+    let mut raw = Near::new(text);
     let mut at = 0;
     loop {
         if special > at {
@@ -74,7 +74,7 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
         let has_word = |at: usize| word(&text[at..]).is_none_or(|word| secrets.gate().has(word));
         // Without the hidden text, a number may be a part of a longer word.
         let is_in_number = bytes.last().is_some_and(u8::is_ascii_hexdigit)
-            && text.get(special + length).is_some_and(u8::is_ascii_hexdigit);
+            && text.get(end).is_some_and(u8::is_ascii_hexdigit);
         let hides = erased > 0
             || may_go_on && (special + 1..end).any(has_word)
             || hides_digit(&text[special..end], &text[end..])
@@ -82,16 +82,16 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
             // A short secret has no digit to lose.
             || length > 0 && secrets.least() < LONG;
         seen.hides |= hides;
-        let is_like = !hides && is_plain_colour(bytes.last(), &text[special..end], &text[end..]);
-        if length > 0 && !is_like {
-            unlike.add(special);
-            unlike.add(end);
+        let is_colour = !hides && is_plain_colour(&bytes, &text[special..end], &text[end..]);
+        if length > 0 && !is_colour {
+            raw.add(special);
+            raw.add(end);
         }
         if length == 0 {
             // An incomplete sequence at the end, or a byte that only looks special.
             if goes_on && is_incomplete(rest) {
                 seen.unsure = Some(special as u32);
-                unlike.add(special);
+                raw.add(special);
                 break;
             }
             seen.runs.push((bytes.len() as u32, special as u32));
@@ -101,23 +101,25 @@ pub(crate) fn visible<'a>(text: &'a [u8], secrets: &Secrets, goes_on: bool) -> V
         special = specials.first_from(at).unwrap_or(text.len());
     }
     seen.bytes = Cow::Owned(bytes);
-    seen.unlike = unlike.parts;
+    seen.raw = raw.parts;
     seen
 }
 
-/// Whether hidden text is a colour between other text than numbers. What looks like the text column of a dump can
-/// be numbers behind a colour, and a sequence can begin or end one.
-fn is_plain_colour(before: Option<&u8>, hidden: &[u8], rest: &[u8]) -> bool {
-    let is_of_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'\\' | b'%' | b'&' | b'#' | b'=');
-    let begins_number = match rest {
-        [first, ..] if is_of_number(first) => true,
-        [first, second, third, ..] => {
-            first.is_ascii_hexdigit() && second.is_ascii_hexdigit() && !third.is_ascii_alphanumeric()
-        }
-        _ => true,
-    };
+/// The number of bytes beside a colour in which a number begins or ends.
+const BESIDE: usize = 6;
+
+/// Whether hidden text is a colour, or erases text, and has no number beside it in its line. What looks like the text
+/// column of a dump can be numbers behind a colour, and a colour can begin or end a list of them.
+fn is_plain_colour(before: &[u8], hidden: &[u8], rest: &[u8]) -> bool {
     let is_colour = matches!(hidden, [ESCAPE, b'[', ..]) && sequence(&hidden[1..]) == hidden.len() - 1;
-    is_colour && !before.is_some_and(is_of_number) && !begins_number
+    let is_of_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'\\' | b'%' | b'&' | b'#' | b'=');
+    let in_line = |byte: &u8| *byte != b'\n';
+    let before = before.iter().rev().take(BESIDE).copied().take_while(in_line);
+    let after = rest.iter().take(BESIDE).copied().take_while(in_line);
+    let word = rest.iter().skip_while(|byte| !byte.is_ascii_alphanumeric());
+    let mut word = word.take_while(|byte| byte.is_ascii_alphanumeric());
+    let is_hex = word.next().is_some_and(u8::is_ascii_hexdigit) && word.all(u8::is_ascii_hexdigit);
+    is_colour && !is_hex && !before.chain(after).any(is_of_number)
 }
 
 /// The least number of digits in the eight bytes after hidden text that are a list of numbers.
@@ -152,7 +154,7 @@ impl<'a> Visible<'a> {
             bytes: Cow::Borrowed(text),
             runs: Vec::new(),
             hides: false,
-            unlike: Vec::new(),
+            raw: Vec::new(),
             unsure: None,
             end: text.len() as u32,
         }
