@@ -116,7 +116,7 @@
 //! The first look misses some of what the views see: a few bytes in each line with much text between, or
 //! pieces of a few bytes in records of different kinds.
 //!
-//! After 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
+//! After at most 4 MiB without a pause, the look becomes brief. It looks up fewer words, and decodes only text that is
 //! dense with digits, escapes, base64, or characters that stand alone. It misses numbers and characters that have
 //! other text between them, and it can miss a piece of fewer than 16 bytes if no other one is near. If all secrets
 //! have at least 400 bytes, it reads only samples of a long dense text. It finds each whole token there, and each

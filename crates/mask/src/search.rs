@@ -385,14 +385,10 @@ impl<'a> Search<'a> {
             if self.is_of_others(&text.bytes, found, &others) {
                 continue;
             }
-            let Some(Part {
-                is_own,
-                place,
-                at: part,
-            }) = self.best(text, found, is_joined, &mut others)
-            else {
+            let Some(best) = self.best(text, found, is_joined, &mut others) else {
                 continue;
             };
+            let (is_own, place, part) = (best.is_own, best.place, best.at);
             // A part of one secret can contain another, short secret as a whole.
             let hides = part.len() > self.secrets.least()
                 && (!is_own || part.len() < LONG && !self.is_enough(text, place, part.len()));
@@ -411,18 +407,12 @@ impl<'a> Search<'a> {
     /// longest part wins.
     fn best(&self, text: &Text, word_at: usize, is_joined: bool, others: &mut Others) -> Option<Part> {
         let parts = self.around(&text.bytes, word_at, is_joined, |at| text.is_parted(at), others);
-        parts.max_by_key(
-            |Part {
-                 is_own,
-                 place,
-                 at: part,
-             }| {
-                let secret = self.secrets.get(place.secret);
-                let own = secret.own(place.at as usize, place.at as usize + part.len());
-                let is_enough = self.is_enough(text, *place, part.len());
-                (*is_own, is_enough, part.len(), own, u32::MAX - place.secret)
-            },
-        )
+        parts.max_by_key(|part| {
+            let (from, length) = (part.place.at as usize, part.at.len());
+            let own = self.secrets.get(part.place.secret).own(from, from + length);
+            let is_enough = self.is_enough(text, part.place, length);
+            (part.is_own, is_enough, length, own, u32::MAX - part.place.secret)
+        })
     }
 
     /// The parts of secrets that contain the word at `word_at`.

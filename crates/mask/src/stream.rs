@@ -174,7 +174,7 @@ impl Masker {
     }
 
     /// Reads the next bytes of the stream. Each time that 32 KiB are complete, writes the bytes that cannot
-    /// be a part of a secret, except for about the last 1,024. If the text ends in numbers that stand for
+    /// be a part of a secret, except for about the last 1,024 to 4,096. If the text ends in numbers that stand for
     /// numbers, keeps up to 128 KiB of it. [`flush`](Self::flush) also writes those.
     ///
     /// Each mark takes several small writes. So give this a buffered writer, and flush that writer.
